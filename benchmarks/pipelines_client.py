@@ -1,0 +1,77 @@
+"""Runs in the example's environment: a chain or a fan-out, by kfp.Client or by kfp.local.
+
+Prints one JSON line: {"wall": seconds, "steps": n}.
+"""
+
+import argparse
+import json
+import logging
+import time
+import warnings
+
+warnings.simplefilter("ignore")
+
+import kfp  # noqa: E402 - the warnings of its import are not what is measured
+from kfp import dsl, local  # noqa: E402
+
+POLL = 0.02  # seconds
+
+
+@dsl.component(base_image="python:3.11")
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def chain(steps: int):
+    @dsl.pipeline(name=f"chain-{steps}")
+    def pipeline(start: int = 0):
+        last = add(a=start, b=1)
+        for _ in range(steps - 1):
+            last = add(a=last.output, b=1)
+
+    return pipeline
+
+
+def fan(steps: int):
+    @dsl.pipeline(name=f"fan-{steps}")
+    def pipeline(start: int = 0):
+        with dsl.ParallelFor(list(range(steps))) as item:
+            add(a=start, b=item)
+
+    return pipeline
+
+
+def run_on_server(pipeline) -> float:
+    client = kfp.Client()
+    began = time.perf_counter()
+    made = client.create_run_from_pipeline_func(
+        pipeline, arguments={}, enable_caching=False, namespace="kubeflow"
+    )
+    while True:
+        found = client.list_runs(page_size=1, sort_by="created_at desc", namespace="kubeflow")
+        run = found.runs[0]
+        assert run.run_id == made.run_id
+        if run.state in {"SUCCEEDED", "FAILED"}:
+            wall = time.perf_counter() - began
+            assert run.state == "SUCCEEDED", run.state
+            return wall
+        time.sleep(POLL)
+
+
+def run_locally(pipeline) -> float:
+    local.init(runner=local.SubprocessRunner(use_venv=False), raise_on_error=True)
+    began = time.perf_counter()
+    pipeline()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shape", choices=["chain", "fan"])
+    parser.add_argument("steps", type=int)
+    parser.add_argument("where", choices=["server", "local"])
+    chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    made = (chain if chosen.shape == "chain" else fan)(chosen.steps)
+    took = (run_on_server if chosen.where == "server" else run_locally)(made)
+    print("\n" + json.dumps({"wall": took, "steps": chosen.steps}))

@@ -1,0 +1,322 @@
+"""``make demo``: start Bessemer, run the example's job with a live table, stop, leave nothing."""
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import yaml
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = ROOT / ".bessemer"
+HOME = PLACE / "demo"
+EXAMPLE = ROOT / "examples" / "breast_cancer"
+BESSEMER = Path(sys.executable).with_name("bessemer")
+NAMESPACE = "kubeflow"
+FIRST_PORT = 8443
+READY_LIMIT = 60  # seconds
+POLL = 0.4  # seconds between looks at the run
+COLORS = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "yellow", "SKIPPED": "cyan"}
+#: What a demo may reuse of an earlier one; all else in its home starts anew.
+KEPT = {"environments", "cache"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the table."""
+
+    run: str
+    name: str
+    state: str
+    took: str
+    tail: str
+
+
+class Watcher:
+    """Reads runs, tasks and log tails from the API, as the kubeconfig's user."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = ssl.create_default_context(
+            cadata=decode(cluster["certificate-authority-data"])
+        )
+        self.http = httpx.Client(
+            base_url=cluster["server"],
+            verify=authority,
+            headers={"Authorization": f"Bearer {user['token']}"},
+            timeout=5,
+        )
+        self.tails: dict[str, str] = {}
+
+    def steps(self) -> list[Step]:
+        """The pods' tasks of all runs, oldest first; empty while the API can't be reached."""
+        try:
+            answer = self.http.get("/apis/v2beta1/runs", params={"sort_by": "created_at"})
+            runs = answer.raise_for_status().json().get("runs", [])
+        except httpx.HTTPError:
+            return []
+        return [
+            self.step(run["display_name"], task)
+            for run in runs
+            for task in run.get("run_details", {}).get("task_details", [])
+            if task.get("pod_name") or task.get("state") == "SKIPPED"
+        ]
+
+    def step(self, run: str, task: dict[str, str]) -> Step:
+        """A task as a line; a finished one's log tail is read once."""
+        state = task.get("state", "PENDING")
+        pod = task.get("pod_name", "")
+        if pod and pod not in self.tails:
+            tail = self.tail(pod)
+            if state not in {"PENDING", "RUNNING"}:
+                self.tails[pod] = tail
+        else:
+            tail = self.tails.get(pod, "from the cache" if state == "SKIPPED" else "")
+        took = duration(task.get("start_time"), task.get("end_time"))
+        return Step(run, task["display_name"], state, took, tail)
+
+    def tail(self, pod: str) -> str:
+        """The last line that the pod wrote, or nothing."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"
+        with contextlib.suppress(httpx.HTTPError):
+            answer = self.http.get(path, params={"tailLines": 1})
+            if answer.is_success:
+                return answer.text.strip()
+        return ""
+
+
+def decode(text: str) -> str:
+    """Base64 as in a kubeconfig."""
+    return base64.b64decode(text).decode()
+
+
+def duration(start: str | None, end: str | None) -> str:
+    """Seconds between two RFC 3339 times, if both are there."""
+    if not start or not end:
+        return ""
+    took = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return f"{took.total_seconds():.1f} s"
+
+
+def table(steps: list[Step]) -> Table:
+    """The live table of steps."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold dim")
+    for title, justify in (
+        ("run", "left"),
+        ("step", "left"),
+        ("state", "left"),
+        ("time", "right"),
+    ):
+        drawn.add_column(title, no_wrap=True, justify=justify)  # type: ignore[arg-type]
+    drawn.add_column("last line of its log", no_wrap=True, overflow="ellipsis", style="dim")
+    shown = ""
+    for step in steps:
+        title = "" if step.run == shown else step.run
+        shown = step.run
+        state = Text(step.state.lower(), style=COLORS.get(step.state, "dim"))
+        drawn.add_row(title, step.name, state, step.took, Text(step.tail))
+    return drawn
+
+
+def free_port() -> int:
+    """The first P of which P, P+1 and P+2 are free on the loopback address."""
+    for port in range(FIRST_PORT, FIRST_PORT + 3000, 3):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in (port, port + 1, port + 2):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise SystemExit("three free ports in a row are needed, and none were found from 8443 on")
+
+
+def renew() -> None:
+    """Empty the demo's home but for what is only a cache."""
+    for entry in HOME.iterdir() if HOME.exists() else ():
+        if entry.name not in KEPT:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+@contextlib.contextmanager
+def bessemer_up(*, keep: bool) -> Iterator[None]:
+    """Bessemer while the block runs, and after it when it is to be kept."""
+    PLACE.mkdir(exist_ok=True)
+    with (PLACE / "demo.log").open("w") as log:
+        up = subprocess.Popen(
+            [BESSEMER, "up", "--home", HOME, "--port", str(free_port())],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    stays = False
+    try:
+        wait_ready(up)
+        yield
+        stays = keep
+    finally:
+        if not stays:
+            up.send_signal(signal.SIGTERM)
+            up.wait()
+
+
+def wait_ready(up: subprocess.Popen[bytes]) -> None:
+    """Until ``bessemer status`` says ready; what it logged instead when it ends or takes long."""
+    deadline = time.monotonic() + READY_LIMIT
+    while time.monotonic() < deadline and up.poll() is None:
+        if subprocess.run(
+            [BESSEMER, "status", "--home", HOME], capture_output=True, check=False
+        ).returncode == 0:  # fmt: skip
+            return
+    raise SystemExit("Bessemer did not start:\n" + (PLACE / "demo.log").read_text())
+
+
+def environment() -> dict[str, str]:
+    """What ``eval "$(bessemer env)"`` sets, for the example's script."""
+    words = subprocess.run(
+        [BESSEMER, "env", "--home", HOME], capture_output=True, text=True, check=True
+    ).stdout.split()
+    values = dict(word.split("=", 1) for word in words if "=" in word)
+    return {**os.environ, **{key: value.strip("'\"") for key, value in values.items()}}
+
+
+def run_job(console: Console) -> int:
+    """The example's script in its own environment, with the steps' table beside its output."""
+    watcher = Watcher(HOME / "kubeconfig")
+    output = PLACE / "demo-job.log"
+    python = EXAMPLE / ".venv" / "bin" / "python"
+    with output.open("w") as sink:
+        job = subprocess.Popen(
+            [python, "-W", "ignore", "job.py"],
+            cwd=EXAMPLE,
+            env={**environment(), "PYTHONUNBUFFERED": "1"},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        if console.is_terminal:
+            show_live(console, watcher, job)
+        else:
+            show_lines(console, watcher, job)
+    finally:
+        if job.poll() is None:
+            job.terminate()
+    console.print(Text(output.read_text()))
+    return job.wait()
+
+
+def show_live(console: Console, watcher: Watcher, job: subprocess.Popen[bytes]) -> None:
+    """A table that changes in place."""
+    with Live(console=console, refresh_per_second=8) as live:
+        while True:
+            ended = wait_for(job)
+            steps = watcher.steps()
+            waiting = Text("" if ended else "working ...", style="dim")
+            live.update(Group(table(steps), waiting))
+            if ended:
+                return
+
+
+def show_lines(console: Console, watcher: Watcher, job: subprocess.Popen[bytes]) -> None:
+    """A line whenever a step changes its state."""
+    seen: dict[tuple[int, str, str], str] = {}
+    ended = False
+    while not ended:
+        ended = wait_for(job)
+        for index, step in enumerate(watcher.steps()):
+            key = (index, step.run, step.name)
+            if seen.get(key) != step.state:
+                seen[key] = step.state
+                line = f"{step.run:<18} {step.name:<10} {step.state.lower():<10} {step.took:>8}"
+                console.print(Text(f"{line}  {step.tail}".rstrip()), soft_wrap=True)
+
+
+def wait_for(job: subprocess.Popen[bytes]) -> bool:
+    """Whether the job ended within a moment."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        job.wait(POLL)
+        return True
+    return False
+
+
+def tell_what_stays(console: Console) -> None:
+    """Addresses, files, and the commands a person needs next."""
+    values = environment()
+    short = os.path.relpath(HOME)
+    report = next(
+        line.removeprefix("report: ")
+        for line in (PLACE / "demo-job.log").read_text().splitlines()
+        if line.startswith("report: ")
+    )
+    tensor = {"name": "input-0", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}
+    body = json.dumps({"inputs": [tensor]}, separators=(",", ":"))
+    url = f"{values['BESSEMER_GATEWAY']}/serving/{NAMESPACE}/breast-cancer"
+    pages = f"{values['BESSEMER_PIPELINES']}/?token={values['BESSEMER_TOKEN']}"
+    console.print("\nBessemer goes on running.", style="bold")
+    for title, text in (
+        (
+            "API, for kubectl and all SDKs",
+            f"{values['BESSEMER_API']}   KUBECONFIG={values['KUBECONFIG']}",
+        ),
+        ("pages: runs, ROC curve, confusion matrix", pages),
+        ("the HTML report", report),
+        (
+            "ask the model",
+            f'curl -H "Authorization: Bearer $BESSEMER_TOKEN" '
+            f"{url}/v2/models/breast-cancer/infer -d '{body}'",
+        ),
+        (
+            "first, in your shell",
+            f'eval "$(uv run --locked bessemer env --home {short})"   (uv is in .uv/bin)',
+        ),
+        ("promote the canary", f"{EXAMPLE}/.venv/bin/python {EXAMPLE}/job.py promote"),
+        ("roll it back", f"{EXAMPLE}/.venv/bin/python {EXAMPLE}/job.py rollback"),
+        ("stop", f"uv run --locked bessemer down --home {short}"),
+        ("delete everything", f"make clean   (or only this home: rm -rf {short})"),
+    ):
+        console.print(Text.assemble((f"  {title}\n", "bold"), f"    {text}"), soft_wrap=True)
+
+
+def main() -> int:
+    """Run the demo; the exit code is the job's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave Bessemer running")
+    keep = parser.parse_args().keep
+    console = Console(highlight=False)
+    status = [str(BESSEMER), "status", "--home", str(HOME)]
+    if subprocess.run(status, capture_output=True, check=False).returncode == 0:
+        console.print(f"An earlier demo still runs; end it: bessemer down --home {HOME}")
+        return 1
+    renew()
+    began = time.monotonic()
+    with bessemer_up(keep=keep):
+        console.print(f"Bessemer is ready after {time.monotonic() - began:.1f} s")
+        code = run_job(console)
+        if code:
+            console.print("the job failed; Bessemer's own log: .bessemer/demo.log", style="red")
+    console.print(f"the whole job took {time.monotonic() - began:.1f} s")
+    if keep and code == 0:
+        tell_what_stays(console)
+    else:
+        console.print("stopped; nothing is left running")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""What every room may lean on: errors, the clock, ids, logging. Knows nothing of the others.
+
+May import: the standard library only (``modelserver`` runs it in users' environments).
+To change the shape of an error message open ``errors``; where time comes from, ``clock``;
+how names are made, ``ids``; how log lines look, ``logs``.
+"""

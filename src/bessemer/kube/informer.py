@@ -1,0 +1,4 @@
+"""A watched copy of a kind's objects in memory: list, watch, relist on 410, back-off on errors.
+
+Source: client-go tools/cache.
+"""

@@ -1,0 +1,235 @@
+"""Label and field selectors: parsed once, asked often; shared by server, informers, controllers.
+
+Source: k8s.io/apimachinery pkg/labels, pkg/fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from bessemer.kube.client import Selection
+from bessemer.kube.errors import BadRequest
+from bessemer.resources import meta
+from bessemer.resources.kind import Kind, Object
+
+Matcher = Callable[[Object], bool]
+
+_METADATA_FIELDS = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
+_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$")
+_VALUE = re.compile(r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")
+_REQUIREMENT = re.compile(
+    r"""\s*(?:
+        (?P<absent>!)\s*(?P<absent_key>[^\s=!,()<>]+)
+      | (?P<key>[^\s=!,()<>]+)\s*(?:
+            (?P<operator>==|=|!=|>|<)\s*(?P<value>[^\s=!,()<>]*)
+          | (?P<set>(?:not)?in)\s*\((?P<values>[^()]*)\)
+        )?
+    )\s*(?:,|$)""",
+    re.VERBOSE,
+)
+
+
+class Requirement(NamedTuple):
+    """One term of a label selector."""
+
+    key: str
+    operator: str  # In, NotIn, Exists, DoesNotExist, Gt, Lt
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether the labels fulfil the term; NotIn holds where the label is absent."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case _:
+                return _compare(value, self.operator, self.values[0])
+
+
+def _compare(value: str | None, operator: str, bound: str) -> bool:
+    try:
+        number = int(value or "")
+    except ValueError:
+        return False
+    return number > int(bound) if operator == "Gt" else number < int(bound)
+
+
+class FieldTerm(NamedTuple):
+    """One term of a field selector: where it looks, and for what."""
+
+    key: str
+    path: str
+    value: str
+    equal: bool
+
+    def matches(self, obj: Object) -> bool:
+        """Whether the object's field (empty when absent) is, or is not, the value."""
+        return (_text(meta.dig(obj, self.path)) == self.value) is self.equal
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+@lru_cache(maxsize=1024)
+def parse_labels(text: str) -> tuple[Requirement, ...]:
+    """The terms of ``app=a,tier in (x,y),!old``.
+
+    Raises:
+        BadRequest: the text is no label selector.
+    """
+    terms, position = [], 0
+    text = text.strip()
+    while position < len(text):
+        found = _REQUIREMENT.match(text, position)
+        if not found or (found.end() == len(text) and text.endswith(",")):
+            raise BadRequest(
+                f"unable to parse requirement: {text[position:]!r} is no term of a label "
+                "selector; write key, !key, key=value, key!=value, key in (a,b), key notin (a,b)"
+            )
+        terms.append(_requirement(found))
+        position = found.end()
+    return tuple(terms)
+
+
+def _requirement(found: re.Match[str]) -> Requirement:
+    if found["absent"]:
+        return Requirement(_checked_key(found["absent_key"]), "DoesNotExist")
+    key = _checked_key(found["key"])
+    if found["set"]:
+        values = tuple(sorted(value.strip() for value in found["values"].split(",")))
+        return Requirement(key, "In" if found["set"] == "in" else "NotIn", _checked(values))
+    match found["operator"]:
+        case None:
+            return Requirement(key, "Exists")
+        case "=" | "==":
+            return Requirement(key, "In", _checked((found["value"],)))
+        case "!=":
+            return Requirement(key, "NotIn", _checked((found["value"],)))
+        case sign:
+            if not re.fullmatch(r"-?\d+", found["value"]):
+                raise BadRequest(
+                    f"unable to parse requirement: values[0][{key}]: Invalid value: "
+                    f'"{found["value"]}": for \'Gt\', \'Lt\' operators, the value must be an integer'
+                )
+            return Requirement(key, "Gt" if sign == ">" else "Lt", (found["value"],))
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.match(key):
+        raise BadRequest(
+            f'unable to parse requirement: <nil>: Invalid value: "{key}": name part must consist '
+            "of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character (e.g. 'MyName', 'example.com/MyName')"
+        )
+    return key
+
+
+def _checked(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _VALUE.match(value):
+            raise BadRequest(
+                f'unable to parse requirement: values: Invalid value: "{value}": a valid label '
+                "must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+                "at most 63, and must start and end with an alphanumeric character"
+            )
+    return values
+
+
+def parse_fields(text: str, kind: Kind) -> tuple[FieldTerm, ...]:
+    """The terms of ``status.phase!=Running,spec.nodeName=n1``.
+
+    Raises:
+        BadRequest: no field selector, or of a field that the kind can't be selected by.
+    """
+    known = {**_METADATA_FIELDS, **(kind.fields or {})}
+    terms = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"([^=!]+)(==|=|!=)([^=!]*)", part)
+        if not found:
+            raise BadRequest(
+                f"invalid selector: {part!r}; can't understand it: write field=value or field!=value"
+            )
+        key, sign, value = found[1].strip(), found[2], found[3].strip()
+        if key not in known:
+            raise BadRequest(
+                f'Unable to find "{kind.group}/{kind.version}, Resource={kind.plural}" that match '
+                f'label selector "", field selector "{text}": field label not supported: {key}'
+            )
+        terms.append(FieldTerm(key, known[key], value, sign != "!="))
+    return tuple(terms)
+
+
+def matcher(kind: Kind, selection: Selection) -> Matcher | None:
+    """Whether an object of the namespace has the labels and fields; None: every one has."""
+    labels = parse_labels(selection.labels) if selection.labels else ()
+    fields = parse_fields(selection.fields, kind) if selection.fields else ()
+    if not labels and not fields:
+        return None
+
+    def matches(obj: Object) -> bool:
+        if labels:
+            have = obj["metadata"].get("labels") or {}
+            for term in labels:
+                if not term.matches(have):
+                    return False
+        return all(field.matches(obj) for field in fields)
+
+    return matches
+
+
+def named(selection: Selection) -> str:
+    """The one name that the field selector asks for, else empty: such a read needs no scan."""
+    found = re.fullmatch(r"\s*metadata\.name==?([^=!,]+)", selection.fields)
+    return found[1].strip() if found else ""
+
+
+def matches_labels(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+    """Whether the labels fulfil every term."""
+    return all(term.matches(labels) for term in requirements)
+
+
+def from_object(selector: Mapping[str, Any] | None) -> tuple[Requirement, ...]:
+    """The terms of a metav1.LabelSelector (matchLabels and matchExpressions)."""
+    selector = selector or {}
+    terms = [
+        Requirement(key, "In", (value,))
+        for key, value in sorted((selector.get("matchLabels") or {}).items())
+    ]
+    for entry in selector.get("matchExpressions") or ():
+        terms.append(Requirement(entry["key"], entry["operator"], tuple(entry.get("values") or ())))
+    return tuple(terms)
+
+
+def format_labels(requirements: Iterable[Requirement]) -> str:
+    """The terms as text that ``parse_labels`` reads."""
+    return ",".join(_format(term) for term in requirements)
+
+
+def _format(term: Requirement) -> str:
+    values = ",".join(term.values)
+    match term.operator:
+        case "In":
+            return f"{term.key}={values}" if len(term.values) == 1 else f"{term.key} in ({values})"
+        case "NotIn":
+            one = len(term.values) == 1
+            return f"{term.key}!={values}" if one else f"{term.key} notin ({values})"
+        case "Exists":
+            return term.key
+        case "DoesNotExist":
+            return f"!{term.key}"
+        case operator:
+            return f"{term.key}{'>' if operator == 'Gt' else '<'}{values}"

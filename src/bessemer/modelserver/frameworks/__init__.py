@@ -1,0 +1,6 @@
+"""Model frameworks behind one port: find the file, load it, predict.
+
+``base`` has the port ``Model`` and its laws; ``files`` finds and recognises model files;
+one module a framework (``sklearn``, ``xgboost``) with ``load(path) -> Model``.
+To add a framework: a module here with ``load``, and its name in ``base.FRAMEWORKS``.
+"""

@@ -1,0 +1,111 @@
+"""Tensors and the calls that carry them: the nouns between codecs, data plane and frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bessemer.modelserver.errors import InvalidRequest
+
+# Source: open-inference-protocol specification/protocol/inference_rest.md, "Tensor Data Types".
+NUMPY_TYPES: Mapping[str, Any] = {
+    "BOOL": np.dtype(np.bool_),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+BYTES = "BYTES"
+_DATATYPES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
+
+
+def datatype_of(dtype: Any) -> str:
+    """The protocol's name of a numpy type; text and objects are BYTES."""
+    return _DATATYPES.get(np.dtype(dtype).newbyteorder("<"), BYTES)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array; of datatype BYTES the array holds ``str`` objects."""
+
+    name: str
+    datatype: str
+    array: Any
+
+    @property
+    def shape(self) -> list[int]:
+        """The array's shape, as JSON."""
+        return list(self.array.shape)
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A call: inputs, the outputs wanted (name -> binary; empty: all), and its id."""
+
+    id: str
+    inputs: tuple[Tensor, ...]
+    outputs: Mapping[str, bool] = field(default_factory=dict)
+    binary: bool = False  # the default of outputs not named
+
+
+@dataclass(frozen=True)
+class InferResponse:
+    """An answer."""
+
+    model_name: str
+    model_version: str
+    id: str
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a model takes or gives; -1 in the shape is any number."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the protocol writes it."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+def shape_array(values: Any, dtype: Any, shape: tuple[int, ...], name: str) -> Any:
+    """An array of that type and shape from nested or flat JSON values.
+
+    Raises:
+        InvalidRequest: a value is not of the type, or there are more or fewer than the shape says.
+    """
+    try:
+        array = np.array(values, dtype=dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidRequest(
+            f"input {name!r}: every value must be {datatype_of(dtype)}, but {error}"
+        ) from error
+    return reshape(array, shape, name)
+
+
+def reshape(array: Any, shape: tuple[int, ...], name: str) -> Any:
+    """The array in that shape, or a refusal with both sizes."""
+    if array.shape == shape:
+        return array
+    wanted = 1
+    for size in shape:
+        wanted *= size
+    if wanted != array.size:
+        raise InvalidRequest(
+            f"input {name!r}: shape {list(shape)} takes {wanted} values, but data has "
+            f"{array.size} (its own shape is {list(array.shape)})"
+        )
+    return array.reshape(shape)

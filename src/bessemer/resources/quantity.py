@@ -1,0 +1,103 @@
+"""Quantities: ``500m``, ``1Gi``, ``2``, as Kubernetes writes amounts of cpu and memory.
+
+Source: k8s.io/apimachinery/pkg/api/resource.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+
+_PATTERN = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))([a-zA-Z]*|[eE][+-]?\d+)$")
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}  # powers of two
+_DECIMAL = {
+    "n": -9,
+    "u": -6,
+    "m": -3,
+    "": 0,
+    "k": 3,
+    "M": 6,
+    "G": 9,
+    "T": 12,
+    "P": 15,
+    "E": 18,
+}  # powers of ten; fmt: skip
+_DECIMAL_BY_POWER = {power: suffix for suffix, power in _DECIMAL.items()}
+
+RULE = (
+    r"quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
+
+
+def parse(text: str | float) -> Fraction:
+    """The exact amount.
+
+    Raises:
+        ValueError: it is no quantity.
+    """
+    return _parse(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Fraction:
+    found = _PATTERN.match(text)
+    if found is None:
+        raise ValueError(RULE)
+    number, suffix = found.groups()
+    if suffix in _BINARY:
+        return Fraction(number) * (1 << _BINARY[suffix])
+    if suffix in _DECIMAL:
+        return Fraction(number) * Fraction(10) ** _DECIMAL[suffix]
+    if suffix[0] in "eE" and suffix[1:]:
+        return Fraction(Decimal(text))
+    raise ValueError(RULE)
+
+
+@lru_cache(maxsize=4096)
+def canonical(text: str | float) -> str:
+    """As the API server writes it back: whole digits and the largest suffix that loses nothing.
+
+    Raises:
+        ValueError: it is no quantity.
+    """
+    text = str(text)
+    amount = _parse(text)
+    if amount == 0:
+        return "0"
+    # Less than a nano is rounded up, as upstream does.
+    if (amount * 10**9).denominator != 1:
+        amount = Fraction(-((-amount * 10**9) // 1), 10**9)
+    if text[-1] == "i" and amount.denominator == 1:
+        return _binary(int(amount))
+    power = -9
+    scaled = int(amount * 10**9)
+    while scaled % 1000 == 0 and power < 18:
+        scaled //= 1000
+        power += 3
+    exponent = re.search(r"[eE][+-]?\d+$", text)
+    if exponent:
+        return f"{scaled}e{power}" if power else str(scaled)
+    return f"{scaled}{_DECIMAL_BY_POWER[power]}"
+
+
+def _binary(whole: int) -> str:
+    for suffix, power in reversed(_BINARY.items()):
+        if whole % (1 << power) == 0:
+            return f"{whole >> power}{suffix}"
+    return str(whole)
+
+
+def milli(text: str | float) -> int:
+    """The amount in thousandths, rounded up: how cpu is counted."""
+    return _ceil(parse(text) * 1000)
+
+
+def whole(text: str | float) -> int:
+    """The amount in whole units, rounded up: bytes, pods, devices."""
+    return _ceil(parse(text))
+
+
+def _ceil(amount: Fraction) -> int:
+    return -(-amount.numerator // amount.denominator)
