@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -53,9 +52,7 @@ def bessemer(home: Path | None = None) -> Iterator[Up]:
     place = home or Path(tempfile.mkdtemp(prefix="bessemer-bench-"))
     log = (place.parent / f"{place.name}.log").open("wb")
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [BESSEMER, "up", "--home", place, "--port", str(free_port())], stdout=log, stderr=log
-    )
+    process = subprocess.Popen([BESSEMER, "up", "--home", place], stdout=log, stderr=log)
     try:
         yield Up(place, process, wait_ready(process, place, began), environment(place))
     finally:
@@ -85,15 +82,3 @@ def environment(home: Path) -> dict[str, str]:
     ).stdout
     pairs = (word.split("=", 1) for word in printed.split() if "=" in word)
     return {**os.environ, **{key: value.strip("'\"") for key, value in pairs}}
-
-
-def free_port() -> int:
-    """A P of which P, P+1, P+2 are free now."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            for number in (port + 1, port + 2):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port

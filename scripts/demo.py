@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -30,7 +29,6 @@ HOME = PLACE / "demo"
 EXAMPLE = ROOT / "examples" / "breast_cancer"
 BESSEMER = Path(sys.executable).with_name("bessemer")
 NAMESPACE = "kubeflow"
-FIRST_PORT = 8443
 READY_LIMIT = 60  # seconds
 POLL = 0.4  # seconds between looks at the run
 COLORS = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "yellow", "SKIPPED": "cyan"}
@@ -136,16 +134,6 @@ def table(steps: list[Step]) -> Table:
     return drawn
 
 
-def free_port() -> int:
-    """The first P of which P, P+1 and P+2 are free on the loopback address."""
-    for port in range(FIRST_PORT, FIRST_PORT + 3000, 3):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for number in (port, port + 1, port + 2):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
-    raise SystemExit("three free ports in a row are needed, and none were found from 8443 on")
-
-
 def renew() -> None:
     """Empty the demo's home but for what is only a cache."""
     for entry in HOME.iterdir() if HOME.exists() else ():
@@ -159,7 +147,7 @@ def bessemer_up(*, keep: bool) -> Iterator[None]:
     PLACE.mkdir(exist_ok=True)
     with (PLACE / "demo.log").open("w") as log:
         up = subprocess.Popen(
-            [BESSEMER, "up", "--home", HOME, "--port", str(free_port())],
+            [BESSEMER, "up", "--home", HOME],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -217,7 +205,7 @@ def run_job(console: Console) -> int:
     finally:
         if job.poll() is None:
             job.terminate()
-    console.print(Text(output.read_text()))
+    console.print(Text(output.read_text()), soft_wrap=True)
     return job.wait()
 
 

@@ -32,6 +32,8 @@ SPECIAL = {
     "meta.v1.FieldsV1": "any",
     "runtime.RawExtension": "any",
 }
+# Required by the schema, yet absent from what clients send and upstream takes.
+OPTIONAL = {"discovery.v1.EndpointSlice": {"endpoints"}}
 FORMATS = {"byte": "bytes", "date-time": "time"}
 PRIMITIVES = {"string", "integer", "number", "boolean"}
 
@@ -98,7 +100,8 @@ def derive(definitions: dict[str, Any]) -> dict[str, Any]:
         schema = by_name[name]
         fields = {key: describe(value) for key, value in schema.get("properties", {}).items()}
         table[name] = {"fields": fields}
-        if required := schema.get("required"):
+        required = [key for key in schema.get("required", ()) if key not in OPTIONAL.get(name, ())]
+        if required:
             table[name]["required"] = required
         for described in fields.values():
             waiting.extend(references(described) - table.keys())

@@ -204,7 +204,7 @@ def tell(status: dsl.PipelineTaskFinalStatus):
 
 @dsl.pipeline(name="breast-cancer", description="From data to an endpoint, with a canary")
 def breast_cancer(
-    settings: list,
+    settings: list[dict],
     rounds: int = 60,
     held_out: float = 0.2,
     seed: int = 7,

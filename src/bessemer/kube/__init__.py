@@ -2,6 +2,7 @@
 
 May import: ``resources``, ``base``.
 The port is ``client.Client``; ``inprocess`` and ``http`` fulfil it; ``informer`` keeps a watched
-copy; ``selectors`` and ``patches`` are the pure parts that client and server share; ``access``
-has the ports of authentication and authorization; ``errors`` is what an API answers when it won't.
+copy; ``selectors``, ``patches`` and ``requests`` are the pure parts that client and server share;
+``access`` has the ports of authentication and authorization; ``errors`` is what an API answers
+when it won't.
 """

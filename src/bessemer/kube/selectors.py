@@ -18,7 +18,9 @@ from bessemer.resources.kind import Kind, Object
 Matcher = Callable[[Object], bool]
 
 _METADATA_FIELDS = {"metadata.name": "metadata.name", "metadata.namespace": "metadata.namespace"}
-_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$")
+_KEY = re.compile(
+    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$"
+)
 _VALUE = re.compile(r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")
 _REQUIREMENT = re.compile(
     r"""\s*(?:
@@ -123,7 +125,7 @@ def _requirement(found: re.Match[str]) -> Requirement:
             if not re.fullmatch(r"-?\d+", found["value"]):
                 raise BadRequest(
                     f"unable to parse requirement: values[0][{key}]: Invalid value: "
-                    f'"{found["value"]}": for \'Gt\', \'Lt\' operators, the value must be an integer'
+                    f"\"{found['value']}\": for 'Gt', 'Lt' operators, the value must be an integer"
                 )
             return Requirement(key, "Gt" if sign == ">" else "Lt", (found["value"],))
 
@@ -160,9 +162,7 @@ def parse_fields(text: str, kind: Kind) -> tuple[FieldTerm, ...]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         found = re.fullmatch(r"([^=!]+)(==|=|!=)([^=!]*)", part)
         if not found:
-            raise BadRequest(
-                f"invalid selector: {part!r}; can't understand it: write field=value or field!=value"
-            )
+            raise BadRequest(f"invalid selector: {part!r}; write field=value or field!=value")
         key, sign, value = found[1].strip(), found[2], found[3].strip()
         if key not in known:
             raise BadRequest(
@@ -210,7 +210,9 @@ def from_object(selector: Mapping[str, Any] | None) -> tuple[Requirement, ...]:
         for key, value in sorted((selector.get("matchLabels") or {}).items())
     ]
     for entry in selector.get("matchExpressions") or ():
-        terms.append(Requirement(entry["key"], entry["operator"], tuple(entry.get("values") or ())))
+        terms.append(
+            Requirement(entry["key"], entry["operator"], tuple(entry.get("values") or ()))
+        )
     return tuple(terms)
 
 

@@ -1,6 +1,28 @@
 """ConfigMap: configuration that pods read."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+from bessemer.resources import columns, rules
+from bessemer.resources.kind import Cause, Column, Kind, Object
+
+LIMIT = 1024 * 1024  # bytes of data, as upstream
+
+
+def _validate(new: Object, _old: Object | None) -> list[Cause]:
+    causes: list[Cause] = []
+    size = 0
+    data = new.get("data") or {}
+    for part in ("data", "binaryData"):
+        for key, value in (new.get(part) or {}).items():
+            causes += rules.config_key(f"{part}[{key}]", key)
+            size += len(value)
+            if part == "binaryData" and key in data:
+                text = "duplicate of key present in data"
+                causes.append(rules.bad(f"binaryData[{key}]", key, text))
+    if size > LIMIT:
+        causes.append(rules.too_long("", LIMIT))
+    return causes
+
 
 CONFIG_MAP = Kind(
     "",
@@ -9,4 +31,11 @@ CONFIG_MAP = Kind(
     "configmaps",
     singular="configmap",
     short_names=("cm",),
+    schema="core.v1.ConfigMap",
+    validate=_validate,
+    columns=(
+        columns.NAME,
+        Column("Data", columns.count("data", "binaryData"), type="integer"),
+        columns.AGE,
+    ),
 )

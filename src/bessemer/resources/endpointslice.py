@@ -1,6 +1,41 @@
 """EndpointSlice: the pods behind a Service."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+from bessemer.resources import columns, rules
+from bessemer.resources.kind import Cause, Column, Kind, Object
+
+_TYPES = ("FQDN", "IPv4", "IPv6")
+
+
+def _default(obj: Object) -> None:
+    obj.setdefault("endpoints", [])
+    for port in obj.get("ports") or ():
+        port.setdefault("name", "")
+        port.setdefault("protocol", "TCP")
+
+
+def _validate(new: Object, _old: Object | None) -> list[Cause]:
+    causes = []
+    if new.get("addressType"):
+        causes += rules.one_of("addressType", new["addressType"], _TYPES)
+    for index, endpoint in enumerate(new["endpoints"]):
+        if not endpoint.get("addresses"):
+            text = "must contain at least 1 address"
+            causes.append(rules.required(f"endpoints[{index}].addresses", text))
+    return causes
+
+
+def _ports(obj: Object) -> str:
+    ports = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
+    return columns.join(ports) if ports else "<unset>"
+
+
+def _endpoints(obj: Object) -> str:
+    found = [address for entry in obj.get("endpoints") or () for address in entry["addresses"]]
+    shown = columns.join(found[:3]) if found else "<unset>"
+    return f"{shown} + {len(found) - 3} more..." if len(found) > 3 else shown
+
 
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io",
@@ -8,4 +43,14 @@ ENDPOINT_SLICE = Kind(
     "EndpointSlice",
     "endpointslices",
     singular="endpointslice",
+    schema="discovery.v1.EndpointSlice",
+    default=_default,
+    validate=_validate,
+    columns=(
+        columns.NAME,
+        Column("AddressType", columns.path("addressType")),
+        Column("Ports", _ports),
+        Column("Endpoints", _endpoints),
+        columns.AGE,
+    ),
 )

@@ -1,6 +1,19 @@
 """Lease: who leads, and until when."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+from bessemer.resources import columns, rules
+from bessemer.resources.kind import Cause, Column, Kind, Object
+
+
+def _validate(new: Object, _old: Object | None) -> list[Cause]:
+    spec = new.get("spec") or {}
+    seconds = spec.get("leaseDurationSeconds")
+    causes = []
+    if seconds is not None and seconds <= 0:
+        causes.append(rules.bad("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
+    return causes + rules.not_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
+
 
 LEASE = Kind(
     "coordination.k8s.io",
@@ -8,4 +21,11 @@ LEASE = Kind(
     "Lease",
     "leases",
     singular="lease",
+    schema="coordination.v1.Lease",
+    validate=_validate,
+    columns=(
+        columns.NAME,
+        Column("Holder", columns.path("spec.holderIdentity", "")),
+        columns.AGE,
+    ),
 )

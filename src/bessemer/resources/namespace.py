@@ -1,6 +1,24 @@
 """Namespace: where objects live and what keeps users apart."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+from bessemer.resources import columns, meta
+from bessemer.resources.kind import Column, Kind, Object
+
+#: What selectors of namespaces lean on: each carries its own name.
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def _default(obj: Object) -> None:
+    metadata = obj["metadata"]
+    if name := metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: name}
+    obj.setdefault("status", {}).setdefault("phase", "Active")
+
+
+def _status(obj: Object) -> str:
+    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
+
 
 NAMESPACE = Kind(
     "",
@@ -11,4 +29,8 @@ NAMESPACE = Kind(
     singular="namespace",
     short_names=("ns",),
     subresources=frozenset({"status"}),
+    schema="core.v1.Namespace",
+    default=_default,
+    fields={"status.phase": "status.phase"},
+    columns=(columns.NAME, Column("Status", _status), columns.AGE),
 )

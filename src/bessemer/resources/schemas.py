@@ -159,9 +159,7 @@ def _object_check(type_name: str, parts: _Fields, required: tuple[str, ...]) -> 
     def check(value: Any) -> Findings:
         if type(value) is not dict:
             return _mismatch(value, f"@{type_name}", "{path}")
-        odd = [
-            key for key, item in value.items() if exact.get(key) is not type(item) or item is None
-        ]
+        odd = [key for key, item in value.items() if exact.get(key) is not type(item)]
         found: list[Finding] = []
         for key in odd:
             _check_field(value, key, parts, found)

@@ -1,6 +1,45 @@
 """Secret: configuration that is encrypted at rest."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from bessemer.resources import columns, rules
+from bessemer.resources.configmap import LIMIT
+from bessemer.resources.kind import Cause, Column, Kind, Object
+
+# What a type promises its readers.
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
+
+
+def _default(obj: Object) -> None:
+    obj.setdefault("type", "Opaque")
+    if plain := obj.pop("stringData", None):
+        data = obj.setdefault("data", {})
+        for key, value in plain.items():
+            data[key] = base64.b64encode(value.encode()).decode()
+
+
+def _validate(new: Object, _old: Object | None) -> list[Cause]:
+    causes: list[Cause] = []
+    data = new.get("data") or {}
+    size = 0
+    for key, value in data.items():
+        causes += rules.config_key(f"data[{key}]", key)
+        size += len(value) * 3 // 4
+    if size > LIMIT:
+        causes.append(rules.too_long("data", LIMIT))
+    for key in _REQUIRED.get(new["type"], ()):
+        if key not in data:
+            causes.append(rules.required(f"data[{key}]"))
+    return causes
+
 
 SECRET = Kind(
     "",
@@ -8,4 +47,14 @@ SECRET = Kind(
     "Secret",
     "secrets",
     singular="secret",
+    schema="core.v1.Secret",
+    default=_default,
+    validate=_validate,
+    fields={"type": "type"},
+    columns=(
+        columns.NAME,
+        Column("Type", columns.path("type")),
+        Column("Data", columns.count("data"), type="integer"),
+        columns.AGE,
+    ),
 )

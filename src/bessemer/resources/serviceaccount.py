@@ -1,6 +1,9 @@
 """ServiceAccount: the identity of pods."""
 
-from bessemer.resources.kind import Kind
+from __future__ import annotations
+
+from bessemer.resources import columns
+from bessemer.resources.kind import Column, Kind
 
 SERVICE_ACCOUNT = Kind(
     "",
@@ -9,4 +12,10 @@ SERVICE_ACCOUNT = Kind(
     "serviceaccounts",
     singular="serviceaccount",
     short_names=("sa",),
+    schema="core.v1.ServiceAccount",
+    columns=(
+        columns.NAME,
+        Column("Secrets", columns.count("secrets"), type="integer"),
+        columns.AGE,
+    ),
 )

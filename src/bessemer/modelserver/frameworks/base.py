@@ -52,6 +52,8 @@ def load(framework: str, location: Path) -> Model:
     """
     if framework not in FRAMEWORKS:
         raise LoadFailure(f"--framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
+    if not location.exists():  # known before the import of a framework takes its second
+        raise LoadFailure(f"storageUri: nothing exists at {location}")
     # By name: an environment has one framework, so the other's module can't be imported in it.
     try:
         module = importlib.import_module(f"bessemer.modelserver.frameworks.{framework}")

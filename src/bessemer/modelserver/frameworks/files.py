@@ -54,13 +54,11 @@ _SKLEARN_VERSION = re.compile(rb"_sklearn_version[^\d]{1,12}(\d+\.\d+(?:\.[0-9a-
 
 
 def find(location: Path, forms: Mapping[str, Form], framework: str) -> tuple[Path, Form]:
-    """The model file at a file or folder, and how it is written.
+    """The model file at an existing file or folder, and how it is written.
 
     Raises:
         LoadFailure: none there, several there, or not a form that the framework reads.
     """
-    if not location.exists():
-        raise LoadFailure(f"storageUri: nothing exists at {location}")
     if location.is_file():
         return location, _recognise(location, forms, framework)
     files = sorted(entry for entry in location.iterdir() if entry.is_file())

@@ -75,7 +75,7 @@ def unpickle(file: Path) -> tuple[Any, tuple[str, ...]]:
         warnings.simplefilter("always")
         try:
             estimator = files.unpickle(file)
-        except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+        except Exception as error:
             wrote = files.pickled_version(file)
             versions = f"; it was written by scikit-learn {wrote}, " if wrote else "; "
             raise LoadFailure(
@@ -101,8 +101,9 @@ def _describe(estimator: Any, file: Path, notes: tuple[str, ...], *, proba: bool
     if proba:
         output = TensorSpec("output-0", "FP64", (-1, -1 if classes is None else len(classes)))
     else:
-        known = is_classifier(estimator) and isinstance(classes, np.ndarray)
-        output = TensorSpec("output-0", datatype_of(classes.dtype) if known else "FP64", (-1,))
+        labels = classes if isinstance(classes, np.ndarray) else None
+        datatype = "FP64" if labels is None else datatype_of(labels.dtype)
+        output = TensorSpec("output-0", datatype, (-1,))
     rows = TensorSpec("input-0", "FP64", (-1, features)) if features is not None else None
     return Signature(
         platform="sklearn",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from bessemer.modelserver.errors import LoadFailure
+from bessemer.modelserver.errors import InvalidRequest, LoadFailure
 from bessemer.modelserver.frameworks import files
 from bessemer.modelserver.frameworks.base import Signature
 from bessemer.modelserver.tensors import TensorSpec
@@ -30,7 +30,13 @@ class XGBoostModel:
         self._predict = predict
 
     def predict(self, rows: Any) -> Any:
-        """As the booster's predict, or the estimator's; NaN is a missing value."""
+        """As the booster's predict, or the estimator's; NaN is a missing value.
+
+        Raises:
+            InvalidRequest: the rows are texts.
+        """
+        if isinstance(rows, list) or rows.dtype == object:
+            raise InvalidRequest("the model takes numbers, got texts (BYTES)")
         return np.asarray(self._predict(rows))
 
 
@@ -40,7 +46,7 @@ def load(location: Path) -> XGBoostModel:
     threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
     try:
         loaded = files.unpickle(file) if form is files.Form.PICKLE else _read_booster(file, form)
-    except Exception as error:  # noqa: BLE001 - a pickle or a parser may raise anything
+    except Exception as error:
         wrote = _written_version(file)
         # xgboost's errors carry a native stack trace after the first lines.
         reason = str(error).split("\nStack trace", maxsplit=1)[0].strip()

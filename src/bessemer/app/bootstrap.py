@@ -1,0 +1,143 @@
+"""What exists in every new cluster: namespaces, roles, the pipelines' account, runtimes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from bessemer.kube.client import Client
+from bessemer.kube.errors import AlreadyExists
+from bessemer.resources import meta, servingruntime
+from bessemer.resources.kind import Kind, Object
+from bessemer.resources.namespace import NAMESPACE
+from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE_BINDING
+from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
+from bessemer.resources.servingruntime import SERVING_RUNTIME
+
+SYSTEM = "bessemer-system"
+PIPELINES = "kubeflow"
+RUNNER = "pipeline-runner"
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", SYSTEM, PIPELINES)
+
+_READ = ["get", "list", "watch"]
+_WRITE = ["create", "delete", "deletecollection", "patch", "update"]
+_EDITABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "",
+        (
+            "configmaps",
+            "persistentvolumeclaims",
+            "pods",
+            "pods/attach",
+            "pods/exec",
+            "pods/portforward",
+            "pods/proxy",
+            "secrets",
+            "serviceaccounts",
+            "services",
+            "services/proxy",
+        ),
+    ),
+    ("apps", ("deployments", "deployments/scale", "replicasets", "replicasets/scale")),
+    ("batch", ("jobs",)),
+    ("serving.kserve.io", ("inferenceservices", "servingruntimes")),
+    ("pipelines.kubeflow.org", ("*",)),
+)
+# What everyone with a view may read beside that: what others write.
+_READABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("", ("events", "namespaces", "pods/log", "pods/status", "services/status")),
+    ("apps", ("deployments/status", "replicasets/status")),
+    ("batch", ("jobs/status",)),
+    ("coordination.k8s.io", ("leases",)),
+    ("discovery.k8s.io", ("endpointslices",)),
+    ("events.k8s.io", ("events",)),
+    ("gateway.networking.k8s.io", ("httproutes",)),
+    ("serving.kserve.io", ("inferenceservices/status", "servingruntimes/status")),
+)
+# Names that a reader must not see, or that are doors rather than things.
+_NOT_FOR_VIEWERS = frozenset(
+    {"secrets", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"}
+)
+_PIPELINE_VERBS = ["terminate", "retry", "archive", "unarchive", "upload", "readArtifact"]
+
+
+def _rule(group: str, resources: Iterable[str], verbs: list[str]) -> Object:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": verbs}
+
+
+def _reading() -> list[Object]:
+    return [_rule(group, resources, _READ) for group, resources in _READABLE]
+
+
+def _view() -> list[Object]:
+    visible = (
+        (group, [name for name in resources if name not in _NOT_FOR_VIEWERS])
+        for group, resources in _EDITABLE
+    )
+    return [*(_rule(group, resources, _READ) for group, resources in visible), *_reading()]
+
+
+def _edit() -> list[Object]:
+    rules = [_rule(group, names, [*_READ, *_WRITE]) for group, names in _EDITABLE]
+    rules.append(_rule("pipelines.kubeflow.org", ["*"], _PIPELINE_VERBS))
+    tokens = _rule("", ["serviceaccounts/token"], ["create"])
+    return [*rules, tokens, *_reading()]
+
+
+def _admin() -> list[Object]:
+    group = "rbac.authorization.k8s.io"
+    roles = _rule(group, ["roles", "rolebindings"], [*_READ, *_WRITE])
+    reviews = _rule("authorization.k8s.io", ["localsubjectaccessreviews"], ["create"])
+    return [*_edit(), roles, reviews]
+
+
+def _everything() -> list[Object]:
+    return [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+        {"nonResourceURLs": ["*"], "verbs": ["*"]},
+    ]
+
+
+def _role(name: str, rules: list[Object]) -> Object:
+    return meta.new(CLUSTER_ROLE, name, rules=rules)
+
+
+def _binding(kind: Kind, name: str, namespace: str, role: str, subject: Object) -> Object:
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    return meta.new(kind, name, namespace, roleRef=reference, subjects=[subject])
+
+
+async def apply(client: Client) -> None:
+    """Make what is missing; bring our roles and runtimes up to this program's version."""
+    await asyncio.gather(
+        *(_ensure(client, NAMESPACE, meta.new(NAMESPACE, name)) for name in _NAMESPACES)
+    )
+    masters = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters"}
+    runner = {"kind": "ServiceAccount", "name": RUNNER, "namespace": PIPELINES}
+    wanted: list[tuple[Kind, Object]] = [
+        (CLUSTER_ROLE, _role("cluster-admin", _everything())),
+        (CLUSTER_ROLE, _role("admin", _admin())),
+        (CLUSTER_ROLE, _role("edit", _edit())),
+        (CLUSTER_ROLE, _role("view", _view())),
+        (
+            CLUSTER_ROLE_BINDING,
+            _binding(CLUSTER_ROLE_BINDING, "cluster-admin", "", "cluster-admin", masters),
+        ),
+        (SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, RUNNER, PIPELINES)),
+        (ROLE_BINDING, _binding(ROLE_BINDING, RUNNER, PIPELINES, "edit", runner)),
+    ]
+    wanted += [(SERVING_RUNTIME, runtime) for runtime in servingruntime.shipped(SYSTEM)]
+    await asyncio.gather(*(_ensure(client, kind, obj) for kind, obj in wanted))
+
+
+async def _ensure(client: Client, kind: Kind, wanted: Object) -> None:
+    try:
+        await client.create(kind, wanted)
+        return
+    except AlreadyExists:
+        part = "rules" if kind is CLUSTER_ROLE else "spec" if kind is SERVING_RUNTIME else ""
+    if not part:
+        return
+    stored = await client.get(kind, meta.name(wanted), meta.namespace(wanted))
+    if stored.get(part) != wanted[part]:
+        await client.update(kind, {**stored, part: wanted[part]})

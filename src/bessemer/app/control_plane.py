@@ -1,0 +1,178 @@
+"""The control plane of one home: every part, in the order in which they need each other."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+from bessemer.app import bootstrap, embedded, folder, readiness, shutdown
+from bessemer.app.folder import Config
+from bessemer.app.platform import Platform, open_platform, set_up
+from bessemer.app.ports import HOST, Ports
+from bessemer.app.servers import Server
+from bessemer.app.supervision import PartDied, Parts
+from bessemer.base.clock import Clock
+from bessemer.base.home import Home
+from bessemer.cluster.apiserver import certificates, kubeconfig
+from bessemer.cluster.apiserver.app import Collaborators, build_app
+from bessemer.cluster.apiserver.certificates import Keys
+from bessemer.cluster.node.agent import NodeAgent
+from bessemer.cluster.node.claims import ClaimBinder
+from bessemer.cluster.node.logfiles import LogFiles
+from bessemer.cluster.node.runtime import choose
+from bessemer.cluster.node.services import NodeConfig
+from bessemer.cluster.scheduler.reconciler import Scheduler
+from bessemer.cluster.workloads import controllers
+
+NODE = "bessemer"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was chosen before anything started."""
+
+    home: Home
+    config: Config
+    ports: Ports
+    clock: Clock
+
+    @property
+    def api(self) -> str:
+        """The API's address, for clients on this machine."""
+        return f"https://{HOST}:{self.config.port}"
+
+
+class ControlPlane:
+    """Starts everything, knows when it is ready, stops everything."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._parts = Parts()
+        self._servers: list[Server] = []
+        self._core: embedded.Core | None = None
+        self._platform: Platform | None = None
+        self._choice: choose.Choice | None = None
+        self._readiness: readiness.Readiness | None = None
+
+    @property
+    def dead(self) -> asyncio.Future[PartDied]:
+        """Done as soon as a part ended that must not."""
+        return self._parts.dead
+
+    def check(self) -> None:
+        """Raise what a part died of, if one did."""
+        if self.dead.done():
+            raise self.dead.result()
+
+    async def start(self) -> None:
+        """Start every part; they become ready on their own, ``wait_ready`` waits for that."""
+        home, clock, config = self._setting.home, self._setting.clock, self._setting.config
+        keys = certificates.ensure(home.keys, [HOST], clock)
+        kubeconfig.write(home.kubeconfig, self._setting.api, keys.ca, keys.admin_token)
+        core = self._core = embedded.open_core(home, config, keys, clock)
+        self._parts.start("informers", core.informers.run())
+        self._readiness = readiness.Readiness(core.informers, NODE, self._setting.ports.gateway)
+        choosing = asyncio.create_task(choose.choose(home.run, f"bessemer-{config.network}"))
+        try:
+            _, platform = await asyncio.gather(
+                bootstrap.apply(core.client),
+                open_platform(set_up(home, clock, keys, HOST, self._setting.ports.gateway), core),
+            )
+            self._platform = platform
+            workloads = controllers.Workloads(
+                controllers.Parts(core.client, core.informers, clock, keys.ca)
+            )
+            self._parts.start("workloads", workloads.run())
+            scheduler = Scheduler(core.client, core.informers, clock)
+            self._parts.start("scheduler", scheduler.controller().run())
+        finally:
+            self._choice = await choosing
+        folder.tell_runtime(home, self._choice.describe())
+        self._start_node(core, self._choice)
+        self._start_faces(core, keys, platform, self._choice)
+        for name, coroutine in platform.coroutines():
+            self._parts.start(name, coroutine)
+
+    def _start_node(self, core: embedded.Core, choice: choose.Choice) -> None:
+        home, clock, config = self._setting.home, self._setting.clock, self._setting.config
+        node = NodeConfig(
+            name=NODE,
+            network=config.network,
+            host_ip=HOST,
+            api_host=HOST,
+            api_port=config.port,
+        )
+        agent = NodeAgent(
+            node, home, (core.client, core.informers), choice.runtime, clock, core.issuer.issue
+        )
+        binder = ClaimBinder(core.client, core.informers, clock, home)
+        self._parts.start("claims", binder.controller().run())
+        self._parts.start("node agent", agent.run())
+
+    def _start_faces(
+        self, core: embedded.Core, keys: Keys, platform: Platform, choice: choose.Choice
+    ) -> None:
+        logs = LogFiles(self._setting.home, choice.runtime, self._setting.clock)
+        platform.open_faces(logs)
+        api = build_app(
+            Collaborators(
+                core.machine,
+                core.rbac,
+                core.tokens,
+                core.issuer,
+                self._setting.clock,
+                logs,
+                services={(bootstrap.PIPELINES, "ml-pipeline"): platform.pipelines},
+                extra_routes=platform.routes(),
+            )
+        )
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(keys.certificate_file, keys.key_file)
+        self._serve("https server", Server(api, self._setting.ports.api, tls))
+        self._serve("http server", Server(platform.pages, self._setting.ports.pages))
+
+    def _serve(self, name: str, server: Server) -> None:
+        self._servers.append(server)
+        self._parts.start(name, server.run_until_stopped())
+
+    async def wait_ready(self) -> None:
+        """Wait until all of it can be used."""
+        assert self._readiness is not None
+        await asyncio.gather(
+            self._readiness.wait(), *(server.wait_started() for server in self._servers)
+        )
+
+    def waits_for(self) -> str:
+        """What is not ready yet."""
+        return self._readiness.missing() if self._readiness else "the store"
+
+    def ready_line(self) -> str:
+        """What a person needs to know of a running Bessemer."""
+        port, home = self._setting.config.port, self._setting.home
+        runtime = self._choice.describe() if self._choice else ""
+        return "\n".join(
+            (
+                f"Bessemer is ready on home {home.root}",
+                f"  Kubernetes API and KFP  https://{HOST}:{port}",
+                f"  pages and KFP by http   http://{HOST}:{port + 1}",
+                f"  gateway to models       http://{HOST}:{port + 2}",
+                f'  for your shell          eval "$(bessemer env{folder.option(home)})"',
+                f"  runtime                 {runtime}",
+            )
+        )
+
+    async def stop(self, *, end_pods: bool) -> None:
+        """Stop every part; with ``end_pods`` the pods too, else they run on."""
+        self._parts.stopping()
+        for server in self._servers:
+            server.stop()
+        await self._parts.stop()
+        if self._choice is not None:
+            if end_pods:
+                await shutdown.end_pods(self._choice.runtime, self._setting.home)
+            await self._choice.runtime.close()
+        if self._platform is not None:
+            await self._platform.close()
+        if self._core is not None:
+            await self._core.store.close()

@@ -1,0 +1,148 @@
+"""The platform on top of a cluster: pipelines, serving, gateway, pages."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bessemer.app import bootstrap
+from bessemer.app.embedded import Core
+from bessemer.base.clock import Clock
+from bessemer.base.home import Home
+from bessemer.cluster.apiserver.app import without_identity
+from bessemer.cluster.apiserver.certificates import Keys
+from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
+from bessemer.cluster.node.logfiles import LogFiles
+from bessemer.cluster.node.logs import LogOptions
+from bessemer.dashboard.pages import Sources, build_pages
+from bessemer.database.database import Database
+from bessemer.gateway import reconciler as gateway
+from bessemer.gateway.bootstrap import Authentication
+from bessemer.gateway.bootstrap import Settings as GatewaySettings
+from bessemer.pipelines.api import Guard, PipelinesApi, build_api
+from bessemer.pipelines.engine import Engine
+from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.pods import CLAIM
+from bessemer.pipelines.reconciler import Settings
+from bessemer.pipelines.steplogs import PodStepLogs
+from bessemer.resources.kind import Object
+from bessemer.serving import reconciler as serving
+from bessemer.serving.manifests import Address
+from bessemer.serving.storage import volumes_of
+
+# In the home: copies of logs whose pods are gone, out of the reach of pods.
+STEP_LOGS = "logs"
+# Models answer to <name>-<namespace>.<domain> too.
+DOMAIN = "localhost"
+# KFP's paths on the API server's own port.
+_KFP_PREFIXES = ("/apis/v2beta1/", "/apis/v1alpha1/runs", "/pipeline/apis/")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the platform is, and whom its gateway lets pass."""
+
+    home: Home
+    clock: Clock
+    gateway: GatewaySettings
+
+    @property
+    def url(self) -> str:
+        """The gateway's address, for clients on this machine."""
+        return f"http://{self.gateway.host}:{self.gateway.port}"
+
+
+def set_up(home: Home, clock: Clock, keys: Keys, host: str, port: int) -> Setting:
+    """The setting of a platform whose gateway listens there."""
+    public = keys.signing_key.public_key().public_bytes_raw()
+    key = {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "alg": "EdDSA",
+        "use": "sig",
+        "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
+    }
+    authentication = Authentication(keys.admin_token, {"keys": [key]}, ISSUER, AUDIENCE)
+    return Setting(home, clock, GatewaySettings(host, port, authentication))
+
+
+async def open_platform(setting: Setting, core: Core) -> Platform:
+    """Open what has a long history, then join the rooms."""
+    database = Database(f"sqlite:///{setting.home.history}")
+    await database.start()
+    return Platform(setting, core, database)
+
+
+class Platform:
+    """The rooms above the cluster."""
+
+    def __init__(self, setting: Setting, core: Core, database: Database) -> None:
+        self._setting = setting
+        self._home = setting.home
+        self._clock = setting.clock
+        self._core = core
+        self._database = database
+        self._guard = Guard(core.tokens, core.rbac)
+        self._engine: Engine
+        self.pipelines: PipelinesApi
+        self.pages: ASGIApp
+
+    def open_faces(self, logs: LogFiles) -> None:
+        """Make the apps; logs come from the node."""
+
+        def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's signature
+            return logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
+
+        core, history = self._core, SqlHistory(self._database)
+        steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
+        settings = Settings(lambda namespace: self._home.claim(namespace, CLAIM))
+        self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
+        self.pipelines = build_api(
+            self._database, self._guard, self._clock, self._engine.wake, steps,
+            namespace=bootstrap.PIPELINES,
+        )  # fmt: skip
+        sources = Sources(SqlHistory(self._database), self._core.client, steps, self._home.volumes)
+        self.pages = Split(self.pipelines, build_pages(sources, self._guard, self._clock))
+
+    def routes(self) -> Mapping[str, ASGIApp]:
+        """KFP's routes on the API server's port, by prefix."""
+        return dict.fromkeys(_KFP_PREFIXES, self.pipelines)
+
+    def coroutines(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """What has to run for ever, by name."""
+        core = self._core
+        yield "pipeline engine", self._engine.run()
+        models = serving.make_controller(
+            core.client, core.informers, self._clock, Address(self._setting.url, DOMAIN),
+            volumes_of(self._home),
+        )  # fmt: skip
+        yield "serving", models.run()
+        envoy = gateway.make_controller(
+            core.client, core.informers, self._clock, self._setting.gateway
+        )
+        yield "gateway", envoy.run()
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self._database.close()
+
+
+class Split:
+    """P+1: KFP's routes, and pages everywhere else."""
+
+    def __init__(self, pipelines: PipelinesApi, pages: ASGIApp) -> None:
+        self._pipelines = pipelines
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to whom its path belongs."""
+        if scope["type"] != "http":
+            await self._pages(scope, receive, send)
+            return
+        scope = without_identity(scope)
+        app = self._pipelines if self._pipelines.matches(scope["path"]) else self._pages
+        await app(scope, receive, send)

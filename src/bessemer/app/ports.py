@@ -1,0 +1,98 @@
+"""The three ports of a home: P the https API, P+1 the pages by http, P+2 the gateway."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import psutil
+
+from bessemer.app.folder import Config, HomeError
+
+HOST = "127.0.0.1"
+FIRST = 7480  # where a new home begins to look
+_BLOCKS = 200  # how many blocks of three it looks at
+_NAMES = ("the API", "the pages", "the gateway")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Bound sockets of the API and the pages, and the gateway's port, which Envoy binds."""
+
+    api: socket.socket
+    pages: socket.socket
+    gateway: int
+
+    def close(self) -> None:
+        """Give the ports back."""
+        self.api.close()
+        self.pages.close()
+
+
+def choose(config: Config, asked: int | None, *, gateway_is_ours: bool) -> tuple[int, Ports]:
+    """The ports asked for, else the kept ones, else the first free block.
+
+    Args:
+        config: what the home keeps.
+        asked: P from the command line.
+        gateway_is_ours: pods of an earlier start run on, so that P+2 may be held by our Envoy.
+
+    Raises:
+        HomeError: one of the three is taken.
+    """
+    first = asked or config.port
+    if asked is not None and not 1 <= asked <= 65533:
+        raise HomeError(f"--port must be from 1 to 65533 (P, P+1, P+2 are used), but got {asked}")
+    if first:
+        return first, _bind(first, gateway_is_ours=gateway_is_ours and first == config.port)
+    for block in range(_BLOCKS):
+        try:
+            return FIRST + 3 * block, _bind(FIRST + 3 * block, gateway_is_ours=False)
+        except HomeError:
+            continue
+    raise HomeError(
+        f"no three free ports from {FIRST} to {FIRST + 3 * _BLOCKS}; choose with --port"
+    )
+
+
+def _bind(first: int, *, gateway_is_ours: bool) -> Ports:
+    bound: list[socket.socket] = []
+    try:
+        for offset in range(2 if gateway_is_ours else 3):
+            bound.append(_open(first + offset, _NAMES[offset]))
+    except HomeError:
+        for opened in bound:
+            opened.close()
+        raise
+    for unused in bound[2:]:
+        unused.close()
+    return Ports(bound[0], bound[1], first + 2)
+
+
+def _open(port: int, name: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((HOST, port))
+        opened.listen(1024)
+    except OSError as error:
+        opened.close()
+        raise HomeError(
+            f"port {port} ({name}) must be free, but {_holder(port)} ({error.strerror}); "
+            "stop that or choose other ports with --port"
+        ) from error
+    opened.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return opened
+
+
+def _holder(port: int) -> str:
+    """Who listens there, as far as this user may see it."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status != psutil.CONN_LISTEN or connection.laddr[1:] != (port,):
+                continue
+            if connection.pid:
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()}) holds it"
+    except psutil.Error:
+        pass
+    return "it can't be had"

@@ -1,0 +1,107 @@
+"""``bessemer status``: whether each part is ready, asked from outside as a client would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections import Counter
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from bessemer.app import folder
+from bessemer.cli import access, options, output
+
+
+class Format(StrEnum):
+    """How the answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Part(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    state: str  # ready, waiting or down
+    detail: str
+
+
+def command(
+    home: options.Home = folder.DEFAULT,
+    format_: Annotated[
+        Format, typer.Option("--output", "-o", help="table or json")
+    ] = Format.TABLE,
+    verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
+) -> None:
+    """Say whether everything is ready (exit code 0) or what is not (exit code 1)."""
+    running = access.Running(home)
+    parts = [_api(running), _node(running), _pipelines(running), _gateway(running)]
+    is_ready = all(part.state == "ready" for part in parts)
+    if format_ is Format.JSON:
+        answer = {
+            "ready": is_ready,
+            "pid": running.pid,
+            "home": str(running.home.root),
+            "parts": [part._asdict() for part in parts],
+        }
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        typer.echo(f"Bessemer on home {running.home.root}, pid {running.pid}\n")
+        output.rows(parts, ("PART", "STATE", "DETAIL"))
+    raise SystemExit(0 if is_ready else 1)
+
+
+def _ask(running: access.Running, path: str) -> Any:
+    """What the API says; an exception of ours where it says nothing."""
+    try:
+        return running.read(path)
+    except (OSError, http.client.HTTPException) as error:
+        raise access.Refused(f"no answer: {error}") from error
+
+
+def _api(running: access.Running) -> Part:
+    try:
+        _ask(running, "/readyz")
+    except access.Refused as problem:
+        return Part("api", "down", str(problem))
+    return Part("api", "ready", running.api)
+
+
+def _node(running: access.Running) -> Part:
+    try:
+        nodes = _ask(running, "/api/v1/nodes")["items"]
+        pods = _ask(running, "/api/v1/pods")["items"]
+    except access.Refused as problem:
+        return Part("node", "down", str(problem))
+    runtime = folder.told_runtime(running.home)
+    for node in nodes:
+        for condition in node.get("status", {}).get("conditions", ()):
+            if condition["type"] == "Ready" and condition["status"] == "True":
+                return Part("node", "ready", f"{_count(pods)}; runtime {runtime}")
+    return Part("node", "waiting", "its Ready condition is not True")
+
+
+def _count(pods: list[dict[str, Any]]) -> str:
+    phases = Counter(pod.get("status", {}).get("phase", "Pending") for pod in pods)
+    if not phases:
+        return "no pods"
+    return "pods: " + ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items()))
+
+
+def _pipelines(running: access.Running) -> Part:
+    try:
+        _ask(running, "/apis/v2beta1/healthz")
+    except access.Refused as problem:
+        return Part("pipelines", "down", str(problem))
+    if not running.answers(running.pages_port):
+        return Part("pipelines", "down", f"no answer at {running.pages}")
+    return Part("pipelines", "ready", running.pages)
+
+
+def _gateway(running: access.Running) -> Part:
+    if not running.answers(running.gateway_port):
+        return Part("gateway", "waiting", f"no answer at {running.gateway}")
+    return Part("gateway", "ready", running.gateway)

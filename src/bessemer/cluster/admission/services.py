@@ -1,0 +1,104 @@
+"""Addresses of Services: given at creation, kept for life. Source: pkg/registry/core/service."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from bessemer.kube.errors import InternalError, invalid
+from bessemer.resources import meta, rules
+from bessemer.resources.kind import Kind, Object
+from bessemer.resources.service import SERVICE
+
+# The API server's own address is the first; the next few stay free for what comes.
+_RESERVED = 10
+# Addresses given to objects that may not be stored yet; more creations than this never wait.
+_RECENT = 1024
+
+
+class Addresses:
+    """Which loopback addresses Services hold.
+
+    Args:
+        network: "127.7.0.0/17".
+        services: the stored Services.
+    """
+
+    def __init__(self, network: str, services: Callable[[], Iterable[Object]]) -> None:
+        self._network = ipaddress.ip_network(network)
+        self._services = services
+        self._recent: dict[str, tuple[str, str]] = {}
+        self._next = _RESERVED
+
+    def take(self, owner: tuple[str, str]) -> str:
+        """A free address for the Service (namespace, name)."""
+        held = self._held()
+        size = self._network.num_addresses
+        for _ in range(size - _RESERVED - 1):
+            address = str(self._network[self._next])
+            self._next = self._next + 1 if self._next + 2 < size else _RESERVED
+            if address not in held:
+                self._remember(address, owner)
+                return address
+        raise InternalError(
+            f"no address is free in {self._network}: {len(held)} Services hold them; delete some"
+        )
+
+    def claim(self, address: str, owner: tuple[str, str]) -> str:
+        """Take the address that was asked for; the text says why it can't be had."""
+        try:
+            inside = ipaddress.ip_address(address) in self._network
+        except ValueError:
+            return f"must be a valid IP address, (e.g. {self._network[_RESERVED]})"
+        if not inside:
+            return (
+                f"provided IP is not in the valid range. The range of valid IPs is {self._network}"
+            )
+        if self._held().get(address, owner) != owner:
+            return "provided IP is already allocated"
+        self._remember(address, owner)
+        return ""
+
+    def _held(self) -> dict[str, tuple[str, str]]:
+        held = dict(self._recent)
+        for service in self._services():
+            address = meta.dig(service, "spec.clusterIP")
+            if address:
+                held[address] = (meta.namespace(service), meta.name(service))
+        return held
+
+    def _remember(self, address: str, owner: tuple[str, str]) -> None:
+        self._recent[address] = owner
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+
+
+def admit_create(kind: Kind, obj: Object, addresses: Addresses) -> None:
+    """Give a Service its address."""
+    if kind is not SERVICE:
+        return
+    spec = obj["spec"]
+    if spec.get("type") == "ExternalName":
+        return
+    address = spec.get("clusterIP")
+    metadata = obj["metadata"]
+    owner = (metadata["namespace"], metadata.get("name", ""))
+    if not address:
+        spec["clusterIP"] = addresses.take(owner)
+    elif address != "None" and (why := addresses.claim(address, owner)):
+        cause = rules.bad("spec.clusterIPs", [address], f"failed to allocate IP {address}: {why}")
+        raise invalid(kind, owner[1], [cause])
+    spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def admit_update(kind: Kind, new: Object, old: Object, addresses: Addresses) -> None:
+    """Keep the address where an update says nothing about it."""
+    if kind is not SERVICE:
+        return
+    spec, before = new["spec"], old["spec"]
+    if spec.get("type") == "ExternalName":
+        return
+    for key in ("clusterIP", "clusterIPs"):
+        if not spec.get(key) and before.get(key):
+            spec[key] = before[key]
+    admit_create(kind, new, addresses)

@@ -1,0 +1,237 @@
+"""The https face: who asks, may they, which verb, and how it went; everything else is beside.
+
+Source: k8s.io/apiserver/pkg/server/config.go (the order of the chain), pkg/endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from bessemer.base import logs
+from bessemer.base.clock import Clock
+from bessemer.base.logs import fields
+from bessemer.cluster.apiserver import impersonation, routing
+from bessemer.cluster.apiserver.documents import Documents
+from bessemer.cluster.apiserver.exchange import (
+    Answer,
+    AsgiApp,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+    answer_json,
+)
+from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.apiserver.metrics import Metrics
+from bessemer.cluster.apiserver.parts import Parts
+from bessemer.cluster.apiserver.proxy import Proxy
+from bessemer.cluster.apiserver.rbac import Rbac, refusal
+from bessemer.cluster.apiserver.reviews import Reviews
+from bessemer.cluster.apiserver.routing import Route
+from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
+from bessemer.cluster.apiserver.verbs import Verbs
+from bessemer.cluster.node.logs import PodLogs
+from bessemer.kube.access import Attributes
+from bessemer.kube.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
+from bessemer.kube.requests import Target
+from bessemer.resources.kind import Kind
+
+_log = logs.get(__name__)
+
+# Asked for by probes, which have no token; they tell nothing but that we live.
+_OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
+# Identity comes from the token alone: what a client says of itself never reaches an app of ours.
+_IDENTITY_HEADERS = (b"kubeflow-userid", b"kubeflow-groups", b"x-remote-", b"impersonate-",
+                     b"x-forwarded-user", b"x-goog-authenticated-user")  # fmt: skip
+_METHODS = {
+    "GET": ("get", "list", "watch"),
+    "POST": ("create",),
+    "PUT": ("update",),
+    "PATCH": ("patch",),
+    "DELETE": ("delete", "deletecollection"),
+}
+
+
+@dataclass(frozen=True)
+class Collaborators:
+    """What the face stands on.
+
+    Attributes:
+        logs: how ``pods/log`` is read; None where no node is.
+        services: ASGI apps behind the service proxy, by (namespace, service).
+        extra_routes: ASGI apps by path prefix ("/apis/v2beta1"); they check tokens themselves.
+    """
+
+    machine: Machine
+    rbac: Rbac
+    tokens: Tokens
+    issuer: TokenIssuer
+    clock: Clock
+    logs: PodLogs | None = None
+    services: Mapping[tuple[str, str], AsgiApp] = field(default_factory=dict)
+    extra_routes: Mapping[str, AsgiApp] = field(default_factory=dict)
+
+
+class ApiServer:
+    """The ASGI app."""
+
+    def __init__(self, parts: Collaborators) -> None:
+        self._machine = parts.machine
+        self._rbac = parts.rbac
+        self._tokens = parts.tokens
+        self._clock = parts.clock
+        self._extra = tuple(parts.extra_routes.items())
+        self._verbs = Verbs(parts.machine, parts.rbac, parts.clock)
+        self._reviews = Reviews(parts.tokens, parts.issuer, parts.rbac)
+        self._parts = Parts(parts.machine, parts.logs, self._reviews)
+        self._proxy = Proxy(parts.machine, parts.services)
+        self._documents = Documents(parts.machine)
+        self.metrics = Metrics()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await _serve_other(scope, receive, send)
+            return
+        path: str = scope["path"]
+        for prefix, app in self._extra:
+            if path.startswith(prefix):
+                await app(without_identity(scope), receive, send)
+                return
+        exchange = Exchange(scope, receive, send)
+        begin = self._clock.monotonic()
+        labels = ("", "", "")
+        try:
+            route = routing.parse(path)
+            labels, answer = await self._serve(exchange, route)
+        except ApiError as error:
+            answer = answer_json(error.to_status(), error.code)
+        except Exception as error:  # noqa: BLE001 - a bug in one request must not end the others
+            answer = _answer_bug(exchange, error)
+        if answer is not None:
+            await exchange.answer(answer)
+        seconds = self._clock.monotonic() - begin
+        self.metrics.count(labels, answer.status if answer else 200, seconds)
+
+    async def _serve(
+        self, exchange: Exchange, route: Route | None
+    ) -> tuple[tuple[str, str, str], Answer | None]:
+        token = exchange.token
+        user = self._tokens.identify(token) if token else None
+        if user is None:
+            if token is None and exchange.path in _OPEN_PATHS:
+                return ("get", "", ""), self._documents.serve(exchange)
+            raise Unauthorized("Unauthorized")
+        exchange.user = user = impersonation.resolve(exchange, user, self._rbac)
+        if route is None:
+            return await self._serve_path(exchange)
+        query = exchange.scope["query_string"]
+        watch = b"watch" in query and exchange.flag("watch") and "watch" in exchange.query
+        asked = routing.attributes(exchange.method, route, watch=watch)
+        decision = self._rbac.decide(user, asked)
+        if not decision.allowed:
+            raise forbidden(route, decision.reason)
+        labels = (asked.verb, route.resource, route.subresource)
+        return labels, await self._serve_resource(exchange, route, asked)
+
+    async def _serve_path(self, exchange: Exchange) -> tuple[tuple[str, str, str], Answer | None]:
+        asked = Attributes(exchange.method.lower(), path=exchange.path)
+        if not self._rbac.decide(exchange.user, asked).allowed:
+            raise Forbidden(f"forbidden: {refusal(exchange.user, asked)}")
+        if exchange.path == "/metrics":
+            body, content_type = self.metrics.render()
+            return ("get", "", ""), Answer(body, content_type=content_type)
+        return ("get", "", ""), self._documents.serve(exchange)
+
+    async def _serve_resource(
+        self, exchange: Exchange, route: Route, asked: Attributes
+    ) -> Answer | None:
+        if self._reviews.knows(route):
+            return await self._reviews.serve(exchange, route)
+        kind = self._kind(route)
+        if route.subresource and route.subresource not in kind.subresources:
+            if kind.resource == "services" and route.subresource == "proxy":
+                return await self._proxy.serve(exchange, route)
+            act = self._parts.find(kind, route)
+            if act is not None:
+                return await act(exchange, route)
+            if not (kind.resource == "namespaces" and route.subresource == "finalize"):
+                raise not_served()
+        if asked.verb not in _METHODS.get(exchange.method, ()):
+            raise MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        if kind.namespaced and not route.namespace and (route.name or asked.verb == "create"):
+            raise not_served()
+        target = Target(kind, route.namespace, route.name, route.subresource)
+        return await self._verbs.serve(exchange, asked.verb, target)
+
+    def _kind(self, route: Route) -> Kind:
+        kind = self._machine.kinds.get(route.resource)
+        if kind is None or kind.version != route.version or route.rest:
+            if kind is not None and kind.resource == "services" and route.subresource == "proxy":
+                return kind
+            raise not_served()
+        return kind
+
+
+def build_app(parts: Collaborators) -> ApiServer:
+    """The API server's face over what it stands on."""
+    return ApiServer(parts)
+
+
+def without_identity(scope: Scope) -> Scope:
+    """The scope without headers in which a client claims to be somebody."""
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if not name.lower().startswith(_IDENTITY_HEADERS)
+    ]
+    return {**scope, "headers": kept}
+
+
+def not_served() -> NotFound:
+    """Upstream's words for a path that leads nowhere."""
+    return NotFound("the server could not find the requested resource", {})
+
+
+def forbidden(route: Route, reason: str) -> Forbidden:
+    """``pods "a" is forbidden: User "x" cannot …``."""
+    name = f' "{route.name}"' if route.name else ""
+    details = {"name": route.name, "group": route.group, "kind": route.plural}
+    return Forbidden(f"{route.resource}{name} is forbidden: {reason}", details)
+
+
+def _answer_bug(exchange: Exchange, error: Exception) -> Answer:
+    if isinstance(error, orjson.JSONEncodeError):
+        refusal_ = BadRequest(f"the object can't be written as JSON: {error}; flatten it")
+        return answer_json(refusal_.to_status(), refusal_.code)
+    _log.error(
+        "request failed",
+        extra=fields(method=exchange.method, path=exchange.path),
+        exc_info=error,
+    )
+    found = InternalError(
+        "Internal error occurred: the server has a bug; its log has the traceback"
+    )
+    return answer_json(found.to_status(), found.code)
+
+
+async def _serve_other(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1002})

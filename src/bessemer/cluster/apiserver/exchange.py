@@ -1,0 +1,248 @@
+"""One HTTP exchange over raw ASGI: what was asked, read once; how it is answered.
+
+No framework stands between: the API server's rows of figures are made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, quote
+
+import orjson
+import yaml
+
+from bessemer.cluster.apiserver import wire
+from bessemer.kube.access import User
+from bessemer.kube.errors import BadRequest, TooLarge, UnsupportedMediaType
+from bessemer.resources.kind import Object
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODY_LIMIT = 3 * 1024 * 1024  # bytes, as upstream
+# YAML is read by Python code on the event loop: what is bigger has to come as JSON.
+_YAML_LIMIT = 512 * 1024
+# So few can't nest too deep for our JSON writer.
+_SAFE_BRACKETS = 200
+
+JSON_TYPE = b"application/json"
+
+
+class Answer(NamedTuple):
+    """A whole response."""
+
+    body: bytes
+    status: int = 200
+    headers: Iterable[tuple[bytes, bytes]] = ()
+    content_type: bytes = JSON_TYPE
+
+
+def answer_json(obj: Any, status: int = 200) -> Answer:
+    """A response with an object of ours."""
+    return Answer(orjson.dumps(obj), status)
+
+
+class Exchange:
+    """A request and the way to answer it."""
+
+    __slots__ = ("_query", "headers", "method", "path", "receive", "scope", "send", "user")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.send = send
+        self.user = User("system:anonymous")
+        self.receive = receive
+        self._query: dict[str, str] | None = None
+
+    def rebase(self, path: str) -> Scope:
+        """The scope as an app behind a prefix sees it."""
+        return {**self.scope, "path": path, "raw_path": quote(path).encode(), "root_path": ""}
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of a repeated one the first."""
+        if self._query is None:
+            text = self.scope["query_string"].decode("latin-1")
+            pairs = parse_qsl(text, keep_blank_values=True) if text else []
+            self._query = dict(reversed(pairs))
+        return self._query
+
+    def flag(self, name: str) -> bool:
+        """Whether a parameter is set to something that means yes."""
+        return self.query.get(name, "false").lower() in ("true", "1", "")
+
+    def number(self, name: str) -> int | None:
+        """A parameter that must be a whole number; None when absent."""
+        text = self.query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise BadRequest(
+                f'unable to convert query parameter {name}: "{text}" is no whole number'
+            ) from error
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token."""
+        scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" and token else None
+
+    @property
+    def accept(self) -> bytes:
+        """What the client wants to read."""
+        return self.headers.get(b"accept", b"")
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type, without parameters."""
+        return self.headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
+
+    async def read(self) -> bytes:
+        """The body. Raises TooLarge."""
+        if int(self.headers.get(b"content-length", b"0")) > BODY_LIMIT:
+            raise _too_large()
+        message = await self.receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+        pieces = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await self.receive()
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > BODY_LIMIT:
+                raise _too_large()
+        return b"".join(pieces)
+
+    async def read_object(self) -> Object:
+        """The body as a JSON object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
+        value = parse(await self.read(), self.content_type)
+        if not isinstance(value, dict):
+            raise BadRequest(
+                "the object provided is unrecognized (must be of type Object): "
+                f"got {type(value).__name__}"
+            )
+        if type(value.get("metadata", {})) not in (dict, type(None)):
+            raise BadRequest("metadata must be an object")
+        return value
+
+    async def until_disconnected(self) -> None:
+        """Wait for the client's end (only after the body was read)."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole response."""
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.body)),
+            *answer.headers,
+        ]
+        await self.send(
+            {"type": "http.response.start", "status": answer.status, "headers": headers}
+        )
+        await self.send({"type": "http.response.body", "body": answer.body})
+
+    async def begin(self, content_type: bytes) -> None:
+        """Begin a stream."""
+        headers = [(b"content-type", content_type), (b"cache-control", b"no-cache, private")]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the stream."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def pipe(self, pieces: AsyncIterator[bytes]) -> None:
+        """Send all pieces and end the stream; let go of them when the client hangs up."""
+        writing = asyncio.ensure_future(self._write_all(pieces))
+        hangup = asyncio.ensure_future(self.until_disconnected())
+        try:
+            await asyncio.wait((writing, hangup), return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                await writing
+        finally:
+            for task in (writing, hangup):
+                task.cancel()
+            await asyncio.gather(writing, hangup, return_exceptions=True)
+
+    async def _write_all(self, pieces: AsyncIterator[bytes]) -> None:
+        async for piece in pieces:
+            await self.write(piece)
+        await self.end()
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"Request entity too large: limit is {BODY_LIMIT}")
+
+
+def parse(body: bytes, content_type: str) -> Any:
+    """The value that a body of that media type holds. Raises BadRequest, UnsupportedMediaType."""
+    if content_type in ("application/yaml", "text/yaml", "application/x-yaml"):
+        return _parse_yaml(body)
+    if content_type == wire.CONTENT_TYPE:
+        return wire.decode(body)
+    # Python's and curl's habits: a body without a type, or "*/*", is JSON.
+    if content_type and content_type != "*/*" and "json" not in content_type:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"application/json, application/yaml (got {content_type})"
+        )
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
+    _check_depth(body, value)
+    return value
+
+
+def _check_depth(body: bytes, value: Any) -> None:
+    """Refuse what nests so deep that it could not be written again, not even inside a Table."""
+    if body.count(b"[") + body.count(b"{") <= _SAFE_BRACKETS:
+        return
+    try:
+        orjson.dumps([[[[[[[[value]]]]]]]])
+    except orjson.JSONEncodeError as error:
+        raise BadRequest("the body nests too deep: flatten it to 240 levels or less") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as JSON: no aliases (a few lines of them unfold to gigabytes), no dates."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise BadRequest("YAML aliases are not supported: write the value out")
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parse_yaml(body: bytes) -> Any:
+    if len(body) > _YAML_LIMIT:
+        raise TooLarge(f"a YAML body may have {_YAML_LIMIT} bytes; send bigger ones as JSON")
+    try:
+        value = yaml.load(body, _Loader)
+        # Through JSON, so that keys are strings and depth is checked like any other body's.
+        data = orjson.dumps(value)
+    except (yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from error
+    found: Any = orjson.loads(data)
+    _check_depth(data, found)
+    return found

@@ -1,0 +1,51 @@
+"""Passing a request on to a Service by HTTP, and its answer back: the far half of ``proxy``.
+
+Source: k8s.io/apimachinery pkg/util/proxy.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from bessemer.cluster.apiserver.exchange import Exchange
+from bessemer.kube.errors import ServiceUnavailable
+
+# Between two parties only, or ours and not the service's business.
+_HOP_HEADERS = frozenset({
+    b"authorization", b"connection", b"content-length", b"host", b"keep-alive",
+    b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding",
+    b"upgrade",
+})  # fmt: skip
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+
+
+class Forwarder:
+    """Holds the connections to Services."""
+
+    def __init__(self) -> None:
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)
+
+    async def forward(self, exchange: Exchange, url: str) -> None:
+        """Send the request there and the answer back. Raises ServiceUnavailable."""
+        query = exchange.scope["query_string"].decode("latin-1")
+        headers = [(n, v) for n, v in exchange.headers.items() if n not in _HOP_HEADERS]
+        body = await exchange.read()
+        request = self._client.build_request(
+            exchange.method, f"{url}?{query}" if query else url, headers=headers, content=body
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(
+                f"error trying to reach service: {type(error).__name__}: {error}"
+            ) from error
+        try:
+            kept = [
+                (n.lower(), v) for n, v in response.headers.raw if n.lower() not in _HOP_HEADERS
+            ]
+            await exchange.send(
+                {"type": "http.response.start", "status": response.status_code, "headers": kept}
+            )
+            await exchange.pipe(response.aiter_raw())
+        finally:
+            await response.aclose()

@@ -1,0 +1,216 @@
+"""Role-based access: which user may what, by the Roles and bindings that are stored.
+
+The index follows the store through ``observe``; a decision is remembered until the next change
+of a role or binding. Source: plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bessemer.kube.access import Attributes, Decision, User
+from bessemer.kube.client import EventType
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+
+MASTERS = "system:masters"
+#: The kinds to follow.
+KINDS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
+
+_ALLOWED = Decision(allowed=True)
+_REMEMBERED = 20_000
+
+# What everyone with a token may: upstream's system:basic-user, :discovery, :public-info-viewer.
+_EVERYONE: tuple[Object, ...] = (
+    {
+        "verbs": ["create"],
+        "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
+        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"],
+    },
+    {
+        "verbs": ["get"],
+        "nonResourceURLs": [
+            "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version",
+            "/version/", "/healthz", "/livez", "/readyz", "/healthz/*", "/livez/*", "/readyz/*",
+        ],
+    },
+)  # fmt: skip
+
+
+class _Grant(NamedTuple):
+    """One binding as it touches one subject."""
+
+    namespace: str  # where it holds; empty: everywhere
+    role: tuple[str, str]  # namespace (empty: a ClusterRole) and name
+
+
+_Identity = tuple[str, str, str]  # kind, apiVersion's namespace, name
+
+
+class Rbac:
+    """Decides by the observed roles and bindings: fulfils ``kube.access.Authorizer``."""
+
+    def __init__(self) -> None:
+        self._rules: dict[tuple[str, str], tuple[Object, ...]] = {}
+        self._bindings: dict[_Identity, tuple[_Grant, frozenset[str]]] = {}
+        self._by_subject: defaultdict[str, set[_Identity]] = defaultdict(set)
+        self._decisions: dict[tuple[User, Attributes], Decision] = {}
+
+    # ---- following the store
+
+    def observe(self, event: EventType, obj: Object) -> None:
+        """Take a change of a Role, ClusterRole or binding."""
+        gone = event is EventType.DELETED
+        namespace, name = meta.namespace(obj), meta.name(obj)
+        if obj["kind"] in (ROLE.kind, CLUSTER_ROLE.kind):
+            self._rules.pop((namespace, name), None)
+            if not gone:
+                self._rules[namespace, name] = tuple(obj.get("rules") or ())
+        elif obj["kind"] in (ROLE_BINDING.kind, CLUSTER_ROLE_BINDING.kind):
+            self._bind((obj["kind"], namespace, name), None if gone else obj)
+        self._decisions.clear()
+
+    def _bind(self, identity: _Identity, obj: Object | None) -> None:
+        _, old = self._bindings.pop(identity, (None, frozenset()))
+        for subject in old:
+            self._by_subject[subject].discard(identity)
+        if obj is None:
+            return
+        namespace = identity[1]
+        reference = obj["roleRef"]
+        home = namespace if reference["kind"] == ROLE.kind else ""
+        subjects = frozenset(_subject(s, namespace) for s in obj.get("subjects") or ())
+        self._bindings[identity] = (_Grant(namespace, (home, reference["name"])), subjects)
+        for subject in subjects:
+            self._by_subject[subject].add(identity)
+
+    # ---- deciding
+
+    async def authorize(self, user: User, attributes: Attributes) -> Decision:
+        """Whether some rule allows it."""
+        return self.decide(user, attributes)
+
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        """As ``authorize``, at once: what the hot path calls."""
+        if MASTERS in user.groups:
+            return _ALLOWED
+        key = (user, attributes)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decide(user, attributes)
+            if len(self._decisions) >= _REMEMBERED:
+                self._decisions.clear()
+            self._decisions[key] = decision
+        return decision
+
+    def _decide(self, user: User, attributes: Attributes) -> Decision:
+        rules = self.rules_for(user, attributes.namespace)
+        if any(_rule_allows(rule, attributes) for rule in rules):
+            return _ALLOWED
+        return Decision(allowed=False, reason=refusal(user, attributes))
+
+    def rules_for(self, user: User, namespace: str) -> Iterator[Object]:
+        """All rules that hold for the user in that namespace."""
+        if "system:authenticated" in user.groups:
+            yield from _EVERYONE
+        subjects = [f"User {user.name}", *(f"Group {group}" for group in user.groups)]
+        for subject in subjects:
+            for identity in self._by_subject.get(subject, ()):
+                grant, _ = self._bindings[identity]
+                if not grant.namespace or grant.namespace == namespace:
+                    yield from self._rules.get(grant.role, ())
+
+    def role_rules(self, reference: Object, namespace: str) -> tuple[Object, ...]:
+        """The rules of the role that a binding refers to; empty if there is none."""
+        home = namespace if reference.get("kind") == ROLE.kind else ""
+        return self._rules.get((home, reference.get("name", "")), ())
+
+    def missing(self, user: User, namespace: str, wanted: Iterable[Object]) -> list[str]:
+        """Which of the wanted rules the user does not hold itself (so may not give away)."""
+        if MASTERS in user.groups:
+            return []
+        held = list(self.rules_for(user, namespace))
+        return [text for rule in wanted for text in _uncovered(rule, held)]
+
+
+def refusal(user: User, attributes: Attributes) -> str:
+    """``User "x" cannot get resource "pods" in API group "" in the namespace "y"``."""
+    if attributes.path:
+        return f'User "{user.name}" cannot {attributes.verb} path "{attributes.path}"'
+    resource = attributes.resource
+    if attributes.subresource:
+        resource += f"/{attributes.subresource}"
+    where = (
+        f'in the namespace "{attributes.namespace}"'
+        if attributes.namespace
+        else "at the cluster scope"
+    )
+    return (
+        f'User "{user.name}" cannot {attributes.verb} resource "{resource}" '
+        f'in API group "{attributes.group}" {where}'
+    )
+
+
+def _subject(subject: Object, namespace: str) -> str:
+    if subject["kind"] == "ServiceAccount":
+        home = subject.get("namespace") or namespace
+        return f"User system:serviceaccount:{home}:{subject['name']}"
+    return f"{subject['kind']} {subject['name']}"
+
+
+def _rule_allows(rule: Object, attributes: Attributes) -> bool:
+    verbs = rule.get("verbs") or ()
+    if "*" not in verbs and attributes.verb not in verbs:
+        return False
+    if attributes.path:
+        return any(_path_fits(p, attributes.path) for p in rule.get("nonResourceURLs") or ())
+    groups = rule.get("apiGroups") or ()
+    if "*" not in groups and attributes.group not in groups:
+        return False
+    if not _resource_fits(rule.get("resources") or (), attributes):
+        return False
+    names = rule.get("resourceNames")
+    return not names or attributes.name in names
+
+
+def _resource_fits(resources: Iterable[str], attributes: Attributes) -> bool:
+    wanted = attributes.resource
+    if attributes.subresource:
+        wanted = f"{wanted}/{attributes.subresource}"
+    return any(
+        resource in ("*", wanted)
+        or (attributes.subresource and resource == f"*/{attributes.subresource}")
+        for resource in resources
+    )
+
+
+def _path_fits(pattern: str, path: str) -> bool:
+    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def _uncovered(rule: Object, held: list[Object]) -> list[str]:
+    """Each single permission of the rule that no held rule has, as text."""
+    texts = []
+    for verb in rule.get("verbs") or ():
+        asked = [Attributes(verb=verb, path=path) for path in rule.get("nonResourceURLs") or ()]
+        for group in rule.get("apiGroups") or ():
+            for resource in rule.get("resources") or ():
+                main, _, sub = resource.partition("/")
+                for name in rule.get("resourceNames") or ("",):
+                    asked.append(Attributes(verb, group, main, sub, name=name))
+        texts += [_permission(a) for a in asked if not any(_rule_allows(h, a) for h in held)]
+    return texts
+
+
+def _permission(attributes: Attributes) -> str:
+    if attributes.path:
+        return f'{{NonResourceURLs:["{attributes.path}"], Verbs:["{attributes.verb}"]}}'
+    resource = "/".join(filter(None, (attributes.resource, attributes.subresource)))
+    names = f', ResourceNames:["{attributes.name}"]' if attributes.name else ""
+    return (
+        f'{{APIGroups:["{attributes.group}"], Resources:["{resource}"]{names}, '
+        f'Verbs:["{attributes.verb}"]}}'
+    )

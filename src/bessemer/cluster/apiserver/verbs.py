@@ -1,0 +1,244 @@
+"""The verbs as HTTP: parameters and bodies in, the machine's records out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from bessemer.base.clock import Clock
+from bessemer.cluster.admission.structure import STRICTNESS, FieldValidation, Strictness
+from bessemer.cluster.apiserver import escalation, reading, render, watching
+from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json, parse
+from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.apiserver.rbac import Rbac
+from bessemer.cluster.apiserver.reading import Listing
+from bessemer.kube.client import DeleteOptions, PatchType, Selection
+from bessemer.kube.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
+from bessemer.kube.requests import Page, Target
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+_STRICT = {mode.value: mode for mode in FieldValidation}
+_PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
+_PROPAGATION = ("Background", "Foreground", "Orphan")
+# Kinds whose deletion is answered with the object; the others' with a Status.
+_DELETED_OBJECT = frozenset({"pods", "services", "serviceaccounts", "persistentvolumeclaims"})
+
+
+class Verbs:
+    """Every verb of every kind."""
+
+    def __init__(self, machine: Machine, rbac: Rbac, clock: Clock) -> None:
+        self._machine = machine
+        self._rbac = rbac
+        self._clock = clock
+        self._by_verb: Mapping[str, Callable[[Exchange, Target], Awaitable[Answer | None]]] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    async def serve(self, exchange: Exchange, verb: str, target: Target) -> Answer | None:
+        """The answer; None when the verb streamed it itself."""
+        act = self._by_verb.get(verb)
+        if act is None or (target.name and verb == "create"):
+            raise MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        return await act(exchange, target)
+
+    async def _get(self, exchange: Exchange, target: Target) -> Answer:
+        if b"as=" in exchange.accept:
+            record = self._machine.get(target)
+            listing = Listing([record], record.version)
+            return Answer(render.one(exchange, target.kind, listing, self._clock.now()))
+        return Answer(self._machine.get_raw(target))
+
+    async def _list(self, exchange: Exchange, target: Target) -> Answer:
+        if not exchange.scope["query_string"] and b"as=" not in exchange.accept:
+            return Answer(self._machine.list_raw(target.kind, Selection(target.namespace)))
+        selection = _selection(exchange, target)
+        page = Page(exchange.number("limit") or 0, exchange.query.get("continue", ""))
+        if b"as=" in exchange.accept:
+            listing = self._machine.list(target.kind, selection, page)
+            return Answer(render.many(exchange, target.kind, listing, self._clock.now()))
+        return Answer(self._machine.list_raw(target.kind, selection, page))
+
+    async def _watch(self, exchange: Exchange, target: Target) -> None:
+        wish = (target, _selection(exchange, target))
+        await watching.serve(exchange, self._machine, self._clock, wish)
+
+    async def _create(self, exchange: Exchange, target: Target) -> Answer:
+        obj = await exchange.read_object()
+        escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
+        with _Request(exchange) as request:
+            record = await self._machine.create(
+                target, obj, exchange.user, dry_run=request.dry_run
+            )
+            return request.answer(record.data, 201)
+
+    async def _update(self, exchange: Exchange, target: Target) -> Answer:
+        obj = await exchange.read_object()
+        escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
+        with _Request(exchange) as request:
+            record = await self._machine.update(
+                target, obj, exchange.user, dry_run=request.dry_run
+            )
+            return request.answer(record.data)
+
+    async def _patch(self, exchange: Exchange, target: Target) -> Answer:
+        patch_type = _PATCH_TYPES.get(exchange.content_type)
+        if patch_type is None:
+            raise UnsupportedMediaType(_patch_refusal(exchange.content_type))
+        patch = parse(await exchange.read(), "application/json")
+        escalation.check_patch(
+            self._rbac, self._machine, exchange.user, (target, patch, patch_type)
+        )
+        with _Request(exchange) as request:
+            record = await self._machine.patch(
+                target, patch, patch_type, exchange.user, dry_run=request.dry_run
+            )
+            return request.answer(record.data)
+
+    async def _delete(self, exchange: Exchange, target: Target) -> Answer:
+        options, dry_run = await _delete_options(exchange)
+        record = await self._machine.delete(target, options, exchange.user, dry_run=dry_run)
+        kind = target.kind
+        left = self._machine.lookup(kind, target.namespace, target.name)
+        gone = left is None or meta.uid(left) != meta.uid(record.object)
+        if not gone or kind.resource in _DELETED_OBJECT:
+            return Answer(record.data)
+        details = {
+            "name": target.name,
+            "group": kind.group,
+            "kind": kind.plural,
+            "uid": meta.uid(record.object),
+        }
+        return answer_json(
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Success",
+                "details": details,
+            }
+        )
+
+    async def _delete_collection(self, exchange: Exchange, target: Target) -> Answer:
+        options, dry_run = await _delete_options(exchange)
+        records = await self._machine.delete_collection(
+            target.kind, _selection(exchange, target), options, exchange.user, dry_run=dry_run
+        )
+        version = max((record.version for record in records), default=0)
+        return Answer(reading.join(target.kind, Listing(records, version)))
+
+
+class _Request:
+    """What a write is accompanied by: dryRun, fieldValidation, and the warnings it answers."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.dry_run = False
+        self._strictness = Strictness(FieldValidation.WARN)
+        if exchange.scope["query_string"]:
+            self.dry_run = _dry_run(exchange.query.get("dryRun", ""))
+            if mode := exchange.query.get("fieldValidation"):
+                self._strictness.mode = _field_validation(mode)
+
+    def __enter__(self) -> _Request:
+        self._token = STRICTNESS.set(self._strictness)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        STRICTNESS.reset(self._token)
+
+    def answer(self, data: bytes, status: int = 200) -> Answer:
+        """The object, with the warnings in headers."""
+        warnings = self._strictness.warnings
+        if not warnings:
+            return Answer(data, status)
+        headers = [(b"warning", _warning(text)) for text in dict.fromkeys(warnings)]
+        return Answer(data, status, headers)
+
+
+def _warning(text: str) -> bytes:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'.encode("ascii", "replace")
+
+
+def _dry_run(value: str) -> bool:
+    if value not in ("", "All"):
+        raise BadRequest(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+    return value == "All"
+
+
+def _field_validation(value: str) -> FieldValidation:
+    mode = _STRICT.get(value)
+    if mode is None:
+        raise BadRequest(
+            f'fieldValidation: Unsupported value: "{value}": supported values: "Ignore", '
+            '"Strict", "Warn"'
+        )
+    return mode
+
+
+def _selection(exchange: Exchange, target: Target) -> Selection:
+    query = exchange.query
+    fields = query.get("fieldSelector", "")
+    if target.name:
+        fields = f"metadata.name={target.name}"
+    return Selection(target.namespace, query.get("labelSelector", ""), fields)
+
+
+def _patch_refusal(content_type: str) -> str:
+    if content_type == "application/apply-patch+yaml":
+        return (
+            "server-side apply is not supported by this server: it does not track field owners; "
+            "use client-side apply (kubectl apply without --server-side)"
+        )
+    return (
+        "the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(_PATCH_TYPES)
+        + f" (got {content_type or 'none'})"
+    )
+
+
+async def _delete_options(exchange: Exchange) -> tuple[DeleteOptions, bool]:
+    body = await exchange.read()
+    given: Any = parse(body, exchange.content_type) if body.strip() else {}
+    if not isinstance(given, dict):
+        raise BadRequest("DeleteOptions must be an object")
+    grace = given.get("gracePeriodSeconds")
+    if grace is None:
+        grace = exchange.number("gracePeriodSeconds")
+    dry_run = exchange.query.get("dryRun", "")
+    for value in given.get("dryRun") or ():
+        dry_run = value
+    return (
+        DeleteOptions(_propagation(exchange, given), grace, *_preconditions(given)),
+        _dry_run(dry_run),
+    )
+
+
+def _propagation(exchange: Exchange, given: Object) -> str:
+    propagation = given.get("propagationPolicy") or exchange.query.get("propagationPolicy")
+    orphan = given.get("orphanDependents")
+    if propagation is None and orphan is not None:
+        propagation = "Orphan" if orphan else "Background"
+    if propagation is None:
+        return "Background"
+    if propagation not in _PROPAGATION:
+        raise BadRequest(
+            f'propagationPolicy: Unsupported value: "{propagation}": supported values: '
+            + ", ".join(f'"{word}"' for word in _PROPAGATION)
+        )
+    return str(propagation)
+
+
+def _preconditions(given: Object) -> tuple[str, str]:
+    found = given.get("preconditions") or {}
+    return str(found.get("uid") or ""), str(found.get("resourceVersion") or "")

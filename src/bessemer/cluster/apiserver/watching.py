@@ -1,0 +1,102 @@
+"""Watches as HTTP: one line of JSON an event, until the client or its timeout ends it.
+
+Source: k8s.io/apiserver/pkg/endpoints/handlers/watch.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import orjson
+
+from bessemer.base.clock import Clock
+from bessemer.cluster.apiserver import render
+from bessemer.cluster.apiserver.exchange import Exchange
+from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.store.hub import Event, Watcher
+from bessemer.kube.client import Selection
+from bessemer.kube.errors import ApiError, Expired
+from bessemer.kube.requests import Target, WatchOptions
+from bessemer.resources.kind import Kind
+
+_MIN_SECONDS = 1800  # without timeoutSeconds a watch lasts this long, up to twice as long
+_BOOKMARK_SECONDS = 55.0
+
+
+class _Gone(Exception):
+    """The client hung up."""
+
+
+async def serve(
+    exchange: Exchange, machine: Machine, clock: Clock, wish: tuple[Target, Selection]
+) -> None:
+    """Stream the events of one watch."""
+    target, selection = wish
+    kind = target.kind
+    options = WatchOptions(
+        exchange.query.get("resourceVersion", ""),
+        exchange.flag("allowWatchBookmarks"),
+        exchange.flag("sendInitialEvents") and "sendInitialEvents" in exchange.query,
+    )
+    seconds = exchange.number("timeoutSeconds") or random.uniform(1, 2) * _MIN_SECONDS
+    await exchange.read()
+    try:
+        watcher = machine.watch(kind, selection, options)
+    except Expired as error:
+        await exchange.begin(b"application/json")
+        await exchange.write(_line(b"ERROR", orjson.dumps(error.to_status())))
+        await exchange.end()
+        return
+    hangup = asyncio.ensure_future(_end_on_hangup(exchange, watcher))
+    try:
+        await exchange.begin(b"application/json")
+        # The status line goes out at once: a client waits for it before it acts.
+        await exchange.write(b"")
+        stream = _Stream(exchange, machine, clock, kind)
+        await stream.run(watcher, clock.monotonic() + seconds, bookmarks=options.bookmarks)
+        await exchange.end()
+    except _Gone:
+        pass
+    finally:
+        hangup.cancel()
+        machine.unwatch(kind, watcher)
+
+
+async def _end_on_hangup(exchange: Exchange, watcher: Watcher) -> None:
+    await exchange.until_disconnected()
+    watcher.end(_Gone())
+
+
+class _Stream:
+    """Writes a watcher's events."""
+
+    def __init__(self, exchange: Exchange, machine: Machine, clock: Clock, kind: Kind) -> None:
+        self._exchange = exchange
+        self._machine = machine
+        self._kind = kind
+        self._clock = clock
+        self._plain = b"as=" not in exchange.accept
+
+    async def run(self, watcher: Watcher, deadline: float, *, bookmarks: bool) -> None:
+        """Until the deadline, or until the watcher ends."""
+        while (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                events = await watcher.take(min(left, _BOOKMARK_SECONDS))
+            except ApiError as error:
+                await self._exchange.write(_line(b"ERROR", orjson.dumps(error.to_status())))
+                return
+            if events:
+                await self._exchange.write(b"".join([self._format(event) for event in events]))
+            elif bookmarks:
+                await self._exchange.write(self._format(self._machine.bookmark(self._kind)))
+
+    def _format(self, event: Event) -> bytes:
+        data = event.data
+        if not self._plain:
+            data = render.event(self._exchange, self._kind, event, self._clock.now())
+        return _line(event.type.encode(), data)
+
+
+def _line(type_: bytes, data: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (type_, data)

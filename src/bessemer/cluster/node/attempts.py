@@ -1,0 +1,55 @@
+"""A pod's attempts on disk: ``containers/<name>/<number>/``, the last two of each container."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from bessemer.cluster.node.plan import Attempt
+from bessemer.cluster.node.preparation import fallback_message
+from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.resources.kind import Object
+
+#: In an attempt's folder: the control plane ended it with itself, so it is to be started again.
+INTERRUPTED = "interrupted"
+
+
+class Attempts:
+    """The attempts of one pod.
+
+    Args:
+        root: the pod's folder.
+        specs: its containers by name.
+    """
+
+    def __init__(self, root: Path, specs: Mapping[str, Object], runtime: Runtime) -> None:
+        self._root = root / "containers"
+        self._specs = specs
+        self._runtime = runtime
+
+    def folder(self, name: str, number: int) -> Path:
+        """Where an attempt is, or is to be."""
+        return self._root / name / str(number)
+
+    def read(self, name: str, number: int) -> Attempt:
+        """An attempt as its folder tells it now."""
+        folder = self.folder(name, number)
+        seen = self._runtime.observe(folder)
+        policy = self._specs[name].get("terminationMessagePolicy")
+        if policy == "FallbackToLogsOnError" and seen.exit_code and not seen.message:
+            seen = dataclasses.replace(seen, message=fallback_message(folder))
+        return Attempt(number, seen, (folder / INTERRUPTED).exists())
+
+    def last(self, name: str) -> list[Attempt]:
+        """The last one or two that an earlier agent left, in order."""
+        folder = self._root / name
+        if not folder.is_dir():
+            return []
+        numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
+        return [self.read(name, number) for number in numbers[-2:]]
+
+    def forget(self, name: str, number: int) -> None:
+        """Delete an attempt whose log nobody can ask for any more."""
+        if number >= 0:
+            self._runtime.remove(self.folder(name, number))

@@ -1,0 +1,335 @@
+"""Virtual environments, one a (Python, package set): built by uv once, shared, then read-only.
+
+A folder with ``.ready`` is whole; one without is a build that was cut off, and is built anew.
+``.ready`` is JSON: what was asked for, what it was resolved to, and the pip command lines that it
+answers (``standin/pip`` reads them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+from uv import find_uv_bin
+
+from bessemer.base import logs
+from bessemer.base.clock import Clock
+from bessemer.base.errors import BessemerError
+from bessemer.base.home import Home
+from bessemer.base.logs import fields
+from bessemer.resources.lightweight import Install
+
+_log = logs.get(__name__)
+_STANDIN = Path(__file__).parent / "standin" / "pip"
+# Raised when what is put into an environment changes.
+_FORM = 1
+_TOLD_LINES = 12
+_PIP_TO_UV = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CONSTRAINT": "UV_CONSTRAINT",
+    "PIP_NO_INDEX": "UV_NO_INDEX",
+}
+# Packages a pod installs on top of its environment come before it, the standard library first.
+_PTH = (
+    "import os, sys; p = os.environ.get('BESSEMER_PACKAGES');"
+    " p and p not in sys.path and sys.path.insert("
+    "next((i for i, d in enumerate(sys.path) if 'site-packages' in d), len(sys.path)), p)\n"
+)
+Told = Callable[[str, str, str], Awaitable[None]]
+
+
+class BuildFailure(BessemerError):
+    """uv could not make an environment; the text ends with its last lines."""
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter on this machine: its version and binary."""
+
+    version: str  # "3.11"
+    binary: Path
+    note: str = ""  # how it differs from the wanted one
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A wanted environment: the Python ("" for any) and the installs in order."""
+
+    python: str = ""
+    installs: tuple[Install, ...] = ()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A ready one."""
+
+    path: Path
+    note: str = ""  # a warning for the pod's owner
+
+
+class Environments:
+    """The environments of a home."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+        self._uv = find_uv_bin()
+        self._pythons: dict[str, Python] = {}
+        self._ready: dict[Wish, Environment] = {}
+        self._builds: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def uv(self) -> Path:
+        """The uv program, for pods that install more."""
+        return Path(self._uv)
+
+    def find(self, wish: Wish) -> Environment | None:
+        """The environment if this process knows it to be ready."""
+        found = self._ready.get(wish)
+        # Somebody may have pruned it.
+        return found if found and (found.path / ".ready").exists() else None
+
+    async def ensure(self, wish: Wish, tell: Told) -> Environment:
+        """The environment, built first if need be; ``tell`` gets events (type, reason, message).
+
+        Raises:
+            BuildFailure: it can't be made.
+        """
+        if found := self.find(wish):
+            return found
+        python = await self._python(wish.python)
+        key = _key(python, wish.installs)
+        path = self._home.environments / key
+        if not (path / ".ready").exists():
+            await self._build_shared(key, python, wish, tell)
+        environment = Environment(path, python.note)
+        self._ready[wish] = environment
+        return environment
+
+    async def close(self) -> None:
+        """Give up the builds that are under way."""
+        builds = list(self._builds.values())
+        for build in builds:
+            build.cancel()
+        await asyncio.gather(*builds, return_exceptions=True)
+
+    def index_variables(self) -> dict[str, str]:
+        """Where uv in a pod finds packages: as the server's does, without anybody's password."""
+        names = ("UV_DEFAULT_INDEX", "UV_INDEX")
+        found = {name: value for name, value in self._variables().items() if name in names}
+        return {name: value for name, value in found.items() if "@" not in value}
+
+    async def _build_shared(self, key: str, python: Python, wish: Wish, tell: Told) -> None:
+        name = _words(python, wish)
+        await tell("Normal", "Pulling", f"building environment {name}")
+        started = self._clock.monotonic()
+        build = self._builds.get(key)
+        if build is None:
+            build = asyncio.create_task(self._build(key, python, wish.installs))
+            self._builds[key] = build
+            build.add_done_callback(lambda task: self._forget(key, task))
+        # A pod that is deleted meanwhile must not stop the build for the others.
+        await asyncio.shield(build)
+        seconds = self._clock.monotonic() - started
+        await tell("Normal", "Pulled", f"built environment {name}, {seconds:.1f} s")
+
+    def _forget(self, key: str, task: asyncio.Task[None]) -> None:
+        self._builds.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # told by those who wait, if any still does
+
+    async def _build(self, key: str, python: Python, installs: Sequence[Install]) -> None:
+        self._home.environments.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._home.environments / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # uv holds it too: one that an earlier, killed server left must end before we begin.
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            await self._build_locked(key, python, installs, lock)
+        finally:
+            os.close(lock)
+
+    async def _build_locked(
+        self, key: str, python: Python, installs: Sequence[Install], lock: int
+    ) -> None:
+        path = self._home.environments / key
+        if path.exists():
+            await asyncio.to_thread(shutil.rmtree, path)
+        _log.info("environment is built", extra=fields(key=key, python=python.version))
+        await self._run(
+            "venv", "--no-project", "--no-config", "--python", str(python.binary), str(path),
+            held=lock,
+        )  # fmt: skip
+        own = str(path / "bin" / "python")
+        for install in installs:
+            await self._run("pip", "install", "--python", own, *_flags(install), held=lock)
+        listed = await self._run("pip", "freeze", "--python", own)
+        await asyncio.to_thread(_finish, path, installs, listed.splitlines())
+
+    async def _run(self, *arguments: str, held: int | None = None) -> str:
+        process = await asyncio.create_subprocess_exec(
+            self._uv,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._variables(),
+            cwd=self._home.root,
+            pass_fds=() if held is None else (held,),
+        )
+        try:
+            output, errors = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode:
+            told = "\n".join(errors.decode(errors="replace").strip().splitlines()[-_TOLD_LINES:])
+            raise BuildFailure(f"uv {' '.join(arguments[:2])} failed: {told}")
+        return output.decode(errors="replace")
+
+    def _variables(self) -> dict[str, str]:
+        env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        env.setdefault("UV_CACHE_DIR", str(self._home.cache / "uv"))
+        env["UV_PYTHON_DOWNLOADS"] = "never"
+        env["UV_NO_PROGRESS"] = "1"
+        for name, ours in _PIP_TO_UV.items():
+            if value := os.environ.get(name):
+                env.setdefault(ours, value)
+        return env
+
+    async def _python(self, wanted: str) -> Python:
+        if wanted not in self._pythons:
+            self._pythons[wanted] = await self._find_python(wanted)
+        return self._pythons[wanted]
+
+    async def _find_python(self, wanted: str) -> Python:
+        own = Python(f"{sys.version_info.major}.{sys.version_info.minor}", _base_python())
+        wanted = ".".join(wanted.split(".")[:2])
+        if wanted in ("", own.version):
+            return own
+        found = {own.version: own.binary, **_neighbours(), **await self._listed()}
+        if wanted in found:
+            return Python(wanted, found[wanted])
+        nearest = min(found, key=lambda version: _distance(version, wanted))
+        note = (
+            f"Python {wanted} is not on this machine; the nearest, {nearest}, runs the container. "
+            f"Install it (uv python install {wanted}) to have the wanted one"
+        )
+        return Python(nearest, found[nearest], note)
+
+    async def _listed(self) -> dict[str, Path]:
+        try:
+            text = await self._run("python", "list", "--only-installed", "--output-format", "json")
+        except BuildFailure:
+            return {}
+        return _read_listed(text)
+
+
+def _base_python() -> Path:
+    base = getattr(sys, "_base_executable", "") or sys.executable
+    return Path(base).resolve()
+
+
+def _read_listed(text: str) -> dict[str, Path]:
+    """The interpreters that uv found."""
+    found: dict[str, Path] = {}
+    for row in orjson.loads(text):
+        parts = row["version_parts"]
+        if row.get("implementation") == "cpython" and row.get("path"):
+            found.setdefault(f"{parts['major']}.{parts['minor']}", Path(row["path"]).resolve())
+    return found
+
+
+def _neighbours() -> dict[str, Path]:
+    """Interpreters installed beside ours, as pyenv and uv lay them out."""
+    found: dict[str, Path] = {}
+    for binary in Path(sys.base_prefix).parent.glob("*/bin/python3.*"):
+        version = binary.name.removeprefix("python")
+        if all(part.isdigit() for part in version.split(".")):
+            found.setdefault(version, binary.resolve())
+    return found
+
+
+def _distance(version: str, wanted: str) -> tuple[int, int]:
+    """How far a version is from the wanted one; of two as far, the newer."""
+    numbers = [int(part) for part in version.split(".")]
+    target = [int(part) for part in wanted.split(".") if part.isdigit()]
+    minor = target[1] if len(target) > 1 else numbers[1]
+    return abs(numbers[1] - minor), -numbers[1]
+
+
+def _key(python: Python, installs: Sequence[Install]) -> str:
+    text = repr((_FORM, platform.machine(), python.version, str(python.binary), tuple(installs)))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _words(python: Python, wish: Wish) -> str:
+    packages = [name for install in wish.installs for name in install.requirements]
+    told = ", ".join(packages[:6]) + (" …" if len(packages) > 6 else "")
+    return f"Python {python.version}" + (f" with {told}" if told else "")
+
+
+def _flags(install: Install) -> list[str]:
+    """Uv's command line for a pip install."""
+    flags = ["--compile-bytecode"]
+    if install.no_dependencies:
+        flags.append("--no-deps")
+    for url in install.index_urls:
+        flags += ["--default-index", url]
+    for url in install.extra_index_urls:
+        flags += ["--index", url]
+    for host in install.trusted_hosts:
+        parts = urlsplit(host)
+        flags += ["--allow-insecure-host", parts.netloc if parts.scheme else host]
+    return [*flags, "--", *install.requirements]
+
+
+def _finish(path: Path, installs: Sequence[Install], resolved: Sequence[str]) -> None:
+    """Add the stand-in for pip and mark the environment as whole."""
+    packages = next(path.glob("lib/python3*/site-packages"))
+    if not (packages / "pip").exists():
+        shutil.copytree(_STANDIN, packages / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pip", "pip3"):
+            script = path / "bin" / name
+            script.write_text(
+                f"#!{path}/bin/python\nimport sys\nfrom pip import main\nsys.exit(main())\n"
+            )
+            script.chmod(0o755)
+    (packages / "_bessemer.pth").write_text(_PTH)
+    record: Mapping[str, object] = {
+        "resolved": list(resolved),
+        "pip": [_pip_words(install) for install in installs],
+    }
+    draft = path / ".ready.new"
+    with draft.open("wb") as file:
+        file.write(orjson.dumps(record))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path / ".ready")
+
+
+def _pip_words(install: Install) -> list[str]:
+    words = list(install.requirements)
+    words += ["--no-deps"] if install.no_dependencies else []
+    for name, values in (
+        ("--index-url", install.index_urls),
+        ("--extra-index-url", install.extra_index_urls),
+        ("--trusted-host", install.trusted_hosts),
+    ):
+        for value in values:
+            words += [name, value]
+    return words

@@ -1,0 +1,158 @@
+"""Reading containers' logs from their folders (the port is ``logs``).
+
+The pod writes its log itself, so no time of a line is known: ``timestamps`` is refused, and
+``since`` tells only whether anything was written after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from bessemer.base.clock import Clock
+from bessemer.base.home import Home
+from bessemer.cluster.node import plan
+from bessemer.cluster.node.logs import LogOptions
+from bessemer.cluster.node.runtime.base import ContainerState, Runtime
+from bessemer.kube.errors import BadRequest
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+_CHUNK_BYTES = 64 * 1024
+# A file tells nobody that it grew; reading a grown one is cheap.
+_LOOK_SECONDS = 0.05
+
+
+class LogFiles:
+    """The logs of this node's pods."""
+
+    def __init__(self, home: Home, runtime: Runtime, clock: Clock) -> None:
+        self._home = home
+        self._runtime = runtime
+        self._clock = clock
+
+    async def read(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        """As the port says."""
+        name = container_name(pod, options.container)
+        if options.timestamps:
+            raise BadRequest("logs have no timestamps on one machine; leave out --timestamps")
+        folder = self._attempt(pod, name, previous=options.previous)
+        left = options.limit_bytes
+        async for piece in self._pieces(folder, options):
+            if left is not None:
+                piece = piece[:left]
+                left -= len(piece)
+            yield piece
+            if left == 0:
+                return
+
+    async def _pieces(self, folder: Path, options: LogOptions) -> AsyncIterator[bytes]:
+        path = folder / "log"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            if options.since and not _written_since(path, options.since):
+                file.seek(0, 2)
+            elif options.tail_lines is not None:
+                file.seek(_tail_offset(file, options.tail_lines))
+            while True:
+                # Asked before the last read: what it wrote before its end is then all there.
+                over = not options.follow or self._is_over(folder)
+                while piece := file.read(_CHUNK_BYTES):
+                    yield piece
+                    await asyncio.sleep(0)
+                if over:
+                    return
+                await self._clock.sleep(_LOOK_SECONDS)
+
+    def _is_over(self, folder: Path) -> bool:
+        state = self._runtime.observe(folder).state
+        # A deleted pod's folder may go before its log was read to the end.
+        return state in (ContainerState.EXITED, ContainerState.LOST) or not folder.exists()
+
+    def _attempt(self, pod: Object, name: str, *, previous: bool) -> Path:
+        root = self._home.pods / meta.uid(pod) / "containers" / name
+        numbers = []
+        if root.is_dir():
+            numbers = sorted(int(each.name) for each in root.iterdir() if each.name.isdigit())
+        started = [each for each in numbers if self._is_started(root / str(each))]
+        if previous:
+            if len(started) < 2:
+                raise BadRequest(
+                    f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
+                )
+            return root / str(started[-2])
+        if not started:
+            raise BadRequest(
+                f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: '
+                f"{_waiting_reason(pod, name)}"
+            )
+        return root / str(started[-1])
+
+    def _is_started(self, folder: Path) -> bool:
+        return self._runtime.observe(folder).state is not ContainerState.CREATED
+
+
+def container_name(pod: Object, asked: str) -> str:
+    """The container that is meant.
+
+    Raises:
+        BadRequest: none of that name, or several and none named.
+    """
+    names = [spec["name"] for spec in plan.all_containers(pod)]
+    name, namespace = meta.name(pod), meta.namespace(pod)
+    if asked:
+        if asked not in names:
+            raise BadRequest(f"container {asked} is not valid for pod {name}")
+        return asked
+    mains = [spec["name"] for spec in pod["spec"]["containers"]]
+    if len(names) == 1:
+        return str(mains[0])
+    inits = [each for each in names if each not in mains]
+    text = (
+        f"a container name must be specified for pod {name} in namespace {namespace}, "
+        f"choose one of: [{' '.join(mains)}]"
+    )
+    raise BadRequest(
+        text + (f" or one of the init containers: [{' '.join(inits)}]" if inits else "")
+    )
+
+
+def _waiting_reason(pod: Object, name: str) -> str:
+    status = pod.get("status") or {}
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for each in status.get(field) or ():
+            if each["name"] == name and "waiting" in each["state"]:
+                return str(each["state"]["waiting"].get("reason", "ContainerCreating"))
+    return "ContainerCreating"
+
+
+def _written_since(path: Path, since: datetime) -> bool:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC) >= since
+
+
+def _tail_offset(file: BinaryIO, lines: int) -> int:
+    """Where the last so many lines begin; a last line without its newline counts."""
+    end = at = file.seek(0, 2)
+    if not end or lines <= 0:
+        return end
+    missing = lines + 1
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        missing = lines
+    while at > 0:
+        start = max(0, at - _CHUNK_BYTES)
+        file.seek(start)
+        block = file.read(at - start)
+        found = block.count(b"\n")
+        if found >= missing:
+            index = len(block)
+            for _ in range(missing):
+                index = block.rindex(b"\n", 0, index)
+            return start + index + 1
+        missing -= found
+        at = start
+    return 0

@@ -1,0 +1,207 @@
+"""From a pod to what its containers run in: objects, tokens, volumes, images, environments."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bessemer.cluster.node import addresses, images, payloads, programs, spec, variables
+from bessemer.cluster.node.environments import BuildFailure, Wish
+from bessemer.cluster.node.errors import StartFailure, mount_error
+from bessemer.cluster.node.images import Image
+from bessemer.cluster.node.payloads import Sources
+from bessemer.cluster.node.runtime.base import ContainerSpec, Mount
+from bessemer.cluster.node.services import Services
+from bessemer.cluster.node.variables import Facts, Referred
+from bessemer.cluster.node.volumes import Volumes
+from bessemer.kube.errors import ApiError, NotFound
+from bessemer.resources import meta
+from bessemer.resources.configmap import CONFIG_MAP
+from bessemer.resources.kind import Object
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.resources.secret import SECRET
+from bessemer.resources.service import SERVICE
+
+_KINDS = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
+# As kubelet: a token is renewed when this much of its life is over.
+_TOKEN_LIFE = 0.8
+_API_ACCESS = "kube-api-access-"
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    renew_at: datetime
+
+
+class Preparation:
+    """Prepares the containers of one pod."""
+
+    def __init__(self, services: Services, folder: Path, address: str) -> None:
+        self._services = services
+        self._folder = folder
+        self._address = address
+        claims = services.informers.of(PERSISTENT_VOLUME_CLAIM)
+        self._volumes = Volumes(folder / "volumes", services.home, claims.get)
+        self._tokens: dict[str, _Token] = {}
+        self._told: set[str] = set()
+
+    @property
+    def refresh_at(self) -> datetime | None:
+        """When a token must be renewed."""
+        return min((token.renew_at for token in self._tokens.values()), default=None)
+
+    async def refresh(self, pod: Object) -> Referred:
+        """Write the pod's volumes from the objects as they are now.
+
+        Raises:
+            StartFailure: something that they refer to is not there.
+        """
+        referred = await self._fetch(pod)
+        tokens = self._renew(pod)
+        self._volumes.prepare(Sources(pod, self._facts(), referred, tokens))
+        return referred
+
+    def remove_volumes(self) -> None:
+        """Delete the pod's own volumes; renew no more."""
+        self._tokens.clear()
+        self._volumes.remove()
+
+    async def container(self, pod: Object, container: Object, folder: Path) -> ContainerSpec:
+        """Everything for one attempt, ready to start.
+
+        Raises:
+            StartFailure: it can't be started now.
+        """
+        referred = await self.refresh(pod)
+        image = images.resolve(container.get("image", ""))
+        config = self._services.config
+        base = {
+            "HOSTNAME": addresses.hostname(pod),
+            "KUBERNETES_SERVICE_HOST": config.api_host,
+            "KUBERNETES_SERVICE_PORT": str(config.api_port),
+            "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
+        }
+        env = variables.resolve(pod, container, self._facts(), referred, base)
+        mounts = list(self._mounts(pod, container, env))
+        command = spec.command(container, image, env)
+        environment = await self._environment(pod, container, image, command)
+        if image.is_userland:
+            text = f"{container['image']} is not pulled: this machine's own programs stand in"
+            self._tell_once(pod, "Normal", "Userland", text)
+        if image.has_programs:
+            env, mount = programs.on_path(self._services.home, env)
+            mounts.append(mount)
+        if environment and not image.is_own:
+            env = {"BESSEMER_PACKAGES": spec.PACKAGES, **env}
+            if command.component is None:
+                environments = self._services.environments
+                uv = environments.uv
+                env = {**environments.index_variables(), "BESSEMER_UV": str(uv), **env}
+                mounts.append(Mount(uv, str(uv)))
+        return spec.build(
+            pod,
+            container,
+            command,
+            spec.Setting(
+                folder, env, environment, mounts,
+                addresses.hosts(pod, self._address, self._services_of(pod)),
+            ),
+        )  # fmt: skip
+
+    async def _environment(
+        self, pod: Object, container: Object, image: Image, command: spec.Command
+    ) -> Path | None:
+        if image.is_own:
+            return programs.own_environment()
+        if image.python is None:
+            return None
+        installs = image.installs + (command.component.installs if command.component else ())
+        wish = Wish(image.python, installs)
+        environments = self._services.environments
+        found = environments.find(wish)
+        if found is None:
+
+            async def tell(type_: str, reason: str, message: str) -> None:
+                self._services.events.tell(pod, type_, reason, message)
+
+            try:
+                found = await environments.ensure(wish, tell)
+            except BuildFailure as error:
+                text = f'Failed to pull image "{container["image"]}": {error}'
+                raise StartFailure("ErrImagePull", text) from error
+        if found.note:
+            self._tell_once(pod, "Warning", "NearestPython", found.note)
+        return found.path
+
+    def _mounts(self, pod: Object, container: Object, env: dict[str, str]) -> tuple[Mount, ...]:
+        if self._services.runtime.name == "process":
+            # It has no mounts elsewhere; the API's address and a kubeconfig must do.
+            kept = [
+                each
+                for each in container.get("volumeMounts") or ()
+                if not each["name"].startswith(_API_ACCESS)
+            ]
+            container = {**container, "volumeMounts": kept}
+        return self._volumes.mounts(pod, container, env)
+
+    def _tell_once(self, pod: Object, type_: str, reason: str, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._services.events.tell(pod, type_, reason, message)
+
+    def _facts(self) -> Facts:
+        config = self._services.config
+        return Facts(config.name, config.host_ip, self._address, self._services.allocatable)
+
+    async def _fetch(self, pod: Object) -> Referred:
+        found: dict[tuple[str, str], Object | None] = {}
+        for kind, name in variables.references(pod):
+            try:
+                found[kind, name] = await self._services.client.get(
+                    _KINDS[kind], name, meta.namespace(pod)
+                )
+            except NotFound:
+                found[kind, name] = None
+        return found
+
+    def _renew(self, pod: Object) -> dict[str, str]:
+        now = self._services.clock.now()
+        for source in payloads.token_sources(pod):
+            key = payloads.token_key(source)
+            token = self._tokens.get(key)
+            if token is None or token.renew_at <= now:
+                seconds = int(source.get("expirationSeconds") or 3600)
+                text = self._issue(pod, seconds)
+                self._tokens[key] = _Token(text, now + timedelta(seconds=seconds * _TOKEN_LIFE))
+        return {key: token.text for key, token in self._tokens.items()}
+
+    def _issue(self, pod: Object, seconds: int) -> str:
+        account = pod["spec"].get("serviceAccountName") or "default"
+        try:
+            return self._services.issue_token(
+                meta.namespace(pod),
+                account,
+                pod_name=meta.name(pod),
+                pod_uid=meta.uid(pod),
+                seconds=seconds,
+            )
+        except ApiError as error:
+            raise mount_error("token", str(error)) from error
+
+    def _services_of(self, pod: Object) -> list[Object]:
+        return self._services.informers.of(SERVICE).list(meta.namespace(pod))
+
+
+def fallback_message(folder: Path, lines: int = 80, most: int = 2048) -> str:
+    """The end of a log, as the termination message of a container that failed without one."""
+    try:
+        with (folder / "log").open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - most))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "".join(text.splitlines(keepends=True)[-lines:])

@@ -1,0 +1,197 @@
+"""Startup, readiness and liveness probes of a running container.
+
+Source: k8s.io/kubernetes pkg/kubelet/prober (worker.go), pkg/probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.resources.kind import Object
+
+_MAX_HEAD_BYTES = 64 * 1024
+
+
+class Verdicts(Protocol):
+    """Who is told."""
+
+    def started(self) -> None:
+        """The startup probe passed."""
+        ...
+
+    def ready(self, *, is_ready: bool) -> None:
+        """The readiness probe's verdict."""
+        ...
+
+    def failed(self, kind: str, message: str) -> None:
+        """A probe failed once."""
+        ...
+
+    def unhealthy(self, message: str) -> None:
+        """The container is to be ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the container is found."""
+
+    address: str
+    folder: Path
+    runtime: Runtime
+
+
+async def watch(spec: Object, target: Target, verdicts: Verdicts, *, started: bool) -> None:
+    """Probe a running container until cancelled or it is found unhealthy."""
+    if not started and (probe := spec.get("startupProbe")):
+        async for passed, message in _verdict_changes("Startup", probe, spec, target, verdicts):
+            if passed:
+                break
+            verdicts.unhealthy(
+                f"Container {spec['name']} failed startup probe, will be restarted: {message}"
+            )
+            return
+        verdicts.started()
+    async with asyncio.TaskGroup() as tasks:
+        if probe := spec.get("readinessProbe"):
+            tasks.create_task(_watch_readiness(probe, spec, target, verdicts))
+        if probe := spec.get("livenessProbe"):
+            tasks.create_task(_watch_liveness(probe, spec, target, verdicts))
+
+
+async def _watch_readiness(
+    probe: Object, spec: Object, target: Target, verdicts: Verdicts
+) -> None:
+    async for passed, _ in _verdict_changes("Readiness", probe, spec, target, verdicts):
+        verdicts.ready(is_ready=passed)
+
+
+async def _watch_liveness(probe: Object, spec: Object, target: Target, verdicts: Verdicts) -> None:
+    async for passed, message in _verdict_changes("Liveness", probe, spec, target, verdicts):
+        if not passed:
+            verdicts.unhealthy(
+                f"Container {spec['name']} failed liveness probe, will be restarted: {message}"
+            )
+            return
+
+
+async def _verdict_changes(
+    kind: str, probe: Object, spec: Object, target: Target, verdicts: Verdicts
+) -> AsyncIterator[tuple[bool, str]]:
+    """Whether the probe passes, each time that enough results in a row say so."""
+    await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
+    needed = {
+        True: probe.get("successThreshold") or 1,
+        False: probe.get("failureThreshold") or 3,
+    }
+    verdict: bool | None = None
+    last, in_a_row = None, 0
+    while True:
+        passed, message = await check(probe, spec, target)
+        if not passed:
+            verdicts.failed(kind, message)
+        in_a_row = in_a_row + 1 if passed == last else 1
+        last = passed
+        if in_a_row >= needed[passed] and passed != verdict:
+            verdict = passed
+            yield passed, message
+        await asyncio.sleep(probe.get("periodSeconds") or 10)
+
+
+async def check(probe: Object, spec: Object, target: Target) -> tuple[bool, str]:
+    """One try: whether it passed, and why not."""
+    timeout = float(probe.get("timeoutSeconds") or 1)
+    try:
+        async with asyncio.timeout(timeout + 0.1 if "exec" in probe else timeout):
+            return await _try(probe, spec, target, timeout)
+    except TimeoutError:
+        return False, f"no answer within {timeout:g} s"
+    except Exception as error:  # noqa: BLE001 - whatever the other side does is a failed probe
+        return False, str(error) or type(error).__name__
+
+
+async def _try(probe: Object, spec: Object, target: Target, timeout: float) -> tuple[bool, str]:
+    if action := probe.get("exec"):
+        return await _execute(tuple(action.get("command") or ()), target, timeout)
+    if action := probe.get("httpGet"):
+        return await _get(action, spec, target)
+    if action := probe.get("grpc"):
+        service = action.get("service") or ""
+        # By name: HTTP/2 is rarely probed, and costs a tenth of a second at every start.
+        grpchealth = importlib.import_module("bessemer.cluster.node.grpchealth")
+        answer: tuple[bool, str] = await grpchealth.check(
+            target.address, int(action["port"]), service
+        )
+        return answer
+    action = probe.get("tcpSocket") or {}
+    await _connect(action.get("host") or target.address, action.get("port", 0), spec)
+    return True, ""
+
+
+async def _execute(argv: tuple[str, ...], target: Target, timeout: float) -> tuple[bool, str]:
+    result = await target.runtime.execute(target.folder, argv, timeout)
+    return result.code == 0, result.output.decode(errors="replace")[:1024]
+
+
+async def _connect(host: str, port: int | str, spec: Object) -> None:
+    _, writer = await asyncio.open_connection(host, port_number(port, spec))
+    await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _get(action: Object, spec: Object, target: Target) -> tuple[bool, str]:
+    """An HTTP GET by hand: a status of 200 to 399 passes. Redirects are not followed."""
+    host = action.get("host") or target.address
+    port = port_number(action["port"], spec)
+    context = None
+    if str(action.get("scheme") or "HTTP").upper() == "HTTPS":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_MAX_HEAD_BYTES)
+    try:
+        writer.write(_request(action, host, port))
+        line = (await reader.readline()).split()
+    finally:
+        await _close(writer)
+    if len(line) < 2 or not line[1].isdigit():
+        return False, "the answer is no HTTP"
+    code = int(line[1])
+    return 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
+
+
+def _request(action: Object, host: str, port: int) -> bytes:
+    path = action.get("path") or "/"
+    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.34", "Accept": "*/*"}
+    for header in action.get("httpHeaders") or ():
+        headers[header["name"]] = header["value"]
+    headers["Connection"] = "close"
+    lines = [f"GET {path if path.startswith('/') else '/' + path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def port_number(port: int | str, spec: Object) -> int:
+    """A port's number, by number or by the name of a container port.
+
+    Raises:
+        ValueError: no port of the container has that name.
+    """
+    if isinstance(port, int) or str(port).isdigit():
+        return int(port)
+    for known in spec.get("ports") or ():
+        if known.get("name") == port:
+            return int(known["containerPort"])
+    raise ValueError(f"a probe's port is a number or a container port's name, got {port!r}")

@@ -1,0 +1,143 @@
+"""The Node object and its heartbeat: what this machine has, and that it lives."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+import bessemer
+from bessemer.base import logs
+from bessemer.base.clock import Clock, format_micro_time, format_time
+from bessemer.base.logs import fields
+from bessemer.cluster.node.services import NodeConfig
+from bessemer.kube.client import Client
+from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.lease import LEASE
+from bessemer.resources.node import NODE
+
+_log = logs.get(__name__)
+_LEASE_NAMESPACE = "kube-node-lease"
+_HEARTBEAT_SECONDS = 10
+_LEASE_SECONDS = 40
+# Kept for the control plane and the machine's own user.
+_RESERVED_MEMORY_BYTES = 512 * 2**20
+_CONDITIONS = {
+    "MemoryPressure": ("False", "KubeletHasSufficientMemory", "enough memory is available"),
+    "DiskPressure": ("False", "KubeletHasNoDiskPressure", "enough disk is available"),
+    "PIDPressure": ("False", "KubeletHasSufficientPID", "enough PIDs are available"),
+    "Ready": ("True", "KubeletReady", "the node agent runs"),
+}
+
+
+def capacity(config: NodeConfig) -> dict[str, str]:
+    """What the machine has."""
+    return {
+        "cpu": str(psutil.cpu_count() or 1),
+        "memory": f"{psutil.virtual_memory().total // 1024}Ki",
+        "pods": str(config.max_pods),
+    }
+
+
+def allocatable(config: NodeConfig) -> dict[str, str]:
+    """What pods may ask for."""
+    total = psutil.virtual_memory().total
+    left = max(total - _RESERVED_MEMORY_BYTES, total // 2)
+    return {**capacity(config), "memory": f"{left // 1024}Ki"}
+
+
+class Registration:
+    """Keeps this node's Node and Lease current."""
+
+    def __init__(
+        self, client: Client, clock: Clock, config: NodeConfig, allocatable: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._config = config
+        self._allocatable = allocatable
+
+    async def register(self) -> None:
+        """Write the Node object and its status."""
+        name = self._config.name
+        labels = {
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": platform.system().lower(),
+            "kubernetes.io/arch": _architecture(),
+        }
+        try:
+            node = await self._client.create(NODE, meta.new(NODE, name, spec={}, labels=labels))
+        except AlreadyExists:
+            node = await self._client.get(NODE, name)
+        status = self._status(node)
+        await self._client.update(NODE, {**node, "status": status}, subresource="status")
+
+    async def run(self) -> None:
+        """Renew the lease, for ever."""
+        while True:
+            try:
+                await self._renew()
+            except ApiError as error:
+                _log.warning("lease not renewed", extra=fields(reason=str(error)))
+            await self._clock.sleep(_HEARTBEAT_SECONDS)
+
+    async def _renew(self) -> None:
+        now = format_micro_time(self._clock.now())
+        name = self._config.name
+        try:
+            await self._client.patch(LEASE, name, _LEASE_NAMESPACE, {"spec": {"renewTime": now}})
+        except NotFound:
+            spec = {
+                "holderIdentity": name,
+                "leaseDurationSeconds": _LEASE_SECONDS,
+                "renewTime": now,
+            }
+            await self._client.create(LEASE, meta.new(LEASE, name, _LEASE_NAMESPACE, spec=spec))
+
+    def _status(self, node: Object) -> dict[str, Any]:
+        now = format_time(self._clock.now())
+        old = {each["type"]: each for each in meta.dig(node, "status.conditions") or ()}
+        conditions = []
+        for type_, (value, reason, message) in _CONDITIONS.items():
+            before = old.get(type_, {})
+            same = before.get("status") == value
+            conditions.append(
+                {
+                    "type": type_,
+                    "status": value,
+                    "reason": reason,
+                    "message": message,
+                    "lastHeartbeatTime": now,
+                    "lastTransitionTime": before["lastTransitionTime"] if same else now,
+                }
+            )
+        return {
+            "capacity": capacity(self._config),
+            "allocatable": dict(self._allocatable),
+            "conditions": conditions,
+            "addresses": [
+                {"type": "InternalIP", "address": self._config.host_ip},
+                {"type": "Hostname", "address": self._config.name},
+            ],
+            "nodeInfo": {
+                "architecture": _architecture(),
+                "operatingSystem": platform.system().lower(),
+                "kernelVersion": platform.release(),
+                "osImage": platform.platform(),
+                "kubeletVersion": f"bessemer-{bessemer.__version__}",
+                "containerRuntimeVersion": f"bessemer://{bessemer.__version__}",
+                "kubeProxyVersion": "",
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+            },
+        }
+
+
+def _architecture() -> str:
+    machine = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

@@ -1,0 +1,69 @@
+"""Which runtime this machine can have, found out by trying."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.cluster.node.runtime import machine
+from bessemer.cluster.node.runtime.base import ContainerSpec, Runtime, RuntimeFailure
+from bessemer.cluster.node.runtime.process import ProcessRuntime
+from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
+from bessemer.cluster.node.runtime.zygotes import Zygotes
+
+#: How long a warm zygote stays without work, in seconds.
+WARM_IDLE = 60.0
+#: How long the trial container may take, in seconds.
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The runtime in force, and why it is that one."""
+
+    runtime: Runtime
+    reason: str
+    cgroups: machine.Cgroups
+
+    def describe(self) -> str:
+        """One line for the ready line and the doctor."""
+        held = ", ".join(self.cgroups.folders)
+        limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
+        return f"{self.runtime.name} ({self.reason}; limits: {limits})"
+
+
+async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
+    """Try a sandboxed container; without namespaces there is the process runtime."""
+    zygotes = Zygotes(home_run, warm_idle)
+    if not sys.platform.startswith("linux"):
+        reason = f"namespaces need Linux, this is {sys.platform}"
+        return Choice(ProcessRuntime(zygotes, machine.NO_CGROUPS), reason, machine.NO_CGROUPS)
+    cgroups = machine.find_cgroups(cgroup_name)
+    sandbox = SandboxRuntime(zygotes, cgroups)
+    problem = await _try(sandbox, home_run)
+    if problem:
+        return Choice(ProcessRuntime(zygotes, cgroups), f"no sandbox: {problem}", cgroups)
+    return Choice(sandbox, "user namespaces work", cgroups)
+
+
+async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:
+    """The runtime of ``choose``, for who needs no reason."""
+    return (await choose(home_run, cgroup_name)).runtime
+
+
+async def _try(runtime: SandboxRuntime, home_run: Path) -> str:
+    """Run a command in the sandbox; what went wrong, or nothing."""
+    os.makedirs(home_run, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home_run, prefix="trial-") as folder:
+        trial = Path(folder, "container")
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await runtime.start(ContainerSpec(folder=trial, argv=("true",), env={}))
+                seen = await runtime.wait(trial)
+        except (RuntimeFailure, TimeoutError) as error:
+            return str(error) or "the trial container did not end"
+    return seen.start_error or ("" if seen.exit_code == 0 else f"code {seen.exit_code}")

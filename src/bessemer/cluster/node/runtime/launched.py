@@ -1,0 +1,238 @@
+"""What both runtimes share: an attempt's folder, read and acted on; its start by the zygote."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fcntl
+import json
+import os
+import shutil
+import signal as signals
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bessemer.base.clock import Clock, SystemClock, parse_time
+from bessemer.cluster.node.runtime.base import (
+    AlreadyStarted,
+    ContainerSpec,
+    ContainerState,
+    ExecResult,
+    Observation,
+    RuntimeFailure,
+)
+from bessemer.cluster.node.runtime.zygotes import Zygotes
+
+#: As the kubelet reads of a termination message, in bytes.
+_LONGEST_MESSAGE = 4096
+#: How often to look where no descriptor tells of a process's end, in seconds.
+_POLL = 0.05
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A process by the two numbers that name it forever."""
+
+    pid: int
+    start_time: str
+
+    def send(self, signum: int) -> bool:
+        """Signal this very process; False when it has ended."""
+        if not hasattr(os, "pidfd_open"):
+            return _kill(self.pid, signum)
+        pidfd = self.open()
+        if pidfd is None:
+            return False
+        try:
+            signals.pidfd_send_signal(pidfd, signum)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(pidfd)
+        return True
+
+    def open(self) -> int | None:
+        """A pidfd of it, or None when it has ended."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if _start_time(self.pid) != self.start_time:  # another one has its pid by now
+            os.close(pidfd)
+            return None
+        return pidfd
+
+
+def _kill(pid: int, signum: int) -> bool:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _start_time(pid: int) -> str:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return text.rpartition(b")")[2].split()[19].decode()
+
+
+class LaunchedRuntime:
+    """A runtime whose containers are forked from the zygote; subclasses say into what."""
+
+    name = ""
+
+    def __init__(self, zygotes: Zygotes, clock: Clock | None = None) -> None:
+        self._zygotes = zygotes
+        self._clock = clock or SystemClock()
+
+    async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
+        """What the launcher's spec.json says for this container."""
+        raise NotImplementedError
+
+    async def start(self, spec: ContainerSpec) -> None:
+        """As the port says."""
+        spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (spec.folder / "started").exists() or (spec.folder / "exit").exists():
+            raise AlreadyStarted(_STARTED.format(spec.folder))
+        (spec.folder / "spec.json").write_text(json.dumps(await self.plan(spec)))
+        answer = await self._zygotes.ask({"do": "start", "folder": str(spec.folder)})
+        if "error" in answer:
+            raise AlreadyStarted(_STARTED.format(spec.folder))
+
+    def observe(self, folder: Path) -> Observation:
+        """As the port says."""
+        ended = _read(folder / "exit")
+        started = _read(folder / "started")
+        if ended:
+            return _observation(ContainerState.EXITED, started, ended, folder)
+        if not (folder / "started").exists():
+            return Observation(ContainerState.CREATED)
+        if _is_held(folder / "lock"):
+            return _observation(ContainerState.RUNNING, started, {}, folder)
+        ended = _read(folder / "exit")  # it may have ended between the two looks
+        state = ContainerState.EXITED if ended else ContainerState.LOST
+        return _observation(state, started, ended, folder)
+
+    async def wait(self, folder: Path) -> Observation:
+        """As the port says."""
+        while True:
+            seen = self.observe(folder)
+            if seen.state in (ContainerState.EXITED, ContainerState.LOST):
+                return seen
+            supervisor = _supervisor(folder)
+            pidfd = supervisor.open() if supervisor and hasattr(os, "pidfd_open") else None
+            if pidfd is None:
+                await self._clock.sleep(_POLL)
+                continue
+            try:
+                await _readable(pidfd)
+            finally:
+                os.close(pidfd)
+
+    async def signal(self, folder: Path, signum: int) -> None:
+        """As the port says."""
+        target = _init(folder) if signum == signals.SIGKILL else _supervisor(folder)
+        if target is not None:
+            target.send(signum)
+
+    async def execute(self, folder: Path, argv: tuple[str, ...], timeout: float) -> ExecResult:
+        """As the port says."""
+        init = _init(folder)
+        if init is None or self.observe(folder).state is not ContainerState.RUNNING:
+            raise RuntimeFailure(f"a command needs a running container; {folder} has none")
+        spec = _read(folder / "spec.json")
+        request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
+        request["start_time"] = init.start_time
+        request["spec"] = {key: spec[key] for key in ("sandbox", "cwd", "env")}
+        answer = await self._zygotes.ask(request)
+        return ExecResult(answer["code"], base64.b64decode(answer["output"]))
+
+    def remove(self, folder: Path) -> None:
+        """As the port says."""
+        if self.observe(folder).state is ContainerState.RUNNING:
+            raise RuntimeFailure(
+                f"only an ended container can be removed, but {folder} runs; kill it first"
+            )
+        shutil.rmtree(folder, ignore_errors=True)
+
+    async def close(self) -> None:
+        """As the port says."""
+        await self._zygotes.close()
+
+
+_STARTED = "a folder is started at most once, but {} was started before; make a new one"
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):  # a crash of the machine can empty a file
+        return {}
+    return record
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _init(folder: Path) -> _Process | None:
+    started = _read(folder / "started")
+    return _Process(started["pid"], started["start_time"]) if started else None
+
+
+def _supervisor(folder: Path) -> _Process | None:
+    started = _read(folder / "started")
+    return _Process(**started["supervisor"]) if started else None
+
+
+def _observation(
+    state: ContainerState, started: dict[str, Any], ended: dict[str, Any], folder: Path
+) -> Observation:
+    return Observation(
+        state=state,
+        pid=started.get("pid", 0),
+        started_at=_moment(started),
+        finished_at=_moment(ended),
+        exit_code=ended.get("code", 0),
+        signal=ended.get("signal", 0),
+        oom_killed=ended.get("oom", False),
+        start_error=ended.get("start_error", ""),
+        message=_message(folder) if ended else "",
+    )
+
+
+def _moment(record: dict[str, Any]) -> datetime | None:
+    return parse_time(record["at"]) if record else None
+
+
+def _message(folder: Path) -> str:
+    try:
+        with (folder / "termination").open("rb") as file:
+            return file.read(_LONGEST_MESSAGE).decode(errors="replace")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,200 @@
+"""The zygotes as the runtime sees them: started when needed, asked over their sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, Process
+from pathlib import Path
+from typing import Any
+
+import bessemer
+from bessemer.base import logs
+from bessemer.base.ids import hash_name
+from bessemer.cluster.node.runtime import layout
+from bessemer.cluster.node.runtime.base import RuntimeFailure
+
+_log = logs.get(__name__)
+
+#: The folder to import the launcher's package from.
+_SOURCES = Path(bessemer.__file__).parent.parent
+_RUN = "import sys; sys.path.append(sys.argv[1]); from bessemer.launcher.{0} import main; main()"
+_RUN_ZYGOTE = (
+    "import sys; root = sys.argv.pop(1); sys.path.append(root); "
+    "from bessemer.launcher.zygote import main; sys.path.remove(root); main()"
+)
+#: How long a base zygote without a control plane waits for a new request, in seconds.
+_BASE_IDLE = 10.0
+#: A socket's path has room for 108 bytes on Linux, 104 on macOS; ours need some for their names.
+_LONGEST_FOLDER = 70
+#: What a warm zygote has beside that, in memory.
+_WARM_FOLDERS = (layout.HOME, "/tmp")
+#: How many requests may wait for the zygote's next fork.
+_BACKLOG = 1024
+#: The longest answer that a zygote gives: an execution's output, in base64.
+_LONGEST_ANSWER = 1 << 20
+
+
+class Zygotes:
+    """The base zygote and the warm ones of environments, all under one folder of sockets."""
+
+    def __init__(self, run: Path, warm_idle: float) -> None:
+        self._run = run
+        self._sockets = run
+        self._warm_idle = warm_idle
+        self._starting = asyncio.Lock()  # the base zygote
+        self._warming = asyncio.Lock()  # a warm one
+        self._process: Process | None = None
+        self._leash: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._warm: dict[Path, int] = {}  # environment -> pidfd of its zygote
+        self._machine: layout.Layout | None = None
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Have a fork of the base zygote do it; its answer.
+
+        Raises:
+            RuntimeFailure: it ended without an answer.
+        """
+        reader, writer = await self._connect()
+        try:
+            writer.write(json.dumps(request).encode() + b"\n")
+            line = await reader.readline()
+        except ConnectionError:
+            line = b""
+        finally:
+            writer.close()
+        if not line:
+            raise RuntimeFailure(
+                f"the launcher's {request['do']} ended without an answer; "
+                f"{self._run / 'zygote.log'} says why"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def warm_socket(self, environment: Path, proc_guarded: list[str]) -> Path:
+        """The socket of the environment's warm zygote, which is started if it isn't there."""
+        path = self._sockets / f"warm-{hash_name(str(environment))}.sock"
+        async with self._warming:
+            pidfd = self._warm.get(environment)
+            if pidfd is None or _ended(pidfd):
+                self._forget(environment)
+                answer = await self.ask(self._warm_request(environment, path, proc_guarded))
+                self._warm[environment] = os.pidfd_open(answer["pid"])
+        return path
+
+    def machine(self) -> layout.Layout:
+        """What of this machine containers and warm zygotes see."""
+        if self._machine is None:
+            self._run.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._machine = layout.machine(layout.prepare_etc(self._run))
+        return self._machine
+
+    async def close(self) -> None:
+        """End the zygotes; the containers that were forked from them run on."""
+        for environment, pidfd in list(self._warm.items()):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            self._forget(environment)
+        await self._end_base()
+        if self._sockets != self._run:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets = self._run
+
+    def _forget(self, environment: Path) -> None:
+        pidfd = self._warm.pop(environment, None)
+        if pidfd is not None:
+            os.close(pidfd)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for _ in range(2):
+            path = await self._ensure_base()
+            try:
+                return await asyncio.open_unix_connection(str(path), limit=_LONGEST_ANSWER)
+            except (ConnectionError, FileNotFoundError):
+                self._drop_leash()  # it died this very moment: once more
+        raise RuntimeFailure(f"no zygote answers in {self._sockets}")
+
+    async def _ensure_base(self) -> Path:
+        """The socket of the base zygote, which is started if it isn't there."""
+        async with self._starting:
+            if self._leash is not None and not self._leash[0].at_eof():
+                return self._sockets / "zygote.sock"
+            await self._end_base()
+            return await self._start_base()
+
+    async def _end_base(self) -> None:
+        self._drop_leash()
+        if self._process is not None:
+            if self._process.returncode is None:
+                self._process.terminate()
+            await self._process.wait()
+            self._process = None
+
+    def _drop_leash(self) -> None:
+        if self._leash is not None:
+            self._leash[1].close()
+            self._leash = None
+
+    async def _start_base(self) -> Path:
+        self._run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._sockets == self._run and len(bytes(self._run)) > _LONGEST_FOLDER:
+            self._sockets = Path(tempfile.mkdtemp(prefix="bessemer-"))
+        path = self._sockets / "zygote.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            path.chmod(0o600)
+            listener.listen(_BACKLOG)
+            arguments = ("-I", "-S", "-c", _RUN_ZYGOTE, str(_SOURCES), str(listener.fileno()))
+            with (self._run / "zygote.log").open("ab") as errors:
+                # A session of its own: Ctrl-C in the terminal is for the control plane alone.
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, *arguments, str(_BASE_IDLE), start_new_session=True,
+                    stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(listener.fileno(),),
+                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                )  # fmt: skip
+            reader, writer = await asyncio.open_unix_connection(str(path))
+        self._leash = (reader, writer)
+        writer.write(b'{"do": "leash"}\n')
+        if not await reader.readline():
+            raise RuntimeFailure(f"the zygote did not start; {self._run / 'zygote.log'} says why")
+        _log.info("zygote started", extra=logs.fields(pid=self._process.pid))
+        return path
+
+    def _warm_request(self, environment: Path, path: Path, guarded: list[str]) -> dict[str, Any]:
+        root = self._run / "root"
+        root.mkdir(exist_ok=True)
+        launcher = str(_SOURCES / "bessemer" / "launcher")
+        shown = self.machine()
+        binds = (
+            *shown.binds,
+            *layout.environment(environment),
+            (launcher, launcher, True),
+        )
+        spec = {
+            "root": str(root), "image": None, "folders": (*shown.folders, *_WARM_FOLDERS),
+            "links": shown.links, "binds": binds, "proc_guarded": guarded,
+            "own_processes": False, "files": layout.users(),
+        }  # fmt: skip
+        python = str(environment / "bin" / "python3")  # the name that kfp's command starts
+        return {
+            "do": "warm",
+            "socket": str(path),
+            "spec": spec,
+            "argv": [python, "-c", _RUN.format("warm"), str(_SOURCES), str(self._warm_idle)],
+            "env": {"PATH": layout.SEARCH_PATH, "HOME": layout.HOME},
+        }
+
+
+def _ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,81 @@
+"""What every pod's worker leans on: the collaborators of the node agent, and its events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bessemer.base.clock import Clock
+from bessemer.base.home import Home
+from bessemer.cluster.node.addresses import Addresses
+from bessemer.cluster.node.environments import Environments
+from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.control.events import EventRecorder
+from bessemer.kube.client import Client
+from bessemer.kube.informer import Informers
+from bessemer.resources.kind import Object
+
+_COMPONENT = "kubelet"
+# Events are written beside the work, this many at once, so that they share a commit.
+_BATCH = 16
+
+
+class IssueToken(Protocol):
+    """Mints a service account's token for a pod (``TokenIssuer.issue``)."""
+
+    def __call__(
+        self, namespace: str, service_account: str, *, pod_name: str, pod_uid: str, seconds: int
+    ) -> str:
+        """The token."""
+        ...
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """This node: its name, its part of the loopback network, where pods find the API."""
+
+    name: str = "bessemer"
+    network: int = 77  # the X of 127.X.0.0/16
+    host_ip: str = "127.0.0.1"
+    api_host: str = "127.0.0.1"
+    api_port: int = 6443
+    max_pods: int = 1000
+
+
+class Events:
+    """Events of pods, written in the background: no pod waits for its events."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._recorder = EventRecorder(client, _COMPONENT, clock)
+        self._queue: asyncio.Queue[tuple[Object, str, str, str]] = asyncio.Queue()
+
+    def tell(self, pod: Object, type_: str, reason: str, message: str) -> None:
+        """Have an Event written soon."""
+        self._queue.put_nowait((pod, type_, reason, message))
+
+    async def run(self) -> None:
+        """Write them, for ever."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await asyncio.gather(*(self._recorder.record(*each) for each in batch))
+
+
+@dataclass(frozen=True)
+class Services:
+    """The collaborators."""
+
+    config: NodeConfig
+    client: Client
+    informers: Informers
+    runtime: Runtime
+    home: Home
+    clock: Clock
+    environments: Environments
+    addresses: Addresses
+    events: Events
+    issue_token: IssueToken
+    allocatable: Mapping[str, str]

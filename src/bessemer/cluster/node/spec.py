@@ -1,0 +1,87 @@
+"""From a pod's container to the runtime's ContainerSpec. Pure but for what it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.cluster.node import addresses, variables
+from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.images import Image
+from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, WarmProgram
+from bessemer.resources import lightweight, quantity
+from bessemer.resources.kind import Object
+from bessemer.resources.lightweight import LightweightCommand
+
+# Where what a pod installs on top of its environment goes; a folder of its own.
+PACKAGES = "/tmp/.bessemer-packages"
+# Pods that set this annotation to "false" never run in a warm Python.
+WARM_ANNOTATION = "bessemer.dev/warm-start"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a container runs."""
+
+    argv: tuple[str, ...]
+    component: LightweightCommand | None  # when the KFP compiler wrote it
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a container runs in."""
+
+    folder: Path
+    env: Mapping[str, str]
+    environment: Path | None
+    mounts: Sequence[Mount]
+    hosts: Mapping[str, str]
+
+
+def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
+    """The command with $(VAR) replaced; the image's own where the container has none.
+
+    Raises:
+        StartFailure: neither has one.
+    """
+    given, arguments = spec.get("command") or [], spec.get("args") or []
+    if not given and not arguments:
+        argv = image.entrypoint + image.command
+    else:
+        argv = tuple(given or image.entrypoint) + tuple(arguments)
+    argv = tuple(variables.expand(word, env) for word in argv)
+    if not argv:
+        raise StartFailure("CreateContainerError", "no command specified")
+    return Command(argv, lightweight.parse(argv))
+
+
+def limits(spec: Object) -> Limits:
+    """What a container may use."""
+    given = (spec.get("resources") or {}).get("limits") or {}
+    return Limits(
+        memory=quantity.whole(given["memory"]) if "memory" in given else None,
+        cpu=float(quantity.parse(given["cpu"])) if "cpu" in given else None,
+    )
+
+
+def build(pod: Object, spec: Object, command: Command, setting: Setting) -> ContainerSpec:
+    """The runtime's order."""
+    component = command.component
+    annotations = pod["metadata"].get("annotations") or {}
+    warm = None
+    if component and setting.environment and annotations.get(WARM_ANNOTATION) != "false":
+        warm = WarmProgram(component.source, component.arguments)
+    return ContainerSpec(
+        folder=setting.folder,
+        argv=command.argv,
+        env=setting.env,
+        working_dir=spec.get("workingDir") or "",
+        environment=setting.environment,
+        mounts=tuple(setting.mounts),
+        hosts=setting.hosts,
+        hostname=addresses.hostname(pod),
+        limits=limits(spec),
+        warm=warm,
+        termination_path=spec.get("terminationMessagePath") or "/dev/termination-log",
+    )

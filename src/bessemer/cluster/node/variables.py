@@ -1,0 +1,218 @@
+"""A container's environment variables, and $(VAR) in its command. Pure.
+
+Source: k8s.io/kubernetes pkg/kubelet/kubelet_pods.go (makeEnvironmentVariables),
+third_party/forked/golang/expansion, pkg/fieldpath, pkg/api/v1/resource.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from bessemer.cluster.node.errors import config_error
+from bessemer.resources import meta, quantity
+from bessemer.resources.kind import Object
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The objects that a pod refers to, all of its own namespace: (kind, name) -> object, None absent.
+Referred = Mapping[tuple[str, str], Object | None]
+_SUBSCRIPT = re.compile(r"(metadata\.(?:labels|annotations))\['(.+)'\]")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the machine knows of a pod's place, for fieldRef and resourceFieldRef."""
+
+    node_name: str
+    host_ip: str
+    pod_ip: str
+    allocatable: Mapping[str, str]
+
+
+def resolve(
+    pod: Object, spec: Object, facts: Facts, referred: Referred, base: Mapping[str, str]
+) -> dict[str, str]:
+    """The container's variables: the base ones, envFrom in order, env in order.
+
+    Raises:
+        StartFailure: a ConfigMap, Secret or key that is not optional does not exist.
+    """
+    env = dict(base)
+    for source in spec.get("envFrom") or ():
+        env.update(_from_source(pod, source, referred))
+    known = dict(env)
+    for variable in spec.get("env") or ():
+        if "valueFrom" in variable:
+            value = _value_from(pod, spec, variable["valueFrom"], facts, referred)
+            if value is None:
+                continue
+        else:
+            value = expand(variable.get("value") or "", known)
+        env[variable["name"]] = known[variable["name"]] = value
+    return env
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Replace $(NAME) by its value; unknown names stay as written, $$ is one dollar."""
+    parts: list[str] = []
+    at = 0
+    while (dollar := text.find("$", at)) >= 0 and dollar + 1 < len(text):
+        parts.append(text[at:dollar])
+        following, at = text[dollar + 1], dollar + 2
+        end = text.find(")", at) if following == "(" else -1
+        if following == "$":
+            parts.append("$")
+        elif end >= 0:
+            name = text[at:end]
+            parts.append(values.get(name, f"$({name})"))
+            at = end + 1
+        else:
+            parts.append("$" + following)
+    parts.append(text[at:])
+    return "".join(parts)
+
+
+def secret_data(obj: Object) -> dict[str, bytes]:
+    """A Secret's values, decoded."""
+    return {key: base64.b64decode(text) for key, text in (obj.get("data") or {}).items()}
+
+
+def config_map_data(obj: Object) -> dict[str, bytes]:
+    """A ConfigMap's values, text and binary."""
+    values = {key: text.encode() for key, text in (obj.get("data") or {}).items()}
+    for key, text in (obj.get("binaryData") or {}).items():
+        values[key] = base64.b64decode(text)
+    return values
+
+
+def data_of(kind: str, obj: Object) -> dict[str, bytes]:
+    """The values of a Secret or ConfigMap."""
+    return secret_data(obj) if kind == "Secret" else config_map_data(obj)
+
+
+def _from_source(pod: Object, source: Object, referred: Referred) -> dict[str, str]:
+    for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+        if reference := source.get(field):
+            obj = _find(kind, reference, referred)
+            if obj is None:
+                return {}
+            prefix = source.get("prefix") or ""
+            values = data_of(kind, obj)
+            return {prefix + key: value.decode(errors="replace") for key, value in values.items()}
+    return {}
+
+
+def _find(kind: str, reference: Object, referred: Referred) -> Object | None:
+    obj = referred.get((kind, reference["name"]))
+    if obj is None and not reference.get("optional"):
+        raise config_error(f'{kind.lower()} "{reference["name"]}" not found')
+    return obj
+
+
+def _value_from(
+    pod: Object, spec: Object, source: Object, facts: Facts, referred: Referred
+) -> str | None:
+    if reference := source.get("fieldRef"):
+        return field(pod, reference["fieldPath"], facts)
+    if reference := source.get("resourceFieldRef"):
+        return resource_field(pod, spec, reference, facts)
+    for name, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+        if reference := source.get(name):
+            return _key(pod, kind, reference, referred)
+    raise config_error(f"valueFrom needs one of its known sources, got {sorted(source)}")
+
+
+def _key(pod: Object, kind: str, reference: Object, referred: Referred) -> str | None:
+    obj = _find(kind, reference, referred)
+    if obj is None:
+        return None
+    values = data_of(kind, obj)
+    if reference["key"] in values:
+        return values[reference["key"]].decode(errors="replace")
+    if reference.get("optional"):
+        return None
+    where = f"{meta.namespace(pod)}/{reference['name']}"
+    raise config_error(f"couldn't find key {reference['key']} in {kind} {where}")
+
+
+def field(pod: Object, path: str, facts: Facts) -> str:
+    """A field of the pod as fieldRef gives it.
+
+    Raises:
+        StartFailure: the path is not one that upstream offers.
+    """
+    match = _SUBSCRIPT.fullmatch(path)
+    if match:
+        return str(meta.dig(pod, match[1], {}).get(match[2], ""))
+    if path in ("metadata.labels", "metadata.annotations"):
+        values = meta.dig(pod, path) or {}
+        return "\n".join(f'{key}="{_quote(values[key])}"' for key in sorted(values))
+    own = {
+        "metadata.name": meta.name(pod),
+        "metadata.namespace": meta.namespace(pod),
+        "metadata.uid": meta.uid(pod),
+        "spec.nodeName": facts.node_name,
+        "spec.serviceAccountName": pod["spec"].get("serviceAccountName", "default"),
+        "status.hostIP": facts.host_ip,
+        "status.hostIPs": facts.host_ip,
+        "status.podIP": facts.pod_ip,
+        "status.podIPs": facts.pod_ip,
+    }
+    if path not in own:
+        raise config_error(f"fieldRef knows {', '.join(own)}, got {path!r}")
+    return str(own[path])
+
+
+def _quote(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def resource_field(pod: Object, spec: Object, reference: Object, facts: Facts) -> str:
+    """A request or limit as resourceFieldRef gives it; without a limit, what the node has.
+
+    Raises:
+        StartFailure: the container or the resource is not there.
+    """
+    name = reference.get("containerName")
+    if name:
+        every = [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
+        found = [each for each in every if each["name"] == name]
+        if not found:
+            raise config_error(f"resourceFieldRef names a container of the pod, got {name!r}")
+        spec = found[0]
+    side, _, resource = reference["resource"].partition(".")
+    resources = spec.get("resources") or {}
+    text = (resources.get(side) or {}).get(resource)
+    if text is None:
+        text = facts.allocatable.get(resource, "0") if side == "limits" else "0"
+    divisor = quantity.parse(str(reference.get("divisor") or "1"))
+    divisor = divisor or quantity.parse("1")
+    return str(math.ceil(quantity.parse(str(text)) / divisor))
+
+
+def references(pod: Object) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets (kind, name) that the pod's variables and volumes refer to."""
+    found: set[tuple[str, str]] = set()
+    for spec in [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]:
+        for source in spec.get("envFrom") or ():
+            _note(found, source.get("configMapRef"), source.get("secretRef"))
+        for variable in spec.get("env") or ():
+            source = variable.get("valueFrom") or {}
+            _note(found, source.get("configMapKeyRef"), source.get("secretKeyRef"))
+    for volume in pod["spec"].get("volumes") or ():
+        _note(found, volume.get("configMap"), None)
+        if secret := volume.get("secret"):
+            found.add(("Secret", secret["secretName"]))
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            _note(found, source.get("configMap"), source.get("secret"))
+    return found
+
+
+def _note(found: set[tuple[str, str]], config_map: object, secret: object) -> None:
+    for kind, reference in (("ConfigMap", config_map), ("Secret", secret)):
+        if reference:
+            found.add((kind, cast("dict[str, str]", reference)["name"]))

@@ -1,0 +1,169 @@
+"""A pod's volumes as folders of this machine.
+
+What objects fill (configMap, secret, downwardAPI, projected) is written as kubelet does: a fresh
+folder beside the old one, then ``..data`` is moved to it at once, so that a reader sees the old
+files or the new ones, never a mix.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bessemer.base.home import Home
+from bessemer.cluster.node import payloads, variables
+from bessemer.cluster.node.errors import config_error, mount_error
+from bessemer.cluster.node.payloads import Files, Sources
+from bessemer.cluster.node.runtime.base import Mount
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+_DATA = "..data"
+_DRAFT = "..data_tmp"
+ClaimLookup = Callable[[str, str], Object | None]
+
+
+class Volumes:
+    """The volumes of one pod, under ``<folder>``."""
+
+    def __init__(self, folder: Path, home: Home, claims: ClaimLookup) -> None:
+        self._folder = folder
+        self._home = home
+        self._claims = claims
+        self._written: dict[str, Files] = {}
+
+    def prepare(self, sources: Sources) -> None:
+        """Make or refresh all volumes.
+
+        Raises:
+            StartFailure: something that one refers to is not there.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for volume in sources.pod["spec"].get("volumes") or ():
+            if any(kind in volume for kind in payloads.KINDS):
+                self._fill(volume["name"], payloads.files(volume, sources))
+            else:
+                self._locate(sources.pod, volume)
+
+    def mounts(self, pod: Object, spec: Object, env: Mapping[str, str]) -> tuple[Mount, ...]:
+        """A container's mounts.
+
+        Raises:
+            StartFailure: a mount names no volume, or leads out of it.
+        """
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+        result = []
+        for mount in spec.get("volumeMounts") or ():
+            name = mount["name"]
+            if name not in volumes:
+                raise config_error(f'a volumeMount names a volume of the pod, got "{name}"')
+            source, read_only = self._locate(pod, volumes[name])
+            below = mount.get("subPath") or ""
+            if expression := mount.get("subPathExpr"):
+                below = variables.expand(expression, env)
+            if below:
+                source = _below(source, below, name)
+            result.append(
+                Mount(source, mount["mountPath"], read_only or bool(mount.get("readOnly")))
+            )
+        return tuple(result)
+
+    def remove(self) -> None:
+        """Delete what belongs to the pod alone."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _locate(self, pod: Object, volume: Object) -> tuple[Path, bool]:
+        """The volume's folder, and whether it is read-only."""
+        name = volume["name"]
+        if claim := volume.get("persistentVolumeClaim"):
+            return self._claim(pod, name, claim["claimName"]), bool(claim.get("readOnly"))
+        if "hostPath" in volume:
+            return _host_path(volume), False
+        folder = self._folder / name
+        if any(kind in volume for kind in payloads.KINDS):
+            return folder, True
+        if "emptyDir" not in volume and set(volume) != {"name"}:
+            kinds = ", ".join(sorted(set(volume) - {"name"}))
+            raise mount_error(name, f"this machine has no volumes of the kind {kinds}")
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(0o777)
+        return folder, False
+
+    def _claim(self, pod: Object, name: str, claim: str) -> Path:
+        namespace = meta.namespace(pod)
+        obj = self._claims(claim, namespace)
+        if obj is None:
+            raise mount_error(name, f'persistentvolumeclaim "{claim}" not found')
+        if meta.is_deleting(obj):
+            raise mount_error(name, f'persistentvolumeclaim "{claim}" is being deleted')
+        if meta.dig(obj, "status.phase") != "Bound":
+            raise mount_error(name, f'persistentvolumeclaim "{claim}" is not bound yet')
+        folder = self._home.claim(namespace, claim)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _fill(self, name: str, files: Files) -> None:
+        if self._written.get(name) == files:
+            return
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+        fresh.chmod(0o755)
+        for path, file in files.items():
+            if ".." in Path(path).parts or Path(path).is_absolute():
+                raise mount_error(name, f"a path in a volume stays inside it, got {path!r}")
+            _write(fresh / path, file.data, file.mode)
+        _swap(folder, fresh)
+        tops = {Path(path).parts[0] for path in files}
+        for top in tops:
+            if not (folder / top).is_symlink():
+                (folder / top).symlink_to(f"{_DATA}/{top}")
+        for entry in folder.iterdir():
+            if entry.name not in tops and not entry.name.startswith(".."):
+                entry.unlink()
+        self._written[name] = files
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(mode)
+
+
+def _swap(folder: Path, fresh: Path) -> None:
+    data, draft = folder / _DATA, folder / _DRAFT
+    old = data.readlink() if data.is_symlink() else None
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(fresh.name)
+    draft.replace(data)
+    if old:
+        shutil.rmtree(folder / old, ignore_errors=True)
+
+
+def _host_path(volume: Object) -> Path:
+    spec = volume["hostPath"]
+    path, kind = Path(spec["path"]), spec.get("type") or ""
+    if kind == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif kind == "FileOrCreate" and not path.exists():
+        path.touch()
+    if not path.exists():
+        raise mount_error(volume["name"], f"hostPath {path} does not exist")
+    return path
+
+
+def _below(root: Path, below: str, name: str) -> Path:
+    """A path in a volume that follows no link out of it; a missing folder is made."""
+    if Path(below).is_absolute() or ".." in Path(below).parts:
+        raise config_error(f'subPath of volume "{name}" stays inside it, got {below!r}')
+    base = Path(os.path.realpath(root))
+    target = Path(os.path.realpath(base / below))
+    if not target.is_relative_to(base):
+        raise config_error(f'subPath of volume "{name}" leads out of it: {below!r}')
+    if not target.exists():
+        target.mkdir(parents=True)
+    return target

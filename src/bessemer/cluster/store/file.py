@@ -1,0 +1,173 @@
+"""The SQLite file: opened and judged, read once, then written batch by batch.
+
+A batch is one transaction, durable when ``commit`` returns (WAL, synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bessemer.base.errors import BessemerError
+from bessemer.cluster.store.records import Key
+
+#: PRAGMA user_version of the file; raised when an older program could not read it any more.
+FORMAT = 1
+# Rows of one INSERT. Each statement gives the interpreter's lock away once, and getting it back
+# from a busy loop costs more than the statement: so a batch is few statements.
+ROWS_PER_STATEMENT = 64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    uid TEXT NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (resource, namespace, name)
+);
+-- The counter as the last deletion left it: no object carries that version any more.
+CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 0), version INTEGER);
+"""
+
+
+class Row(NamedTuple):
+    """An object as the file keeps it; ``data`` may be sealed."""
+
+    key: Key
+    uid: str
+    version: int
+    data: bytes
+
+
+class Batch(NamedTuple):
+    """What one transaction does: at most one entry a key."""
+
+    put: Sequence[Row]
+    gone: Sequence[Key]
+    version: int  # the counter after it
+
+
+class CommitFailed(Exception):
+    """The batch was not stored, and nothing of it is in the file; the text says why."""
+
+
+class ObjectFile:
+    """The open file. Any thread may use it, one at a time.
+
+    Args:
+        path: its folder has to exist.
+        max_pages: the most pages of 4 KiB that the file may have; None: what the disk holds.
+
+    Raises:
+        BessemerError: the file can't be read or written, or is a newer program's.
+    """
+
+    def __init__(self, path: Path, max_pages: int | None = None) -> None:
+        self._path = path
+        try:
+            self._db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
+            self._prepare(max_pages)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._unusable(error) from error
+        except BessemerError:
+            self._db.close()
+            raise
+
+    def _prepare(self, max_pages: int | None) -> None:
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise BessemerError(
+                f"{self._path} has format {found}, but this program reads up to {FORMAT}: a newer "
+                "Bessemer wrote it; install that version again, or use another home"
+            )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        if max_pages is not None:
+            self._db.execute(f"PRAGMA max_page_count={max_pages:d}")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+
+    def read(self) -> Iterator[Row]:
+        """Every object.
+
+        Raises:
+            BessemerError: the file is damaged.
+        """
+        try:
+            rows = self._db.execute(
+                "SELECT resource, namespace, name, uid, version, data FROM objects"
+            )
+            for resource, namespace, name, uid, version, data in rows:
+                yield Row(Key(resource, namespace, name), uid, version, data)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def read_version(self) -> int:
+        """The highest version ever given."""
+        (version,) = self._db.execute(
+            "SELECT max(coalesce((SELECT max(version) FROM objects), 0),"
+            " coalesce((SELECT version FROM counter), 0))"
+        ).fetchone()
+        return int(version)
+
+    def commit(self, batch: Batch) -> None:
+        """Store the whole batch, durably.
+
+        Raises:
+            CommitFailed: and then nothing of it is stored.
+        """
+        try:
+            if not batch.gone and len(batch.put) <= ROWS_PER_STATEMENT:
+                self._insert(batch.put)  # one statement is a transaction of its own
+            else:
+                self._commit_many(batch)
+        except sqlite3.Error as error:
+            raise CommitFailed(f"{error} ({self._path})") from error
+
+    def _commit_many(self, batch: Batch) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for start in range(0, len(batch.put), ROWS_PER_STATEMENT):
+                self._insert(batch.put[start : start + ROWS_PER_STATEMENT])
+            self._db.executemany(
+                "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", batch.gone
+            )
+            self._db.execute("REPLACE INTO counter VALUES (0, ?)", (batch.version,))
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled back already.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        places = ",".join(["(?,?,?,?,?,?)"] * len(rows))
+        values: list[object] = []
+        for key, uid, version, data in rows:
+            values += (*key, uid, version, data)
+        self._db.execute(f"REPLACE INTO objects VALUES {places}", values)
+
+    def close(self) -> None:
+        """Fold the log into the file and let go of it."""
+        self._db.close()
+
+    def _unusable(self, error: sqlite3.Error) -> BessemerError:
+        text = str(error)
+        if "not a database" in text or "malformed" in text:
+            return BessemerError(
+                f"{self._path} is damaged ({text}); restore it from a copy, or start with "
+                "another home"
+            )
+        if "readonly" in text or "unable to open" in text:
+            return BessemerError(
+                f"{self._path} can't be written ({text}); make its folder exist and writable, or "
+                "use another home"
+            )
+        return BessemerError(f"{self._path} can't be used: {text}")

@@ -1,0 +1,77 @@
+"""EndpointSlices of Services with a selector; those made by hand are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bessemer.cluster.workloads.endpoints import plan
+from bessemer.cluster.workloads.writer import Writer
+from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.kube.client import EventType
+from bessemer.kube.informer import Informers
+from bessemer.resources import meta
+from bessemer.resources.endpointslice import ENDPOINT_SLICE
+from bessemer.resources.kind import Object
+from bessemer.resources.pod import POD
+from bessemer.resources.service import SERVICE
+
+
+class EndpointsReconciler:
+    """Keeps a Service's slices as its pods are."""
+
+    def __init__(self, writer: Writer, informers: Informers) -> None:
+        self._writer = writer
+        self._services = informers.of(SERVICE)
+        self._pods = informers.of(POD)
+        self._slices = informers.of(ENDPOINT_SLICE)
+        self._former: dict[str, dict[str, str]] = {}  # pod uid -> labels that it had
+        self._pods.subscribe(self._remember)
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass: make, change, delete slices."""
+        service = self._services.get(key.name, key.namespace)
+        owned = {
+            meta.name(entry): entry
+            for entry in self._slices.list(key.namespace)
+            if meta.labels(entry).get(plan.SERVICE_NAME) == key.name
+            and meta.labels(entry).get(plan.MANAGED_BY) == plan.MANAGER
+        }
+        wanted = {meta.name(entry): entry for entry in self._wanted(service)}
+        for name, entry in wanted.items():
+            await self._put(owned.get(name), entry)
+        for name, entry in owned.items():
+            if name not in wanted:
+                await self._writer.delete(ENDPOINT_SLICE, entry)
+        return DONE
+
+    def _wanted(self, service: Object | None) -> list[Object]:
+        if service is None or meta.is_deleting(service) or not service["spec"].get("selector"):
+            return []
+        pods = self._pods.list(meta.namespace(service))
+        return plan.slices(service, [pod for pod in pods if plan.is_selected(service, pod)])
+
+    async def _put(self, stored: Object | None, wanted: Object) -> None:
+        if stored is None:
+            await self._writer.create(ENDPOINT_SLICE, wanted)
+            return
+        same = all(stored.get(part) == wanted[part] for part in ("endpoints", "ports"))
+        if not same or meta.labels(stored) != meta.labels(wanted):
+            metadata = {**stored["metadata"], "labels": meta.labels(wanted)}
+            await self._writer.update(ENDPOINT_SLICE, {**wanted, "metadata": metadata})
+
+    def services_of(self, pod: Object) -> Iterable[Key]:
+        """The Services that select the pod, or did before its labels changed."""
+        former = self._former.get(meta.uid(pod))
+        faces = [pod]
+        if former is not None and former != meta.labels(pod):
+            faces.append({**pod, "metadata": {**pod["metadata"], "labels": former}})
+        for service in self._services.list(meta.namespace(pod)):
+            if any(plan.is_selected(service, face) for face in faces):
+                yield Key(meta.namespace(service), meta.name(service))
+
+    def _remember(self, event: EventType, pod: Object) -> None:
+        """Kept until the pod is gone; the first labels matter, later ones are in the pod."""
+        if event is EventType.DELETED:
+            self._former.pop(meta.uid(pod), None)
+        else:
+            self._former.setdefault(meta.uid(pod), meta.labels(pod))

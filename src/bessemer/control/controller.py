@@ -1,0 +1,103 @@
+"""A controller: sources fill a queue, workers take keys to the reconciler, one place retries.
+
+Source: controller-runtime pkg/internal/controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bessemer.base import logs
+from bessemer.base.clock import Clock
+from bessemer.base.logs import fields
+from bessemer.control.queue import Queue
+from bessemer.control.reconcile import Key, Reconciler, TerminalError
+from bessemer.control.sources import Source
+from bessemer.kube.client import EventType
+from bessemer.kube.errors import Conflict
+from bessemer.resources.kind import Object
+
+_log = logs.get(__name__)
+
+
+class Controller:
+    """Runs one reconciler.
+
+    Args:
+        name: for logs ("job").
+        sources: their informers must be run by whoever made them.
+        workers: how many keys at once; never two of the same.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        sources: Sequence[Source],
+        clock: Clock,
+        workers: int = 1,
+    ) -> None:
+        self.name = name
+        self._reconciler = reconciler
+        self._sources = tuple(sources)
+        self._queue = Queue(clock)
+        self._workers = workers
+
+    def enqueue(self, key: Key) -> None:
+        """Have the key reconciled soon."""
+        self._queue.add(key)
+
+    async def run(self) -> None:
+        """Work, for ever, as soon as all sources know their state."""
+        for source in self._sources:
+            self._subscribe(source)
+        for source in self._sources:
+            await source.informer.wait_synced()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(self._workers):
+                    tasks.create_task(self._work(), name=f"{self.name} {number}")
+        finally:
+            self._queue.close()
+
+    def _subscribe(self, source: Source) -> None:
+        def changed(_type: EventType, obj: Object) -> None:
+            for key in source.keys(obj):
+                self._queue.add(key)
+
+        source.informer.subscribe(changed)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        try:
+            result = await self._reconciler.reconcile(key)
+        except TerminalError as error:
+            self._queue.forget(key)
+            _log.warning(
+                "reconcile gave up",
+                extra=fields(controller=self.name, key=key, reason=str(error)),
+            )
+        except Conflict as error:
+            # Somebody else wrote in between: the usual way of guarded writes, so no traceback.
+            wait = self._queue.add_failed(key)
+            _log.debug(
+                "reconcile conflicted",
+                extra=fields(controller=self.name, key=key, wait_s=wait, reason=str(error)),
+            )
+        except Exception:  # noqa: BLE001 - one key's bug must not stop the other keys
+            wait = self._queue.add_failed(key)
+            _log.exception(
+                "reconcile failed", extra=fields(controller=self.name, key=key, wait_s=wait)
+            )
+        else:
+            self._queue.forget(key)
+            if result.requeue_after is not None:
+                self._queue.add_after(key, result.requeue_after)

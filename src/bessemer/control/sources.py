@@ -1,0 +1,43 @@
+"""From objects to the keys that a reconciler works on.
+
+Source: controller-runtime pkg/source, pkg/handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bessemer.control.reconcile import Key
+from bessemer.kube.informer import Informer
+from bessemer.resources import meta
+from bessemer.resources.kind import Kind, Object
+
+Keys = Callable[[Object], Iterable[Key]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose changes wake a controller, and for which keys."""
+
+    informer: Informer
+    keys: Keys
+
+
+def own_key(obj: Object) -> Iterable[Key]:
+    """The object's own key."""
+    return (Key(meta.namespace(obj), meta.name(obj)),)
+
+
+def owner_key(kind: Kind) -> Keys:
+    """The key of the object's controller, if that is of the kind."""
+
+    def keys(obj: Object) -> Iterable[Key]:
+        owner = meta.controller_of(obj)
+        if owner is None or owner["kind"] != kind.kind:
+            return ()
+        if owner["apiVersion"].rpartition("/")[0] != kind.group:
+            return ()
+        return (Key(meta.namespace(obj) if kind.namespaced else "", owner["name"]),)
+
+    return keys

@@ -1,0 +1,50 @@
+"""HTML as strings that can't be forgotten to be escaped.
+
+``tag("a", "<", href="/x")`` is ``<a href="/x">&lt;</a>``: children that are no ``Html`` are text
+and are escaped, attributes always are. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+_VOID = frozenset({"meta", "link", "br", "input", "line", "path", "rect", "polyline", "circle"})
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(
+    name: str, /, *children: Html | str | float | None, **attributes: str | float | None
+) -> Html:
+    """An element; ``class_`` and ``stroke_width`` become ``class`` and ``stroke-width``."""
+    parts = [f"<{name}"]
+    for key, value in attributes.items():
+        if value is not None:
+            parts.append(f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"')
+    parts.append(">")
+    if name in _VOID and not children:
+        return Html("".join(parts))
+    return Html("".join(parts) + join(children) + f"</{name}>")
+
+
+def join(children: Iterable[Html | str | float | None]) -> Html:
+    """Several pieces in a row; None is nothing."""
+    return Html(
+        "".join(
+            child if isinstance(child, Html) else escape(str(child))
+            for child in children
+            if child is not None
+        )
+    )
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[Html | str | float | None]]) -> Html:
+    """A table; every row has a cell for each heading."""
+    head = tag("tr", *(tag("th", heading) for heading in headings))
+    body = join(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
+    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")

@@ -1,0 +1,107 @@
+"""The first page: runs and served models. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import quote
+
+from bessemer.dashboard.frame import duration, page, pill, when
+from bessemer.dashboard.html import Html, table, tag
+from bessemer.pipelines.history import UNFINISHED, RunPage
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+_REFRESH = 3  # seconds, while something runs
+
+# kfp prints links of its own pages, whose place is in the fragment that only a browser sees.
+FOLLOW_FRAGMENT = (
+    "const m=/^#\\/runs\\/details\\/([\\w-]+)/.exec(location.hash);"
+    "if(m)location.replace('/runs/'+m[1]);"
+)
+
+
+def draw(
+    runs: RunPage | None, services: Iterable[Object] | None, now: datetime, nonce: str
+) -> Html:
+    """The page; None stands for what the user may not see."""
+    busy = runs is not None and any(run.state in UNFINISHED for run in runs.runs)
+    return page(
+        "Runs and models",
+        None if runs is None else _draw_runs(runs, now),
+        None if services is None else _draw_services(services),
+        refresh=_REFRESH if busy else 0,
+        script=tag("script", Html(FOLLOW_FRAGMENT), nonce=nonce),
+    )
+
+
+def _draw_runs(runs: RunPage, now: datetime) -> Html:
+    if not runs.runs:
+        return tag(
+            "section",
+            tag("h2", "Runs"),
+            tag("p", "No run yet. Start one with kfp.Client().", class_="soft"),
+        )
+    rows = [
+        (
+            tag("a", run.display_name, href=f"/runs/{quote(run.id, safe='')}"),
+            pill(run.state),
+            when(run.created_at),
+            duration(run.created_at, run.finished_at or now),
+            tag("span", str((run.spec.get("pipelineInfo") or {}).get("name", "")), class_="soft"),
+        )
+        for run in runs.runs
+    ]
+    more = None
+    if runs.next_token:
+        link = tag("a", "Older runs", href=f"/?page_token={quote(runs.next_token, safe='')}")
+        more = tag("p", link, class_="more")
+    return tag(
+        "section",
+        tag("h2", f"Runs ({runs.total})"),
+        table(("Run", "State", "Started (UTC)", "Took", "Pipeline"), rows),
+        more,
+    )
+
+
+def _draw_services(services: Iterable[Object]) -> Html:
+    rows = [
+        (
+            meta.name(service),
+            meta.namespace(service),
+            pill("Ready" if _is_ready(service) else "Not ready"),
+            str(meta.dig(service, "status.url", "")),
+            tag("span", _split(service)),
+            tag("span", _why(service), class_="soft"),
+        )
+        for service in services
+    ]
+    content = (
+        table(("Model", "Namespace", "State", "Address", "Traffic", "Why"), rows)
+        if rows
+        else tag("p", "No model is served.", class_="soft")
+    )
+    return tag("section", tag("h2", "Served models"), content)
+
+
+def _is_ready(service: Object) -> bool:
+    return (meta.condition(service, "Ready") or {}).get("status") == "True"
+
+
+def _split(service: Object) -> str:
+    """Which revision takes how much: ``model-00002 10 %, model-00001 90 %``."""
+    traffic = meta.dig(service, "status.components.predictor.traffic") or []
+    return ", ".join(
+        f"{part.get('revisionName', 'latest')} {part.get('percent', 0)} %"
+        for part in traffic
+        if isinstance(part, dict)
+    )
+
+
+def _why(service: Object) -> str:
+    if _is_ready(service):
+        return ""
+    for entry in meta.dig(service, "status.conditions") or ():
+        if entry.get("status") != "True" and entry.get("message"):
+            return str(entry["message"])
+    return ""

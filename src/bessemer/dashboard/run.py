@@ -1,0 +1,190 @@
+"""One run's page: its tasks as a tree, what went in, what came out. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from bessemer.dashboard import charts
+from bessemer.dashboard.frame import duration, facts, look, page, pill, when
+from bessemer.dashboard.html import Html, join, table, tag
+from bessemer.pipelines import wire
+from bessemer.pipelines.history import UNFINISHED
+from bessemer.pipelines.records import Artifact, Run, Task, TaskKind
+
+_REFRESH = 2  # seconds, while the run goes on
+_SHOWN = 400  # characters of a value
+_HIDDEN = ("confidenceMetrics", "confusionMatrix")  # drawn instead
+VIEWABLE = ("system.HTML", "system.Markdown")
+
+
+def draw(run: Run, tasks: Sequence[Task], artifacts: Sequence[Artifact], now: datetime) -> Html:
+    """The page."""
+    return page(
+        run.display_name,
+        tag("h1", run.display_name, " ", pill(run.state)),
+        tag("div", run.error, class_="error") if run.error else None,
+        _draw_facts(run, now),
+        _draw_tasks(run, tasks, now),
+        _draw_parameters(run),
+        _draw_artifacts(run, tasks, artifacts),
+        refresh=_REFRESH if run.state in UNFINISHED else 0,
+    )
+
+
+def _draw_facts(run: Run, now: datetime) -> Html:
+    items = {
+        "Pipeline": str((run.spec.get("pipelineInfo") or {}).get("name", "")),
+        "Run id": tag("span", run.id, class_="mono"),
+        "Namespace": run.namespace,
+        "Started": join((when(run.created_at), " UTC")),
+        "Took": duration(run.created_at, run.finished_at or now),
+        "Description": run.description,
+    }
+    return tag("section", facts(items))
+
+
+def _draw_parameters(run: Run) -> Html | None:
+    if not run.parameters:
+        return None
+    rows = [(name, tag("code", shorten(value))) for name, value in run.parameters.items()]
+    return tag("section", tag("h2", "Parameters"), table(("Name", "Value"), rows))
+
+
+def shorten(value: object) -> str:
+    """A value as JSON, cut where it gets long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+def walk(tasks: Sequence[Task]) -> Iterable[tuple[int, Task]]:
+    """The tasks with their depth, each below its parent, in the order they started."""
+    children: dict[str, list[Task]] = {}
+    ids = {task.id for task in tasks}
+    for task in tasks:
+        parent = task.parent_id if task.parent_id in ids else ""
+        children.setdefault(parent, []).append(task)
+    stack = [(0, task) for task in _ordered(children.get("", ()))]
+    while stack:
+        depth, task = stack.pop()
+        yield depth, task
+        stack.extend((depth + 1, child) for child in _ordered(children.get(task.id, ())))
+
+
+def _ordered(tasks: Iterable[Task]) -> list[Task]:
+    """Last first, as a stack wants it."""
+
+    def key(task: Task) -> tuple[bool, float, int, str]:
+        start = task.started_at
+        return start is None, start.timestamp() if start else 0.0, task.iteration, task.name
+
+    return sorted(tasks, key=key, reverse=True)
+
+
+def _draw_tasks(run: Run, tasks: Sequence[Task], now: datetime) -> Html:
+    end = run.finished_at or now
+    span = max((end - run.created_at).total_seconds(), 0.001)
+    rows = []
+    for depth, task in walk(tasks):
+        if depth == 0 and task.name == "root":
+            continue  # the run itself
+        rows.append(_draw_task(run, task, max(depth - 1, 0), span, end))
+    if not rows:
+        return tag("section", tag("h2", "Tasks"), tag("p", "None yet.", class_="soft"))
+    return tag("section", tag("h2", "Tasks"), table(("Task", "State", "Took", "", ""), rows))
+
+
+def _draw_task(
+    run: Run, task: Task, depth: int, span: float, end: datetime
+) -> tuple[Html | str, ...]:
+    name = join(
+        (
+            tag("span", "   " * depth + "└ " if depth else "", class_="twig"),
+            wire.task_name(task),
+            tag("span", f"  attempt {task.attempt + 1}", class_="soft") if task.attempt else None,
+            tag("div", task.error, class_="error") if task.error else None,
+        )
+    )
+    log: Html | str = ""
+    if task.kind is TaskKind.CONTAINER and task.pod_name:
+        log = tag("a", "log", href=f"/runs/{_path(run.id)}/tasks/{_path(task.id)}/log")
+    finish = task.finished_at or end
+    took = duration(task.started_at, finish)
+    return name, pill(task.state), took, _draw_bar(run, task, span, finish), log
+
+
+def _draw_bar(run: Run, task: Task, span: float, finish: datetime) -> Html:
+    if task.started_at is None:
+        return tag("div", class_="bar")
+    left = min(max((task.started_at - run.created_at).total_seconds() / span, 0), 1)
+    width = min(max((finish - task.started_at).total_seconds() / span, 0), 1 - left)
+    style = f"left:{left:.2%};width:{width:.2%}"
+    return tag("div", tag("i", class_=look(task.state), style=style), class_="bar")
+
+
+def _path(part: str) -> str:
+    return quote(part, safe="")
+
+
+# -- artifacts -----------------------------------------------------------------------------------
+
+
+def _draw_artifacts(run: Run, tasks: Sequence[Task], artifacts: Sequence[Artifact]) -> Html | None:
+    if not artifacts:
+        return None
+    makers = {
+        id_: task
+        for task in tasks
+        for ids in task.outputs.artifacts.values()
+        for id_ in ids
+        if task.kind in (TaskKind.CONTAINER, TaskKind.IMPORTER)
+    }
+    # What people look at first comes first.
+    weight = {"system.HTML": 0, "system.Markdown": 0, "system.ClassificationMetrics": 1,
+              "system.Metrics": 2, "system.Model": 3}  # fmt: skip
+    ordered = sorted(artifacts, key=lambda one: (weight.get(one.type, 9), one.name, one.id))
+    cards = [_draw_artifact(run, artifact, makers.get(artifact.id)) for artifact in ordered]
+    return tag("section", tag("h2", "Artifacts"), tag("div", *cards, class_="cards"))
+
+
+def _draw_artifact(run: Run, artifact: Artifact, maker: Task | None) -> Html:
+    viewable = artifact.type in VIEWABLE
+    view = f"/runs/{_path(run.id)}/artifacts/{_path(artifact.id)}"
+    parts: list[Html | None] = [
+        tag("h3", artifact.name, " ", tag("span", artifact.type, class_="soft")),
+        tag("div", "from ", wire.task_name(maker), class_="soft") if maker else None,
+        facts({key: shorten(value) for key, value in _plain(artifact.metadata).items()}),
+        *charts.draw_metrics(artifact.metadata),
+        tag("div", artifact.uri, class_="mono soft"),
+    ]
+    if viewable:
+        parts.append(tag("p", tag("a", "open alone", href=view)))
+        parts.append(tag("iframe", src=view, sandbox="allow-scripts", title=artifact.name))
+    return tag("div", *parts, class_="card wide" if viewable else "card")
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key not in _HIDDEN}
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+def draw_log(run: Run, task: Task, text: str) -> Html:
+    """The last lines of a task's log; asked for again while the task runs."""
+    name = wire.task_name(task)
+    back = tag("a", run.display_name, href=f"/runs/{_path(run.id)}")
+    running = task.finished_at is None and run.state in UNFINISHED
+    return page(
+        f"Log of {name}",
+        tag("h1", name, " ", pill(task.state)),
+        tag("p", "of ", back),
+        tag("section", tag("pre", text) if text else tag("p", "Nothing yet.", class_="soft")),
+        refresh=_REFRESH if running else 0,
+    )

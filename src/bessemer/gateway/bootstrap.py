@@ -1,0 +1,194 @@
+"""Envoy's fixed part: the listener, who may pass it, where the rest comes from. Pure.
+
+Who may pass: the bearer of the home's admin token, and of a service account's token that the
+home's key signed. Envoy checks both itself, so that models answer while the control plane is down.
+Source: Envoy's API v3 (bootstrap.proto, http_connection_manager.proto, jwt_authn).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bessemer.gateway.plan import READY_PATH, VERSION_PATH
+from bessemer.resources.kind import Object
+
+_MOST_CONNECTIONS = 20_000
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where Envoy finds its files (in its pod)."""
+
+    bootstrap: str = "/etc/envoy/bootstrap"
+    xds: str = "/etc/envoy/xds"
+    run: str = "/var/run/envoy"
+
+
+@dataclass(frozen=True)
+class Authentication:
+    """Whose requests pass.
+
+    Attributes:
+        admin_token: its bearer passes.
+        jwks: public keys (RFC 7517); the bearer of a token that one of them signed passes.
+        issuer: of those tokens.
+        audience: that those tokens must be for.
+    """
+
+    admin_token: str
+    jwks: Mapping[str, Any]
+    issuer: str
+    audience: str
+
+
+def make_jwks(public_key: bytes) -> dict[str, Any]:
+    """The key set of one Ed25519 public key (its 32 raw bytes). Source: RFC 8037."""
+    text = base64.urlsafe_b64encode(public_key).decode().rstrip("=")
+    return {"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "x": text}]}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A gateway: where it listens, and whom it lets pass (None: everyone)."""
+
+    host: str
+    port: int
+    authentication: Authentication | None = None
+    folders: Folders = Folders()
+
+
+def config_source(folders: Folders, name: str) -> Object:
+    """A file that Envoy follows. Kubelet swaps a link in the folder, so the folder is watched."""
+    return {
+        "path_config_source": {
+            "path": f"{folders.xds}/{name}",
+            "watched_directory": {"path": folders.xds},
+        },
+        "resource_api_version": "V3",
+    }
+
+
+def make_bootstrap(settings: Settings) -> str:
+    """The bootstrap file's text."""
+    folders = settings.folders
+    return json.dumps(
+        {
+            "node": {"id": "gateway", "cluster": "bessemer"},
+            "admin": {"address": {"pipe": {"path": f"{folders.run}/admin.sock", "mode": 0o600}}},
+            "static_resources": {"listeners": [_make_listener(settings)]},
+            "dynamic_resources": {"cds_config": config_source(folders, "cds.json")},
+            # Each statistic costs memory in each cluster.
+            "stats_config": {
+                "stats_matcher": {
+                    "inclusion_list": {
+                        "patterns": [
+                            {"suffix": suffix}
+                            for suffix in (
+                                "update_success",
+                                "update_rejected",
+                                "downstream_rq_total",
+                                "downstream_cx_active",
+                                "upstream_rq_total",
+                                "upstream_rq_5xx",
+                                "upstream_rq_retry",
+                            )
+                        ]
+                    }
+                }
+            },
+            "overload_manager": {
+                "resource_monitors": [
+                    {
+                        "name": "envoy.resource_monitors.global_downstream_max_connections",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.resource_monitors."
+                            "downstream_connections.v3.DownstreamConnectionsConfig",
+                            "max_active_downstream_connections": _MOST_CONNECTIONS,
+                        },
+                    }
+                ]
+            },
+        },
+        sort_keys=True,
+    )
+
+
+def _make_listener(settings: Settings) -> Object:
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True,
+        },
+    }
+    authentication = settings.authentication
+    check = [_make_check(authentication)] if authentication is not None else []
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network."
+        "http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "rds": {
+            "route_config_name": "gateway",
+            "config_source": config_source(settings.folders, "rds.json"),
+        },
+        "http_filters": [*check, router],
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # Nobody is in front of us: what a client says of its address or certificate is not so.
+        "use_remote_address": True,
+        "forward_client_cert_details": "SANITIZE",
+        "generate_request_id": False,
+        "server_header_transformation": "APPEND_IF_ABSENT",
+        "stream_idle_timeout": "300s",
+        "request_headers_timeout": "10s",
+    }
+    return {
+        "name": "gateway",
+        "address": {"socket_address": {"address": settings.host, "port_value": settings.port}},
+        # Only one Envoy may have the port; a second must fail, not share.
+        "enable_reuse_port": False,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": manager,
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _make_check(authentication: Authentication) -> Object:
+    bearer = {
+        "name": "authorization",
+        "string_match": {"exact": f"Bearer {authentication.admin_token}"},
+    }
+    # The first rule that matches decides; one that requires nothing lets pass.
+    rules: list[Object] = [
+        {"match": {"path": READY_PATH}},
+        {"match": {"path": VERSION_PATH}},
+        {"match": {"prefix": "/", "headers": [bearer]}},
+        {"match": {"prefix": "/"}, "requires": {"provider_name": "home"}},
+    ]
+    return {
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3."
+            "JwtAuthentication",
+            "providers": {
+                "home": {
+                    "issuer": authentication.issuer,
+                    "audiences": [authentication.audience],
+                    "local_jwks": {"inline_string": json.dumps(authentication.jwks)},
+                }
+            },
+            "rules": rules,
+        },
+    }

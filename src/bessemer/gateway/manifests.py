@@ -1,0 +1,105 @@
+"""The objects that Envoy runs from: a Secret, a ConfigMap, a Deployment. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from bessemer.gateway.bootstrap import Settings, make_bootstrap
+from bessemer.gateway.plan import READY_PATH
+from bessemer.resources import meta
+from bessemer.resources.configmap import CONFIG_MAP
+from bessemer.resources.deployment import DEPLOYMENT
+from bessemer.resources.kind import Object
+from bessemer.resources.secret import SECRET
+
+NAMESPACE = "bessemer-system"
+DEPLOYMENT_NAME = "gateway"
+BOOTSTRAP_SECRET = "envoy-bootstrap"
+XDS_CONFIG_MAP = "envoy-xds"
+_LABELS = {"app.kubernetes.io/name": "gateway"}
+_DIGEST = "bessemer.dev/bootstrap-digest"
+IMAGE = "bessemer/envoy:1.40"
+
+
+def make_secret(settings: Settings) -> Object:
+    """The bootstrap; a Secret, for it holds the admin token."""
+    text = base64.b64encode(make_bootstrap(settings).encode()).decode()
+    return meta.new(
+        SECRET,
+        BOOTSTRAP_SECRET,
+        NAMESPACE,
+        labels=_LABELS,
+        type="Opaque",
+        data={"envoy.json": text},
+    )
+
+
+def make_config_map(files: dict[str, str]) -> Object:
+    """What Envoy follows."""
+    return meta.new(CONFIG_MAP, XDS_CONFIG_MAP, NAMESPACE, labels=_LABELS, data=files)
+
+
+def make_deployment(settings: Settings) -> Object:
+    """Envoy itself."""
+    folders = settings.folders
+    digest = hashlib.sha256(make_bootstrap(settings).encode()).hexdigest()[:16]
+    container = {
+        "name": "envoy",
+        "image": IMAGE,
+        "command": ["envoy"],
+        "args": [
+            "--config-path",
+            f"{folders.bootstrap}/envoy.json",
+            "--concurrency",
+            "1",
+            # Its shared memory is one a machine; two homes would meet in it.
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+        ],
+        "readinessProbe": {
+            "httpGet": {"host": settings.host, "port": settings.port, "path": READY_PATH},
+            "periodSeconds": 1,
+        },
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+        "volumeMounts": [
+            {"name": "bootstrap", "mountPath": folders.bootstrap, "readOnly": True},
+            {"name": "xds", "mountPath": folders.xds, "readOnly": True},
+            {"name": "run", "mountPath": folders.run},
+        ],
+    }
+    pod = {
+        "containers": [container],
+        "automountServiceAccountToken": False,
+        "hostNetwork": True,
+        "terminationGracePeriodSeconds": 5,
+        "volumes": [
+            {"name": "bootstrap", "secret": {"secretName": BOOTSTRAP_SECRET}},
+            {"name": "xds", "configMap": {"name": XDS_CONFIG_MAP}},
+            {"name": "run", "emptyDir": {}},
+        ],
+    }
+    return meta.new(
+        DEPLOYMENT,
+        DEPLOYMENT_NAME,
+        NAMESPACE,
+        labels=_LABELS,
+        spec={
+            "replicas": 1,
+            "revisionHistoryLimit": 0,
+            "selector": {"matchLabels": _LABELS},
+            # The port is one: the old Envoy goes before the new one comes.
+            "strategy": {"type": "Recreate"},
+            "template": {
+                "metadata": {"labels": _LABELS, "annotations": {_DIGEST: digest}},
+                "spec": pod,
+            },
+        },
+    )
+
+
+def digest_of(deployment: Object) -> str:
+    """Of the bootstrap that a Deployment was made for."""
+    annotations = meta.dig(deployment, "spec.template.metadata.annotations") or {}
+    return str(annotations.get(_DIGEST, ""))

@@ -1,0 +1,234 @@
+"""Keeps Envoy up and its configuration true, and tells routes when Envoy follows them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bessemer.base import logs
+from bessemer.base.clock import Clock
+from bessemer.base.logs import fields
+from bessemer.control.controller import Controller
+from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.sources import Source
+from bessemer.gateway import manifests, plan
+from bessemer.gateway.bootstrap import Settings
+from bessemer.gateway.plan import Snapshot
+from bessemer.gateway.render import STRIPPED_HEADERS, render
+from bessemer.kube.client import Client, Selection
+from bessemer.kube.errors import AlreadyExists, NotFound
+from bessemer.kube.informer import Informer, Informers
+from bessemer.resources import meta
+from bessemer.resources.configmap import CONFIG_MAP
+from bessemer.resources.deployment import DEPLOYMENT
+from bessemer.resources.endpointslice import ENDPOINT_SLICE
+from bessemer.resources.httproute import HTTP_ROUTE
+from bessemer.resources.kind import Kind, Object
+from bessemer.resources.secret import SECRET
+from bessemer.resources.service import SERVICE
+
+_log = logs.get(__name__)
+
+KEY = Key("", "gateway")
+CONTROLLER_NAME = "bessemer.dev/gateway"
+# Envoy follows a change within milliseconds; it is asked this often, and less while it is away.
+_ASK_AGAIN_SECONDS = 0.03
+_AWAY_SECONDS = 0.5
+_ASK_TIMEOUT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Caches:
+    """The watched kinds."""
+
+    routes: Informer
+    services: Informer
+    slices: Informer
+    config_maps: Informer
+    deployments: Informer
+
+    @classmethod
+    def of(cls, informers: Informers) -> Caches:
+        """The shared informers of those kinds; of our own objects only ours."""
+        ours = Selection(namespace=manifests.NAMESPACE)
+        return cls(
+            routes=informers.of(HTTP_ROUTE),
+            services=informers.of(SERVICE),
+            slices=informers.of(ENDPOINT_SLICE),
+            config_maps=informers.of(CONFIG_MAP, ours),
+            deployments=informers.of(DEPLOYMENT, ours),
+        )
+
+
+class GatewayReconciler:
+    """One key: the gateway as a whole."""
+
+    def __init__(self, client: Client, caches: Caches, settings: Settings, clock: Clock) -> None:
+        self._client = client
+        self._caches = caches
+        self._settings = settings
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> Result:
+        """Write the next configuration, or tell the routes that Envoy follows the last."""
+        routes = [route for route in self._caches.routes.list() if not meta.is_deleting(route)]
+        wanted = self._render(routes)
+        stored = await self._read(CONFIG_MAP, manifests.XDS_CONFIG_MAP)
+        current = plan.read_files((stored or {}).get("data") or {})
+        await self._keep_envoy()
+        if stored is None:
+            await self._write_xds(None, wanted)
+            return Result(_ASK_AGAIN_SECONDS)
+        coming = plan.step(current, wanted)
+        if coming != current and plan.harms_nobody(current, coming):
+            await self._write_xds(stored, coming)
+            return Result(_ASK_AGAIN_SECONDS)
+        followed = await self._ask()
+        if followed != current.version:
+            return Result(_AWAY_SECONDS if followed is None else _ASK_AGAIN_SECONDS)
+        if coming != current:
+            await self._write_xds(stored, coming)
+            return Result(_ASK_AGAIN_SECONDS)
+        for route in routes:
+            await self._tell(route)
+        return DONE
+
+    def _render(self, routes: list[Object]) -> Snapshot:
+        services = {
+            (meta.namespace(service), meta.name(service)): service
+            for service in self._caches.services.list()
+        }
+        return render(routes, services, self._caches.slices.list(), self._settings.folders)
+
+    async def _write_xds(self, stored: Object | None, snapshot: Snapshot) -> None:
+        files = plan.write_files(snapshot, STRIPPED_HEADERS)
+        if stored is None:
+            await self._make(CONFIG_MAP, manifests.make_config_map(files))
+        else:
+            await self._client.update(CONFIG_MAP, {**stored, "data": files})
+        _log.debug("configuration written", extra=fields(version=snapshot.version))
+
+    async def _keep_envoy(self) -> None:
+        """Have the bootstrap and the Deployment as they should be."""
+        secret = manifests.make_secret(self._settings)
+        known = await self._read(SECRET, manifests.BOOTSTRAP_SECRET)
+        if known is None:
+            await self._make(SECRET, secret)
+        elif _text(known) != _text(secret):
+            await self._client.update(SECRET, {**known, "data": secret["data"]})
+        wanted = manifests.make_deployment(self._settings)
+        running = await self._read(DEPLOYMENT, manifests.DEPLOYMENT_NAME)
+        if running is None:
+            await self._make(DEPLOYMENT, wanted)
+        elif manifests.digest_of(running) != manifests.digest_of(wanted):
+            await self._client.update(DEPLOYMENT, {**running, "spec": wanted["spec"]})
+
+    async def _read(self, kind: Kind, name: str) -> Object | None:
+        # From the API, not a cache: a stale copy would be written back.
+        try:
+            return await self._client.get(kind, name, manifests.NAMESPACE)
+        except NotFound:
+            return None
+
+    async def _make(self, kind: Kind, obj: Object) -> None:
+        try:
+            await self._client.create(kind, obj)
+        except AlreadyExists:
+            return
+
+    async def _ask(self) -> str | None:
+        """The version that Envoy follows; None when it does not answer."""
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT_SECONDS):
+                return await ask_version(self._settings.host, self._settings.port)
+        except (OSError, TimeoutError, ValueError, EOFError):
+            return None
+
+    async def _tell(self, route: Object) -> None:
+        """Write in the route's status that Envoy follows it."""
+        generation = route["metadata"].get("generation", 1)
+        conditions = [
+            {
+                "type": type_,
+                "status": "True",
+                "reason": type_,
+                "message": "the gateway follows the route",
+                "observedGeneration": generation,
+            }
+            for type_ in ("Accepted", "Programmed")
+        ]
+        parents = meta.dig(route, "status.parents") or []
+        old: Object = next(
+            (entry for entry in parents if entry.get("controllerName") == CONTROLLER_NAME), {}
+        )
+        merged = meta.merge_conditions(old.get("conditions") or (), conditions, self._clock.now())
+        if old.get("conditions") == merged:
+            return
+        parent = {
+            "controllerName": CONTROLLER_NAME,
+            "parentRef": {"kind": "Gateway", "name": "bessemer"},
+            "conditions": merged,
+        }
+        others = [entry for entry in parents if entry.get("controllerName") != CONTROLLER_NAME]
+        status = {**(route.get("status") or {}), "parents": [*others, parent]}
+        try:
+            await self._client.update(
+                HTTP_ROUTE, {**route, "status": status}, subresource="status"
+            )
+        except NotFound:
+            return
+
+
+async def ask_version(host: str, port: int) -> str:
+    """The version of the configuration that the Envoy there follows.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: it answers something else.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        request = f"GET {plan.VERSION_PATH} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        # By its length: Envoy leaves the connection open for a second.
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = re.search(r"\r\ncontent-length: (\d+)\r\n", head)
+        if not head.startswith("http/1.1 200") or length is None:
+            raise ValueError(f"the gateway's version must come with 200, got {head[:100]!r}")
+        return (await reader.readexactly(int(length[1]))).decode()
+    finally:
+        writer.close()
+
+
+def _text(secret: Object) -> bytes:
+    return base64.b64decode((secret.get("data") or {}).get("envoy.json", ""))
+
+
+def make_controller(
+    client: Client, informers: Informers, clock: Clock, settings: Settings
+) -> Controller:
+    """The gateway controller, ready to run."""
+    caches = Caches.of(informers)
+
+    def everything(_obj: Object) -> Iterable[Key]:
+        return (KEY,)
+
+    def own(obj: Object) -> Iterable[Key]:
+        names = (manifests.XDS_CONFIG_MAP, manifests.DEPLOYMENT_NAME)
+        return (KEY,) if meta.name(obj) in names else ()
+
+    sources = [
+        Source(caches.routes, everything),
+        Source(caches.services, everything),
+        Source(caches.slices, everything),
+        Source(caches.config_maps, own),
+        Source(caches.deployments, own),
+    ]
+    controller = Controller(
+        "gateway", GatewayReconciler(client, caches, settings, clock), sources, clock
+    )
+    controller.enqueue(KEY)
+    return controller

@@ -1,0 +1,247 @@
+"""From HTTPRoutes, Services and EndpointSlices to Envoy's clusters, endpoints and routes. Pure.
+
+Source: Envoy's API v3 (cluster.proto, endpoint.proto, route_components.proto); the meaning of
+routes: Gateway API, HTTPRoute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from bessemer.gateway.bootstrap import Folders, config_source
+from bessemer.gateway.plan import Snapshot, endpoints_file
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+_SERVICE_LABEL = "kubernetes.io/service-name"
+# Longest that an answer may take where the route says nothing.
+_TIMEOUT = "300s"
+# What only we may say to those behind the gateway, and the caller's own token, which is for us.
+STRIPPED_HEADERS = (
+    "authorization",
+    "kubeflow-userid",
+    "kubeflow-groups",
+    "x-goog-authenticated-user-email",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-remote-user",
+    "x-remote-group",
+    "x-forwarded-client-cert",
+)
+_RETRIES = {
+    # Only where the server behind has not seen the request.
+    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "num_retries": 3,
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3."
+                "PreviousHostsPredicate"
+            },
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+    "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.2s"},
+}
+_MANY = 1_000_000
+
+
+class Backend(NamedTuple):
+    """A port of a Service: what becomes a cluster."""
+
+    namespace: str
+    service: str
+    port: int
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return f"{self.namespace}/{self.service}/{self.port}"
+
+
+def render(
+    routes: Iterable[Object],
+    services: Mapping[tuple[str, str], Object],
+    slices: Iterable[Object],
+    folders: Folders,
+) -> Snapshot:
+    """The whole configuration. ``services`` by namespace and name."""
+    ordered = sorted(routes, key=_age)
+    backends = sorted({backend for route in ordered for backend in _backends(route)})
+    by_service: dict[tuple[str, str], list[Object]] = {}
+    for entry in slices:
+        service = meta.labels(entry).get(_SERVICE_LABEL, "")
+        by_service.setdefault((meta.namespace(entry), service), []).append(entry)
+    clusters, endpoints = {}, {}
+    for backend in backends:
+        owner = (backend.namespace, backend.service)
+        clusters[backend.cluster] = _make_cluster(backend, folders)
+        endpoints[backend.cluster] = _make_endpoints(
+            backend, services.get(owner), by_service.get(owner, [])
+        )
+    return Snapshot(clusters, endpoints, _make_hosts(ordered))
+
+
+def _age(route: Object) -> tuple[str, str, str]:
+    created = route["metadata"].get("creationTimestamp", "")
+    return created, meta.namespace(route), meta.name(route)
+
+
+def _backends(route: Object) -> list[Backend]:
+    return [
+        Backend(meta.namespace(route), reference["name"], reference["port"])
+        for rule in meta.dig(route, "spec.rules") or ()
+        for reference in rule.get("backendRefs") or ()
+    ]
+
+
+def _make_cluster(backend: Backend, folders: Folders) -> Object:
+    return {
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": backend.cluster,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "eds_cluster_config": {
+            "service_name": backend.cluster,
+            "eds_config": config_source(folders, endpoints_file(backend.cluster)),
+        },
+        # The limits are the servers' own; Envoy's defaults (1024, 3 retries) would refuse.
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": _MANY,
+                    "max_pending_requests": _MANY,
+                    "max_requests": _MANY,
+                    "max_retries": 1000,
+                }
+            ]
+        },
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3."
+                "HttpProtocolOptions",
+                # Shorter than any server's, so that it is never the server who hangs up.
+                "common_http_protocol_options": {"idle_timeout": "60s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _make_endpoints(backend: Backend, service: Object | None, slices: Sequence[Object]) -> Object:
+    name = _port_name(backend, service)
+    members = [] if name is None else [
+        {
+            "endpoint": {
+                "address": {"socket_address": {"address": address, "port_value": port["port"]}}
+            }
+        }
+        for entry in slices
+        for port in entry.get("ports") or ()
+        if (port.get("name") or "") == name
+        for endpoint in entry.get("endpoints") or ()
+        if meta.dig(endpoint, "conditions.ready") is not False
+        for address in endpoint.get("addresses") or ()
+    ]  # fmt: skip
+    members.sort(key=lambda member: str(member))
+    return {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": backend.cluster,
+        "endpoints": [{"lb_endpoints": members}] if members else [],
+    }
+
+
+def _port_name(backend: Backend, service: Object | None) -> str | None:
+    """The name of the Service's port, by which slices know it; None: it has no such port."""
+    for port in meta.dig(service, "spec.ports") or ():
+        if port.get("port") == backend.port:
+            return port.get("name") or ""
+    return None
+
+
+class _Rule(NamedTuple):
+    """One match of one rule."""
+
+    exact: bool
+    path: str
+    action: Object
+
+    @property
+    def takes_all(self) -> bool:
+        return not self.exact and self.path == "/"
+
+
+def _make_hosts(routes: Sequence[Object]) -> dict[str, Object]:
+    by_host: dict[str, list[_Rule]] = {"*": []}
+    for route in routes:
+        rules = [rule for spec in route["spec"]["rules"] for rule in _make_rules(route, spec)]
+        for host in meta.dig(route, "spec.hostnames") or ["*"]:
+            by_host.setdefault(host.lower(), []).extend(rules)
+    anyone = by_host["*"]
+    hosts = {}
+    for host, rules in sorted(by_host.items()):
+        if host != "*" and not any(rule.takes_all for rule in rules):
+            rules = [*rules, *anyone]
+        rules = sorted(rules, key=lambda rule: (not rule.exact, -len(rule.path)))
+        hosts[host] = {"name": host, "domains": [host], "routes": [rule.action for rule in rules]}
+    return hosts
+
+
+def _make_rules(route: Object, spec: Object) -> list[_Rule]:
+    action = _make_action(route, spec)
+    rules = []
+    for match in spec.get("matches") or [{}]:
+        path = meta.dig(match, "path.value") or "/"
+        exact = meta.dig(match, "path.type") == "Exact"
+        if exact:
+            found: Object = {"path": path}
+        elif path == "/":
+            found = {"prefix": "/"}
+        else:
+            found = {"path_separated_prefix": path.rstrip("/")}
+        made = {"match": found, **action}
+        rewrite = None if exact else _make_rewrite(spec, path)
+        if rewrite is not None and "route" in made:
+            made["route"] = {**made["route"], "regex_rewrite": rewrite}
+        rules.append(_Rule(exact, path, made))
+    return rules
+
+
+def _make_action(route: Object, spec: Object) -> Object:
+    namespace = meta.namespace(route)
+    weights = [
+        {
+            "name": Backend(namespace, reference["name"], reference["port"]).cluster,
+            "weight": reference.get("weight", 1),
+        }
+        for reference in spec.get("backendRefs") or ()
+    ]
+    if not any(entry["weight"] for entry in weights):
+        # Envoy refuses weights that add up to nothing.
+        text = f'{{"error":"no version of {namespace}/{meta.name(route)} takes requests yet"}}'
+        return {"direct_response": {"status": 503, "body": {"inline_string": text}}}
+    return {
+        "route": {
+            "weighted_clusters": {"clusters": weights},
+            "timeout": meta.dig(spec, "timeouts.request") or _TIMEOUT,
+            "retry_policy": _RETRIES,
+        }
+    }
+
+
+def _make_rewrite(spec: Object, path: str) -> Object | None:
+    for entry in spec.get("filters") or ():
+        replacement = meta.dig(entry, "urlRewrite.path.replacePrefixMatch")
+        if replacement is not None:
+            # "/a" and "/a/" become "/", "/a/b" becomes "/b": a plain prefix rewrite would leave
+            # two slashes.
+            pattern = f"^{re.escape(path.rstrip('/'))}/*"
+            rewritten = f"{replacement.rstrip('/')}/"
+            return {"pattern": {"regex": pattern}, "substitution": rewritten}
+    return None

@@ -1,0 +1,183 @@
+"""The Linux calls that Python's standard library lacks, by ctypes; each raises OSError."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+MNT_DETACH = 0x2
+
+_PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_LAST_POSSIBLE_CAPABILITY = 63
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_SYS_MOUNT_SETATTR = 442  # the same number on every architecture
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_AT_RECURSIVE = 0x8000
+_AT_FDCWD = -100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_word = ctypes.c_ulong
+
+
+def _call(what, result):
+    # type: (str, int) -> int
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, "%s: %s" % (what, os.strerror(number)))
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Leave some namespaces for fresh ones."""
+    _call("unshare(%#x)" % flags, _libc.unshare(ctypes.c_int(flags)))
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter the namespace behind the descriptor."""
+    _call("setns(%#x)" % kind, _libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)))
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    """Mount by the system call."""
+    result = _libc.mount(
+        _bytes(source), _bytes(target), _bytes(kind), _word(flags), _bytes(data or None)
+    )
+    _call("mount %s on %s" % (source or kind or "", target), result)
+
+
+def umount(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _call("umount %s" % target, _libc.umount2(_bytes(target), ctypes.c_int(flags)))
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make ``new`` the root of this mount namespace and hang the former one at ``old``."""
+    number = _SYS_PIVOT_ROOT[os.uname().machine]
+    _call("pivot_root %s" % new, _libc.syscall(_word(number), _bytes(new), _bytes(old)))
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns", ctypes.c_uint64),
+    )
+
+
+def bind(source: str, target: str, flags: int) -> None:
+    """Show ``source`` with all mounted beneath it at ``target``, with these MS_ flags on all."""
+    mount(source, target, None, MS_BIND | MS_REC)
+    # MS_RDONLY, MS_NOSUID, MS_NODEV and MS_NOEXEC have the values of their MOUNT_ATTR_ twins.
+    attributes = _MountAttributes(set=flags)
+    result = _libc.syscall(
+        _word(_SYS_MOUNT_SETATTR),
+        ctypes.c_long(_AT_FDCWD),
+        _bytes(target),
+        _word(_AT_RECURSIVE),
+        ctypes.byref(attributes),
+        _word(ctypes.sizeof(attributes)),
+    )
+    _call("mount_setattr %s" % target, result)
+
+
+def sethostname(name: str) -> None:
+    """Name this UTS namespace."""
+    raw = os.fsencode(name)[:64]
+    _call("sethostname", _libc.sethostname(raw, ctypes.c_size_t(len(raw))))
+
+
+def _prctl(option: int, value: int = 0) -> None:
+    zero = _word(0)
+    result = _libc.prctl(ctypes.c_int(option), _word(value), zero, zero, zero)
+    _call("prctl(%d, %d)" % (option, value), result)
+
+
+def die_with_parent(signum: int) -> None:
+    """Have the kernel send this signal when the parent ends."""
+    _prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def become_subreaper() -> None:
+    """Adopt orphaned descendants."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+def drop_privileges() -> None:
+    """Give up every capability for good, those of the bounding set included."""
+    for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
+        try:
+            _prctl(_PR_CAPBSET_DROP, capability)
+        except OSError:
+            if capability == 0:
+                raise
+            break  # the kernel knows no more
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _call("capset", _libc.capset(ctypes.byref(header), ctypes.byref(nothing)))
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def map_owner(uid: int, gid: int) -> None:
+    """Right after unshare(CLONE_NEWUSER): the owner is himself in there, and nobody else is."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", "%d %d 1" % (uid, uid)),
+        ("gid_map", "%d %d 1" % (gid, gid)),
+    ):
+        fd = os.open("/proc/self/" + name, os.O_WRONLY)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+#: The namespaces of a container in the order to enter them: the user namespace gives the right.
+#: The mount namespace is the last to be ready.
+NAMESPACES = {
+    "user": CLONE_NEWUSER,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "pid": CLONE_NEWPID,
+    "mnt": CLONE_NEWNS,
+}
+
+
+def open_namespace(pid: int, name: str) -> int:
+    """A descriptor of one of a process's namespaces."""
+    return os.open("/proc/%d/ns/%s" % (pid, name), os.O_RDONLY)
+
+
+def enter_namespace(descriptor: int, name: str) -> None:
+    """Enter the namespace and close its descriptor; ``pid`` is for children forked later."""
+    setns(descriptor, NAMESPACES[name])
+    os.close(descriptor)

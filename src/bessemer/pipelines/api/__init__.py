@@ -1,0 +1,10 @@
+"""The REST face: KFP's v2beta1 over the history and the catalog.
+
+To change a route open the module of its noun; what all share (errors to HTTP, JSON bodies),
+``http``; who may, ``access``; under which paths it is served, ``face``.
+"""
+
+from bessemer.pipelines.api.access import Guard
+from bessemer.pipelines.api.face import PipelinesApi, build_api
+
+__all__ = ["Guard", "PipelinesApi", "build_api"]

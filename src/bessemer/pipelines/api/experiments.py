@@ -1,0 +1,104 @@
+"""Routes of experiments."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bessemer.base import ids
+from bessemer.pipelines import catalog, listing, wire
+from bessemer.pipelines.api.http import JsonResponse, Services, params_of, read_json, user_of
+from bessemer.pipelines.errors import InvalidArgument, NotFound
+
+MAX_NAME = 128  # characters, as upstream's columns
+
+
+def check_name(name: str, what: str) -> str:
+    """The name, if it is one.
+
+    Raises:
+        InvalidArgument: it is empty, or too long.
+    """
+    if not name.strip() or len(name) > MAX_NAME:
+        raise InvalidArgument(
+            f"{what} must have 1 to {MAX_NAME} characters, but got {name[:MAX_NAME]!r}"
+        )
+    return name
+
+
+class Experiments:
+    """GET, POST, DELETE /experiments and the archive verbs."""
+
+    def __init__(self, services: Services) -> None:
+        self._catalog = services.catalog
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """The routes, below ``/apis/v2beta1``."""
+        one = "/experiments/{id}"
+        return [
+            Route("/experiments", self.list, methods=["GET"]),
+            Route("/experiments", self.create, methods=["POST"]),
+            Route(one + ":archive", self.archive, methods=["POST"]),
+            Route(one + ":unarchive", self.unarchive, methods=["POST"]),
+            Route(one, self.get, methods=["GET"]),
+            Route(one, self.delete, methods=["DELETE"]),
+        ]
+
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
+        guard, namespace = self._services.guard, namespace or self._services.namespace
+        await guard.check(user_of(request), verb, "experiments", namespace)
+
+    async def _find(self, request: Request, verb: str) -> catalog.Experiment:
+        try:
+            experiment = await self._catalog.get_experiment(request.path_params["id"])
+        except NotFound:
+            await self._check(request, verb)
+            raise
+        await self._check(request, verb, experiment.namespace)
+        return experiment
+
+    async def list(self, request: Request) -> Response:
+        """A page."""
+        await self._check(request, "list")
+        query = listing.parse(params_of(request), catalog.EXPERIMENT_FIELDS)
+        found, total, token = await self._catalog.list_experiments(query, self._services.namespace)
+        items = [wire.experiment(record) for record in found]
+        return JsonResponse(wire.page("experiments", items, total, token))
+
+    async def create(self, request: Request) -> Response:
+        """A new one; its name must be free."""
+        await self._check(request, "create")
+        body = wire.parse(wire.EXPERIMENT, await read_json(request))
+        experiment = catalog.Experiment(
+            id=ids.make_uid(),
+            namespace=self._services.namespace,
+            name=check_name(body.get("display_name", ""), "an experiment's display_name"),
+            description=body.get("description", ""),
+            created_at=self._services.clock.now(),
+        )
+        await self._catalog.create_experiment(experiment)
+        return JsonResponse(wire.experiment(experiment))
+
+    async def get(self, request: Request) -> Response:
+        """One."""
+        return JsonResponse(wire.experiment(await self._find(request, "get")))
+
+    async def delete(self, request: Request) -> Response:
+        """Forget one; its runs stay."""
+        experiment = await self._find(request, "delete")
+        await self._catalog.delete_experiment(experiment.id)
+        return JsonResponse({})
+
+    async def archive(self, request: Request) -> Response:
+        """Archive one with all its runs."""
+        experiment = await self._find(request, "archive")
+        await self._catalog.set_experiment_state(experiment.id, "ARCHIVED")
+        return JsonResponse({})
+
+    async def unarchive(self, request: Request) -> Response:
+        """Take one back; its runs stay archived."""
+        experiment = await self._find(request, "unarchive")
+        await self._catalog.set_experiment_state(experiment.id, "AVAILABLE")
+        return JsonResponse({})

@@ -1,0 +1,136 @@
+"""The whole face as one ASGI app, under every path that official clients use.
+
+KFP's own: ``/apis/v2beta1/…``; behind an ingress: ``/pipeline/apis/v2beta1/…``; through the API
+server's service proxy, as ``kfp.Client()`` without arguments goes:
+``/api/v1/namespaces/<ns>/services/[http:]ml-pipeline[:8888|:http]/proxy/[/]apis/v2beta1/…``.
+The logs of steps are also where v1 had them, ``/apis/v1alpha1/runs/<run>/nodes/<node>/log``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Message, Receive, Scope, Send
+
+from bessemer.base.clock import Clock
+from bessemer.base.errors import BessemerError
+from bessemer.database.database import Database
+from bessemer.pipelines import uploads
+from bessemer.pipelines.api.access import Guard
+from bessemer.pipelines.api.artifacts import Artifacts
+from bessemer.pipelines.api.experiments import Experiments
+from bessemer.pipelines.api.http import JsonResponse, Services, answer_error
+from bessemer.pipelines.api.pipelines import Pipelines
+from bessemer.pipelines.api.runs import Runs
+from bessemer.pipelines.catalog import Catalog
+from bessemer.pipelines.errors import PipelinesError, TooLarge, Unimplemented
+from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.steplogs import StepLogs
+
+_PREFIX = re.compile(
+    r"^(?:/pipeline"
+    r"|/api/v1/namespaces/[^/]+/services/(?:https?:)?ml-pipeline(?::[a-z0-9-]+)?/proxy/?"
+    r")?(?=/apis/v(?:2beta1|1alpha1)/)"
+)
+# A file of the greatest size, and the multipart frame around it.
+_MAX_BODY = uploads.MAX_BYTES + (1 << 20)
+
+
+class PipelinesApi:
+    """The ASGI app; ``matches`` tells whether a path is one of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._guard = services.guard
+        runs = Runs(services)
+        v2 = [
+            Route("/healthz", _get_health, methods=["GET"]),
+            *Experiments(services).routes(),
+            *Pipelines(services).routes(),
+            *runs.routes(),
+            *Artifacts(services).routes(),
+            Route("/recurringruns", _refuse_recurring, methods=["GET", "POST"]),
+            Route(
+                "/recurringruns/{rest:path}", _refuse_recurring, methods=["GET", "POST", "DELETE"]
+            ),
+        ]
+        v1 = [Route("/runs/{id}/nodes/{node}/log", runs.log, methods=["GET"])]
+        self._app = Starlette(
+            routes=[Mount("/apis/v2beta1", routes=v2), Mount("/apis/v1alpha1", routes=v1)],
+            exception_handlers={
+                BessemerError: answer_error,
+                HTTPException: answer_error,
+                Exception: answer_error,
+            },
+        )
+
+    @staticmethod
+    def matches(path: str) -> bool:
+        """Whether a request of that path is for this app."""
+        return _PREFIX.match(path) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request: who is it, then its route."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = _PREFIX.sub("", scope["path"], count=1)
+        scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        request = Request(scope)
+        try:
+            scope["bessemer.user"] = await self._guard.identify(request)
+        except PipelinesError as error:
+            response = await answer_error(request, error)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, _Limited(receive), send)
+
+
+class _Limited:
+    """A body of no more bytes than we take, whatever its length said."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > _MAX_BODY:
+            raise TooLarge(f"a request's body may have {_MAX_BODY} bytes, but this one has more")
+        return message
+
+
+async def _get_health(request: Request) -> Response:
+    """What kfp.Client asks first."""
+    return JsonResponse({"multi_user": False, "pipeline_store": "database"})
+
+
+async def _refuse_recurring(request: Request) -> Response:
+    raise Unimplemented("recurring runs are not there yet; start runs one by one")
+
+
+def build_api(
+    database: Database,
+    guard: Guard,
+    clock: Clock,
+    wake: Callable[[str], None],
+    logs: StepLogs,
+    *,
+    namespace: str = "kubeflow",
+) -> PipelinesApi:
+    """The face over a started database.
+
+    ``wake`` is called with the id of a run that was created, terminated, retried or deleted.
+    Everything lives in the one ``namespace``: the mode is single-user, and as upstream in that
+    mode, a namespace in a request is ignored.
+    """
+    services = Services(
+        SqlHistory(database), Catalog(database), guard, clock, wake, namespace, logs
+    )
+    return PipelinesApi(services)

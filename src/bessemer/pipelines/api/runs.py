@@ -1,0 +1,240 @@
+"""Routes of runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from bessemer.base import ids
+from bessemer.pipelines import history, listing, spec, wire
+from bessemer.pipelines.api.experiments import check_name
+from bessemer.pipelines.api.http import (
+    JsonResponse,
+    Services,
+    load_spec,
+    params_of,
+    read_json,
+    user_of,
+)
+from bessemer.pipelines.errors import FailedPrecondition, InvalidArgument, NotFound
+from bessemer.pipelines.records import Run, RunState, StateChange, Task
+
+
+class Runs:
+    """GET, POST, DELETE /runs, the verbs on a run, and the logs of its steps."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._history = services.history
+        self._catalog = services.catalog
+
+    def routes(self) -> list[Route]:
+        """The routes, below ``/apis/v2beta1``."""
+        one = "/runs/{id}"
+        verbs = {
+            "archive": self.archive,
+            "unarchive": self.unarchive,
+            "terminate": self.terminate,
+            "retry": self.retry,
+        }
+        return [
+            Route("/runs", self.list, methods=["GET"]),
+            Route("/runs", self.create, methods=["POST"]),
+            *(Route(f"{one}:{verb}", call, methods=["POST"]) for verb, call in verbs.items()),
+            Route(one, self.get, methods=["GET"]),
+            Route(one, self.delete, methods=["DELETE"]),
+            Route(one + "/nodes/{node}/log", self.log, methods=["GET"]),
+        ]
+
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
+        guard, namespace = self._services.guard, namespace or self._services.namespace
+        await guard.check(user_of(request), verb, "runs", namespace)
+
+    async def _find(self, request: Request, verb: str) -> Run:
+        try:
+            run = await self._history.get_run(request.path_params["id"])
+        except NotFound:
+            await self._check(request, verb)
+            raise
+        await self._check(request, verb, run.namespace)
+        return run
+
+    async def list(self, request: Request) -> Response:
+        """A page, without tasks."""
+        await self._check(request, "list")
+        params = params_of(request)
+        query = listing.parse(params, history.RUN_FIELDS)
+        page = await self._history.list_runs(
+            query, self._services.namespace, params.get("experiment_id", "")
+        )
+        items = [wire.run(run) for run in page.runs]
+        return JsonResponse(wire.page("runs", items, page.total, page.next_token))
+
+    async def create(self, request: Request) -> Response:
+        """A new run of an IR, or of a pipeline's version; the engine takes it from there."""
+        await self._check(request, "create")
+        body = wire.parse(wire.RUN, await read_json(request))
+        config = body.get("runtime_config", {})
+        name = check_name(body.get("display_name", ""), "a run's display_name")
+        source = await self._read_source(body)
+        parameters = config.get("parameters", {})
+        # Defaults are filled in by the engine: the history keeps what was submitted.
+        spec.check_arguments(source.pop("checked"), parameters)
+        now = self._services.clock.now()
+        run = Run(
+            id=ids.make_uid(),
+            namespace=self._services.namespace,
+            display_name=name,
+            parameters=parameters,
+            state=RunState.PENDING,
+            created_at=now,
+            scheduled_at=now,
+            experiment_id=await self._find_experiment(body.get("experiment_id", "")),
+            recurring_run_id=body.get("recurring_run_id", ""),
+            pipeline_root=config.get("pipeline_root", ""),
+            service_account=body.get("service_account", ""),
+            description=body.get("description", ""),
+            history=(StateChange(RunState.PENDING, now),),
+            plugins_input=body.get("plugins_input", {}),
+            **source,
+        )
+        await self._history.create_run(run)
+        self._services.wake(run.id)
+        return JsonResponse(wire.run(run))
+
+    async def _read_source(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The IR of a new run, checked, and the version that it is of."""
+        reference = body.get("pipeline_version_reference")
+        given = [name for name in ("pipeline_spec", "pipeline_version_id") if body.get(name)]
+        if reference:
+            given.append("pipeline_version_reference")
+        if len(given) != 1:
+            raise InvalidArgument(
+                "a run needs exactly one of pipeline_spec and pipeline_version_reference, "
+                f"but got {', '.join(given) or 'none'}"
+            )
+        if given == ["pipeline_spec"]:
+            checked = await load_spec(body["pipeline_spec"])
+            return {
+                "checked": checked,
+                "spec": checked.document,
+                "platform_spec": checked.platform_document,
+            }
+        version = await self._catalog.get_version(
+            (reference or {}).get("pipeline_id", ""),
+            body.get("pipeline_version_id") or (reference or {}).get("pipeline_version_id", ""),
+        )
+        checked = await load_spec(wire.spec_document(version.spec, version.platform_spec))
+        return {
+            "checked": checked,
+            "spec": version.spec,
+            "platform_spec": version.platform_spec,
+            "pipeline_id": version.pipeline_id,
+            "pipeline_version_id": version.id,
+        }
+
+    async def _find_experiment(self, id_: str) -> str:
+        services = self._services
+        if not id_:
+            default = await self._catalog.ensure_default(services.namespace, services.clock.now())
+            return default.id
+        experiment = await self._catalog.get_experiment(id_)
+        if experiment.storage_state == "ARCHIVED":
+            raise FailedPrecondition(
+                f"a run needs an experiment that is not archived, but {id_} is; unarchive it first"
+            )
+        return experiment.id
+
+    async def get(self, request: Request) -> Response:
+        """One, with its tasks."""
+        run = await self._find(request, "get")
+        return JsonResponse(wire.run(run, await self._load_tasks(run.id)))
+
+    async def _load_tasks(self, run_id: str) -> Sequence[Task]:
+        found = await self._history.load_run(run_id)
+        if found is None:
+            raise history.missing_run(run_id)
+        return found[1]
+
+    async def delete(self, request: Request) -> Response:
+        """Forget one; the engine ends what still runs of it."""
+        run = await self._find(request, "delete")
+        await self._history.delete_run(run.id)
+        await self._services.logs.forget(run.id)
+        self._services.wake(run.id)
+        return JsonResponse({})
+
+    async def terminate(self, request: Request) -> Response:
+        """Ask for its end."""
+        run = await self._find(request, "terminate")
+        await self._history.terminate_run(run.id, self._services.clock.now())
+        self._services.wake(run.id)
+        return JsonResponse({})
+
+    async def retry(self, request: Request) -> Response:
+        """Let a failed one go on where it failed."""
+        run = await self._find(request, "retry")
+        await self._history.retry_run(run.id, self._services.clock.now())
+        self._services.wake(run.id)
+        return JsonResponse({})
+
+    async def archive(self, request: Request) -> Response:
+        """Take it out of the ordinary listings."""
+        run = await self._find(request, "archive")
+        await self._history.archive_run(run.id)
+        return JsonResponse({})
+
+    async def unarchive(self, request: Request) -> Response:
+        """Bring it back."""
+        run = await self._find(request, "unarchive")
+        await self._history.unarchive_run(run.id)
+        return JsonResponse({})
+
+    async def log(self, request: Request) -> Response:
+        """A step's log as text: ``follow=true`` until it ends, ``tail_lines=N`` the last lines.
+
+        The node is a task's id, its pod's name, or its name if only one task has it.
+        """
+        run = await self._find(request, "get")
+        task = find_task(await self._load_tasks(run.id), request.path_params["node"])
+        params = params_of(request)
+        tail = params.get("tail_lines", "")
+        if tail and not tail.isdecimal():
+            raise InvalidArgument(f"tail_lines must be a whole number, but got {tail!r}")
+        pieces = self._services.logs.read(
+            run,
+            task,
+            follow=params.get("follow", "") == "true",
+            tail_lines=int(tail) if tail else None,
+        )
+        # The first piece is read before the answer starts, so that "no log" can still be a 404.
+        first = await anext(pieces, b"")
+        return StreamingResponse(_chain(first, pieces), media_type="text/plain")
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def find_task(tasks: Sequence[Task], node: str) -> Task:
+    """The task that a log's address names.
+
+    Raises:
+        NotFound: none, or several of that name.
+    """
+    for task in tasks:
+        if node in (task.id, task.pod_name):
+            return task
+    named = [task for task in tasks if node in (task.name, task.display_name)]
+    if len(named) != 1:
+        raise NotFound(
+            f"node must be a task's id, its pod's name, or a name that one task has, but {node!r} "
+            f"fits {len(named)}"
+        )
+    return named[0]

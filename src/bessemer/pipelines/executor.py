@@ -1,0 +1,202 @@
+"""What a step is given and what it gives back: the executor's input and output. Pure.
+
+Source: api/v2alpha1/pipeline_spec.proto ExecutorInput, ExecutorOutput; sdk kfp/dsl/executor.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bessemer.base.errors import BessemerError
+from bessemer.pipelines import placeholders, types
+from bessemer.pipelines.records import Artifact, Task, Values
+from bessemer.pipelines.spec.model import Component
+from bessemer.pipelines.tree import artifact_id
+
+OUTPUT_FILE = "executor_output.json"
+PARAMETERS = ".parameters"
+
+
+class InvalidOutput(BessemerError):
+    """A step ended well, but what it wrote is not what its component declares."""
+
+
+def output_file(task: Task) -> str:
+    """Where a step writes its executor output; its folder is the task's root."""
+    return f"{task.task_root}/{OUTPUT_FILE}"
+
+
+def parameter_file(task: Task, name: str) -> str:
+    """Where a step may write an output parameter as text."""
+    return f"{task.task_root}/{PARAMETERS}/{name}"
+
+
+def make_input(
+    task: Task, component: Component, artifacts: Mapping[str, Artifact]
+) -> dict[str, Any]:
+    """The executor input, which ``{{$}}`` stands for."""
+    return {
+        "inputs": {
+            "parameterValues": {
+                name: value for name, value in task.inputs.parameters.items() if value is not None
+            },
+            "artifacts": {
+                name: {"artifacts": [_input_artifact(artifacts[one]) for one in ids]}
+                for name, ids in task.inputs.artifacts.items()
+            },
+        },
+        "outputs": {
+            "parameters": {
+                name: {"outputFile": parameter_file(task, name)}
+                for name in component.output_parameters
+            },
+            "artifacts": {
+                name: {
+                    "artifacts": [
+                        {
+                            "name": name,
+                            "type": {"schemaTitle": d.type, "schemaVersion": d.version},
+                            "uri": f"{task.task_root}/{name}",
+                            "metadata": {},
+                        }
+                    ]
+                }
+                for name, d in component.output_artifacts.items()
+            },
+            "outputFile": output_file(task),
+        },
+    }
+
+
+def _input_artifact(artifact: Artifact) -> dict[str, Any]:
+    result = {
+        "name": artifact.id,
+        "type": {"schemaTitle": artifact.type, "schemaVersion": artifact.schema_version},
+        "uri": artifact.uri,
+        "metadata": dict(artifact.metadata),
+    }
+    if artifact.custom_path:
+        result["customPath"] = artifact.custom_path
+    return result
+
+
+def make_lookup(
+    executor_input: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    constant: placeholders.Lookup,
+) -> placeholders.Lookup:
+    """What the placeholders of a command line stand for."""
+    values = executor_input["inputs"]["parameterValues"]
+
+    def lookup(path: str) -> Any:
+        match placeholders.split(path):
+            case []:
+                return json.dumps(executor_input, ensure_ascii=False)
+            case ["inputs", "parameters", name]:
+                return values.get(name, extra.get(name))
+            case ["outputs", "parameters", name, "output_file"]:
+                found = executor_input["outputs"]["parameters"].get(name)
+                return found["outputFile"] if found else placeholders.UNKNOWN
+            case ["outputs", "output_file"]:
+                return executor_input["outputs"]["outputFile"]
+            case ["inputs" | "outputs" as side, "artifacts", name, *rest]:
+                return _artifact_field(executor_input[side]["artifacts"].get(name), rest)
+            case _:
+                return constant(path)
+
+    return lookup
+
+
+def _artifact_field(found: Mapping[str, Any] | None, rest: Sequence[str]) -> Any:
+    artifacts = found["artifacts"] if found else []
+    if not artifacts:
+        return None
+    first = artifacts[0]
+    match rest:
+        case []:
+            return artifacts
+        case ["path"]:
+            return first.get("customPath") or first["uri"]
+        case ["metadata", key]:
+            return first["metadata"].get(key)
+        case [field]:
+            return first.get(field, placeholders.UNKNOWN)
+        case _:
+            return placeholders.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a step left in its task root; None: no such file."""
+
+    output: str | None
+    parameters: Mapping[str, str | None]
+
+
+def read_output(
+    task: Task, component: Component, written: Written
+) -> tuple[Values, list[Artifact]]:
+    """A step's outputs; the executor output beats the parameters' files.
+
+    Raises:
+        InvalidOutput: a declared parameter was not written, or is mistyped.
+    """
+    output = _parse_output(task, written.output)
+    values = output.get("parameterValues") or {}
+    parameters = {}
+    for name, definition in component.output_parameters.items():
+        try:
+            parameters[name] = _parameter(name, definition.type, values, written)
+        except types.MistypedValue as error:
+            raise InvalidOutput(f"output {error}") from None
+    artifacts: list[Artifact] = []
+    ids: dict[str, list[str]] = {}
+    for name, declared in component.output_artifacts.items():
+        described = (output.get("artifacts") or {}).get(name) or {}
+        entries = described.get("artifacts") or ([] if declared.is_list and described else [{}])
+        made = [
+            Artifact(
+                id=artifact_id(task.id, task.attempt, name, index),
+                name=name,
+                type=declared.type,
+                schema_version=declared.version,
+                uri=str(entry.get("uri") or f"{task.task_root}/{name}"),
+                metadata=types.normalize(entry.get("metadata") or {}),
+                custom_path=str(entry.get("custom_path") or entry.get("customPath") or ""),
+            )
+            for index, entry in enumerate(entries)
+        ]
+        artifacts += made
+        ids[name] = [artifact.id for artifact in made]
+    return Values(parameters, ids), artifacts
+
+
+def _parse_output(task: Task, text: str | None) -> dict[str, Any]:
+    if text is None or not text.strip():
+        return {}
+    try:
+        output = json.loads(text)
+    except ValueError as error:
+        raise InvalidOutput(f"{output_file(task)} must be JSON, but {error}") from None
+    if not isinstance(output, dict):
+        raise InvalidOutput(
+            f"{output_file(task)} must be a JSON object, but holds {types.shorten(output)}"
+        )
+    return output
+
+
+def _parameter(
+    name: str, type_: types.ParameterType, values: Mapping[str, Any], written: Written
+) -> Any:
+    if values.get(name) is not None:
+        return types.convert(name, types.normalize(values[name]), type_)
+    text = written.parameters.get(name)
+    if text is None:
+        raise InvalidOutput(
+            f"output parameter {name!r} was not written: a step must return it, or write its "
+            f"text to {{{{$.outputs.parameters['{name}'].output_file}}}}"
+        )
+    return types.from_text(name, text, type_)

@@ -1,0 +1,329 @@
+"""Pages of a table: filters, sort orders and the tokens that go from one page to the next.
+
+A page is found by its place (the sort field's value and the id of the row before it), never by
+counting rows, so that the last page costs what the first does. Source of the forms: KFP
+apiserver/list, apiserver/filter; ``filter`` is JSON of v2beta1 Filter.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.sql.schema import Column
+
+from bessemer.base.clock import parse_time
+from bessemer.database.tables import Moment, micros_of
+from bessemer.pipelines.errors import InvalidArgument
+from bessemer.pipelines.tables import TAGS
+
+DEFAULT_SIZE = 20
+MAX_SIZE = 200
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a table can be sorted and filtered by: the API's names and their columns."""
+
+    table: Table
+    columns: Mapping[str, Column[Any]]
+    tags: bool = False  # whether "tags.<key>" is a filter key
+
+
+@dataclass(frozen=True)
+class Query:
+    """A page that is asked for.
+
+    Attributes:
+        conditions: the filter as SQL, AND-ed.
+        after: the place of the last row of the page before; None for the first page.
+    """
+
+    fields: Fields
+    sort: str = "created_at"
+    descending: bool = False
+    size: int = DEFAULT_SIZE
+    conditions: tuple[ColumnElement[bool], ...] = ()
+    filter: str = ""
+    after: tuple[Any, str] | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The rows found, how many there are on all pages, and the token of the next page."""
+
+    rows: Sequence[RowMapping]
+    total: int
+    next_token: str = ""
+
+
+def parse(params: Mapping[str, str], fields: Fields) -> Query:
+    """Read page_size, page_token, sort_by and filter; empty values are as good as absent.
+
+    Raises:
+        InvalidArgument: one of them breaks a rule.
+    """
+    size = _parse_size(params.get("page_size", ""))
+    sort, descending = _parse_sort(params.get("sort_by", ""), fields)
+    filter_ = params.get("filter", "")
+    after = None
+    if token := params.get("page_token", ""):
+        cursor = _decode(token)
+        _check_same("sort_by", params.get("sort_by", ""), f"{sort} {descending}", cursor["sort"])
+        _check_same("filter", filter_, filter_, cursor["filter"])
+        sort, _, direction = cursor["sort"].partition(" ")
+        if sort not in fields.columns:
+            raise _bad_token(token)
+        descending, filter_ = direction == "True", cursor["filter"]
+        after = (cursor["value"], cursor["id"])
+    conditions = _parse_filter(filter_, fields) if filter_ else ()
+    return Query(fields, sort, descending, size, conditions, filter_, after)
+
+
+def _parse_size(text: str) -> int:
+    try:
+        size = int(text or 0)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise InvalidArgument(
+            f"page_size must be a whole number from 0 to {MAX_SIZE}, but got {text!r}; "
+            f"leave it out for {DEFAULT_SIZE}"
+        )
+    return min(size, MAX_SIZE) or DEFAULT_SIZE
+
+
+def _parse_sort(text: str, fields: Fields) -> tuple[str, bool]:
+    words = text.lower().split()
+    if not words:
+        return "created_at", False
+    if len(words) > 2 or words[1:] not in ([], ["asc"], ["desc"]):
+        raise InvalidArgument(f"sort_by must be '<field>' or '<field> asc|desc', but got {text!r}")
+    if words[0] not in fields.columns:
+        raise InvalidArgument(
+            f"sort_by must name one of {', '.join(sorted(fields.columns))}, but got {words[0]!r}"
+        )
+    return words[0], words[1:] == ["desc"]
+
+
+def _check_same(name: str, given: str, wanted: str, remembered: str) -> None:
+    if given and wanted != remembered:
+        raise InvalidArgument(
+            f"{name} must stay the same from page to page, but got {given!r} with a page_token of "
+            "another listing; leave it out, or start without page_token"
+        )
+
+
+def _bad_token(token: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"page_token must be a next_page_token that this listing returned, but got {token[:80]!r}"
+    )
+
+
+def _decode(token: str) -> dict[str, Any]:
+    try:
+        cursor = orjson.loads(base64.b64decode(token, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise _bad_token(token) from error
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "sort": str,
+        "filter": str,
+        "id": str,
+        "value": (str, int),
+    }
+    if not isinstance(cursor, dict) or any(
+        not isinstance(cursor.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise _bad_token(token)
+    return cursor
+
+
+def run(connection: Connection, query: Query, where: Sequence[ColumnElement[bool]] = ()) -> Page:
+    """Fetch the page of the rows that fulfil ``where`` and the filter."""
+    table, column = query.fields.table, query.fields.columns[query.sort]
+    conditions = [*where, *query.conditions]
+    total = connection.execute(
+        select(func.count()).select_from(table).where(*conditions)
+    ).scalar_one()
+    if query.after is not None:
+        conditions.append(_beyond(column, table.c.id, query))
+    order = (column.desc(), table.c.id.desc()) if query.descending else (column, table.c.id)
+    statement = select(table).where(*conditions).order_by(*order).limit(query.size + 1)
+    rows = connection.execute(statement).mappings().all()
+    if len(rows) <= query.size:
+        return Page(rows, total)
+    rows = rows[: query.size]
+    return Page(rows, total, _encode(query, rows[-1], column))
+
+
+def _beyond(column: ColumnElement[Any], id_: Column[str], query: Query) -> ColumnElement[bool]:
+    value, last = query.after or (0, "")
+    if isinstance(column.type, Moment):
+        # As the number that it is: an absent moment is 0 there, and no None.
+        column = type_coerce(column, BigInteger)
+    if query.descending:
+        return or_(column < value, and_(column == value, id_ < last))
+    return or_(column > value, and_(column == value, id_ > last))
+
+
+def _encode(query: Query, row: RowMapping, column: Column[Any]) -> str:
+    value = row[column.name]
+    if isinstance(column.type, Moment):
+        value = micros_of(value)
+    cursor = {
+        "sort": f"{query.sort} {query.descending}",
+        "filter": query.filter,
+        "value": value,
+        "id": row["id"],
+    }
+    return base64.b64encode(orjson.dumps(cursor)).decode()
+
+
+# Operation numbers and names of v2beta1 Predicate, and what they compare.
+_OPERATIONS: Mapping[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "EQUALS": lambda column, value: column == value,
+    "NOT_EQUALS": lambda column, value: column != value,
+    "GREATER_THAN": lambda column, value: column > value,
+    "GREATER_THAN_EQUALS": lambda column, value: column >= value,
+    "LESS_THAN": lambda column, value: column < value,
+    "LESS_THAN_EQUALS": lambda column, value: column <= value,
+    "IN": lambda column, value: column.in_(value),
+    "IS_SUBSTRING": lambda column, value: func.lower(column).contains(
+        value.lower(), autoescape=True
+    ),
+}
+_NUMBERS = {
+    1: "EQUALS",
+    2: "NOT_EQUALS",
+    3: "GREATER_THAN",
+    5: "GREATER_THAN_EQUALS",
+    6: "LESS_THAN",
+    7: "LESS_THAN_EQUALS",
+    8: "IN",
+    9: "IS_SUBSTRING",
+}
+_VALUES = (
+    "string_value",
+    "timestamp_value",
+    "int_value",
+    "long_value",
+    "string_values",
+    "int_values",
+    "long_values",
+)
+_CAMEL = {name.replace("_v", "V"): name for name in _VALUES}
+
+
+def _parse_filter(text: str, fields: Fields) -> tuple[ColumnElement[bool], ...]:
+    document = _load_filter(text)
+    predicates = document.get("predicates", [])
+    if set(document) - {"predicates"} or not isinstance(predicates, list):
+        raise InvalidArgument(
+            f'filter must be {{"predicates": [...]}}, but got {text[:200]!r}; '
+            "see filter.proto of Kubeflow Pipelines"
+        )
+    return tuple(_parse_predicate(predicate, fields) for predicate in predicates)
+
+
+def _load_filter(text: str) -> dict[str, Any]:
+    # Some clients encode the JSON for a URL once more than HTTP does.
+    for candidate in (text, unquote_plus(text)):
+        try:
+            document = orjson.loads(candidate)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            return document
+    raise InvalidArgument(f"filter must be a JSON object, but got {text[:200]!r}")
+
+
+def _parse_predicate(predicate: object, fields: Fields) -> ColumnElement[bool]:
+    if not isinstance(predicate, dict):
+        raise InvalidArgument(f"a filter's predicate must be an object, but got {predicate!r}")
+    parts = {_CAMEL.get(key, key): value for key, value in predicate.items()}
+    if unknown := sorted(str(key) for key in parts.keys() - {"operation", "key", *_VALUES}):
+        raise InvalidArgument(f"a filter's predicate has no field {unknown[0]!r}")
+    operation = parts.get("operation")
+    name = _NUMBERS.get(operation, "") if type(operation) is int else str(operation)
+    if name not in _OPERATIONS:
+        raise InvalidArgument(
+            f"a filter's operation must be one of {', '.join(_OPERATIONS)}, but got {operation!r}"
+        )
+    given = [value for value in _VALUES if value in parts]
+    if len(given) != 1:
+        raise InvalidArgument(
+            f"a filter's predicate must have exactly one of {', '.join(_VALUES)}, but got {given}"
+        )
+    key = str(parts.get("key", ""))
+    value = _read_value(given[0], parts[given[0]], plural=name == "IN")
+    if fields.tags and key.startswith("tags."):
+        return _has_tag(fields.table, key.removeprefix("tags."), name, value)
+    if key not in fields.columns:
+        raise InvalidArgument(
+            f"a filter's key must be one of {', '.join(sorted(fields.columns))}, but got {key!r}"
+        )
+    return _OPERATIONS[name](fields.columns[key], _fit(key, fields.columns[key], name, value))
+
+
+def _read_value(field: str, value: Any, *, plural: bool) -> Any:
+    if field.endswith("values") != plural:
+        raise InvalidArgument(
+            f"IN takes a list of values and the other operations one value, but got {field}"
+        )
+    if plural:
+        inner = value.get("values") if isinstance(value, dict) else value
+        if not isinstance(inner, list):
+            raise InvalidArgument(f'{field} must be {{"values": [...]}}, but got {value!r}')
+        return [_read_value(field.removesuffix("s"), one, plural=False) for one in inner]
+    try:
+        if field == "timestamp_value":
+            return parse_time(str(value))
+        return str(value) if field == "string_value" else int(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{field} is malformed: {value!r}") from error
+
+
+def _fit(key: str, column: Column[Any], operation: str, value: Any) -> Any:
+    """Check that the value is of the column's kind; a time may also come as text."""
+    is_time = isinstance(column.type, Moment)
+    if is_time and isinstance(value, str) and operation != "IS_SUBSTRING":
+        return _read_value("timestamp_value", value, plural=False)
+    wanted: type = datetime if is_time else str
+    values = value if isinstance(value, list) else [value]
+    if any(not isinstance(one, wanted) for one in values):
+        raise InvalidArgument(
+            f"{key} is compared with a {'timestamp_value' if is_time else 'string_value'}, "
+            f"but got {value!r}"
+        )
+    if operation == "IS_SUBSTRING" and is_time:
+        raise InvalidArgument(f"IS_SUBSTRING looks into text, but {key} is a time")
+    return value
+
+
+def _has_tag(table: Table, key: str, operation: str, value: Any) -> ColumnElement[bool]:
+    if operation != "EQUALS" or not isinstance(value, str):
+        raise InvalidArgument(f"tags.{key} takes EQUALS with a string_value, but got {operation}")
+    return exists(
+        select(TAGS.c.owner_id).where(
+            TAGS.c.owner_id == table.c.id, TAGS.c.key == key, TAGS.c.value == value
+        )
+    )

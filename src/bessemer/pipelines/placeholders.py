@@ -1,0 +1,129 @@
+"""Placeholders: ``{{$.inputs.parameters['x']}}`` and the structures around them, in one pass.
+
+Substitution is structural: a value goes in where its placeholder stood and is never read again, so
+that no quote or brace in it can break what is around it. A placeholder that nobody knows stays as
+it is, as upstream. Source: sdk/python/kfp/dsl/placeholders.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bessemer.pipelines import types
+
+#: What a lookup answers for a path that it doesn't know.
+UNKNOWN = object()
+#: From what stands between ``{{$`` and ``}}`` to its value, or UNKNOWN.
+Lookup = Callable[[str], Any]
+
+_TOKEN = re.compile(r"\{\{\$(.*?)\}\}", re.DOTALL)
+_QUOTED = re.compile(r"\[(?P<quote>['\"])(?P<name>.*?)(?P=quote)\]")
+
+
+def has_any(value: Any) -> bool:
+    """Whether some text in the value may hold a placeholder."""
+    if isinstance(value, str):
+        return "{{$" in value
+    if isinstance(value, dict):
+        return any(has_any(key) or has_any(item) for key, item in value.items())
+    return isinstance(value, list) and any(has_any(item) for item in value)
+
+
+def split(path: str) -> list[str]:
+    """``.inputs.artifacts['a.b'].path`` as its steps: inputs, artifacts, a.b, path."""
+    steps, at = [], 0
+    for match in _QUOTED.finditer(path):
+        steps += [step for step in path[at : match.start()].split(".") if step]
+        steps.append(match["name"])
+        at = match.end()
+    return steps + [step for step in path[at:].split(".") if step]
+
+
+def fill_value(value: Any, lookup: Lookup) -> Any:
+    """The value with every placeholder filled; one that is a whole text keeps its value's type."""
+    if isinstance(value, str):
+        whole = _TOKEN.fullmatch(value)
+        if whole and "{{$" not in whole[1]:
+            found = lookup(whole[1])
+            return value if found is UNKNOWN else found
+        return fill_text(value, lookup)
+    if isinstance(value, list):
+        return [fill_value(item, lookup) for item in value]
+    if isinstance(value, dict):
+        return {fill_text(key, lookup): fill_value(item, lookup) for key, item in value.items()}
+    return value
+
+
+def fill_text(text: str, lookup: Lookup) -> str:
+    """The text with every placeholder filled by its value's text; null is nothing."""
+    if "{{$" not in text:
+        return text
+
+    def replace(match: re.Match[str]) -> str:
+        found = lookup(match[1])
+        if found is UNKNOWN:
+            return match[0]
+        return "" if found is None else types.to_text(found)
+
+    return _TOKEN.sub(replace, text)
+
+
+def fill_arguments(arguments: Sequence[str], lookup: Lookup) -> list[str]:
+    """A command line filled: Concat and IfPresent evaluated, lists spliced in."""
+    result: list[str] = []
+    for argument in arguments:
+        filled = _fill_structure(_read_structure(argument), lookup)
+        result += filled if isinstance(filled, list) else [filled]
+    return result
+
+
+def _read_structure(argument: str) -> Any:
+    """``{"Concat": [...]}`` and ``{"IfPresent": {...}}`` parsed; any other text as it is."""
+    if argument.lstrip().startswith("{") and ("Concat" in argument or "IfPresent" in argument):
+        try:
+            value = json.loads(argument)
+        except ValueError:
+            return argument
+        if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _STRUCTURES:
+            return value
+    return argument
+
+
+def _fill_structure(value: Any, lookup: Lookup) -> str | list[str]:
+    if isinstance(value, str):
+        return fill_text(value, lookup)
+    if isinstance(value, dict) and len(value) == 1:
+        name, body = next(iter(value.items()))
+        if name in _STRUCTURES:
+            return _STRUCTURES[name](body, lookup)
+    if isinstance(value, list):
+        result: list[str] = []
+        for item in value:
+            filled = _fill_structure(item, lookup)
+            result += filled if isinstance(filled, list) else [filled]
+        return result
+    return types.to_text(fill_value(value, lookup))
+
+
+def _concat(body: Any, lookup: Lookup) -> str | list[str]:
+    parts = _fill_structure(body if isinstance(body, list) else [body], lookup)
+    return "".join(parts)
+
+
+def _if_present(body: Any, lookup: Lookup) -> str | list[str]:
+    name = body.get("InputName", "")
+    present = any(
+        lookup(f".inputs.{kind}['{name}']") not in (UNKNOWN, None, [])
+        for kind in ("parameters", "artifacts")
+    )
+    chosen = body.get("Then") if present else body.get("Else")
+    return [] if chosen is None else _fill_structure(chosen, lookup)
+
+
+_STRUCTURES: dict[str, Callable[[Any, Lookup], str | list[str]]] = {
+    "Concat": _concat,
+    "IfPresent": _if_present,
+}

@@ -1,0 +1,235 @@
+"""A task's Kubernetes settings: read from the PlatformSpec, then written into its pod. Pure.
+
+Source: kubernetes_platform/proto/kubernetes_executor_config.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bessemer.base.errors import BessemerError
+from bessemer.pipelines.spec.model import Constant, DagInput, ParameterInput, TaskOutput
+from bessemer.resources.kind import Object
+
+Json = Mapping[str, Any]
+#: Gives the value of an input of the enclosing DAG's tasks.
+GetValue = Callable[[ParameterInput], Any]
+
+
+class InvalidSetting(BessemerError):
+    """A Kubernetes setting that can't be used as it is."""
+
+
+# Where the name of an object stands: field of the setting -> (by parameter, by text).
+_NAMES = {
+    "secretAsVolume": ("secretNameParameter", "secretName"),
+    "secretAsEnv": ("secretNameParameter", "secretName"),
+    "configMapAsVolume": ("configMapNameParameter", "configMapName"),
+    "configMapAsEnv": ("configMapNameParameter", "configMapName"),
+    "imagePullSecret": ("secretNameParameter", "secretName"),
+    "pvcMount": ("pvcNameParameter", "constant"),
+}
+
+
+def resolve(settings: Json, get: GetValue) -> dict[str, Any]:
+    """The settings with every name and JSON that a parameter gives filled in (as ``name``).
+
+    Raises:
+        InvalidSetting: a name is missing.
+    """
+    result = dict(settings)
+    for kind, fields in _NAMES.items():
+        if kind in settings:
+            result[kind] = [
+                {**entry, "name": _name(kind, entry, fields, get)} for entry in settings[kind]
+            ]
+    for kind, field in (("tolerations", "tolerationJson"), ("nodeSelector", "nodeSelectorJson")):
+        if kind in settings:
+            result[kind] = _with_json(settings[kind], field, get)
+    return result
+
+
+def _name(kind: str, entry: Json, fields: tuple[str, str], get: GetValue) -> str:
+    by_parameter, by_text = fields
+    source = entry.get(by_parameter)
+    name = get(_source(source)) if source else entry.get(by_text)
+    if name is None and kind == "pvcMount":  # the deprecated form has the source inline
+        name = get(_source(entry))
+    if not isinstance(name, str) or not name:
+        raise InvalidSetting(f"{kind} needs the name of an object, but got {name!r}")
+    return name
+
+
+def _source(value: Json) -> ParameterInput:
+    if output := value.get("taskOutputParameter"):
+        return ParameterInput(TaskOutput(output["producerTask"], output["outputParameterKey"]))
+    if name := value.get("componentInputParameter"):
+        return ParameterInput(DagInput(name))
+    runtime = value.get("runtimeValue") or {}
+    return ParameterInput(Constant(runtime.get("constant")))
+
+
+def _with_json(value: Any, field: str, get: GetValue) -> Any:
+    if isinstance(value, list):
+        result: list[Any] = []
+        for entry in value:
+            if field in entry:
+                given = get(_source(entry[field])) or []
+                result += given if isinstance(given, list) else [given]
+            else:
+                result.append(entry)
+        return result
+    if field in value:
+        return {"labels": get(_source(value[field])) or {}}
+    return value
+
+
+def apply(settings: Json, pod: Object) -> None:
+    """Write resolved settings into a pod (in place) with one container."""
+    for kind, value in settings.items():
+        _WRITERS[kind](value, pod)
+
+
+def _add_env(pod: Object, name: str, source: Json) -> None:
+    pod["spec"]["containers"][0].setdefault("env", []).append({"name": name, "valueFrom": source})
+
+
+def _add_volume(pod: Object, source: Json, mount: Json, name: str = "") -> None:
+    volumes = pod["spec"].setdefault("volumes", [])
+    name = name or f"volume-{len(volumes)}"
+    if all(volume["name"] != name for volume in volumes):
+        volumes.append({"name": name, **source})
+    mounts = pod["spec"]["containers"][0].setdefault("volumeMounts", [])
+    mounts.append({"name": name, **mount})
+
+
+def _secret_volumes(value: Any, pod: Object) -> None:
+    for entry in value:
+        source = {"secretName": entry["name"], "optional": bool(entry.get("optional"))}
+        _add_volume(pod, {"secret": source}, {"mountPath": entry["mountPath"], "readOnly": True})
+
+
+def _config_map_volumes(value: Any, pod: Object) -> None:
+    for entry in value:
+        source = {"name": entry["name"], "optional": bool(entry.get("optional"))}
+        _add_volume(
+            pod, {"configMap": source}, {"mountPath": entry["mountPath"], "readOnly": True}
+        )
+
+
+def _env_from(reference: str, key: str) -> Callable[[Any, Object], None]:
+    def write(value: Any, pod: Object) -> None:
+        for entry in value:
+            for pair in entry.get("keyToEnv") or ():
+                source = {
+                    "name": entry["name"],
+                    "key": pair[key],
+                    "optional": bool(entry.get("optional")),
+                }
+                _add_env(pod, pair["envVar"], {reference: source})
+
+    return write
+
+
+def _claims(value: Any, pod: Object) -> None:
+    for entry in value:
+        mount = {"mountPath": entry["mountPath"]}
+        if entry.get("subPath"):
+            mount["subPath"] = entry["subPath"]
+        source = {"persistentVolumeClaim": {"claimName": entry["name"]}}
+        _add_volume(pod, source, mount, f"claim-{entry['name']}"[:63])
+
+
+def _empty_dirs(value: Any, pod: Object) -> None:
+    for entry in value:
+        source = {key: entry[key] for key in ("medium", "sizeLimit") if entry.get(key)}
+        _add_volume(
+            pod, {"emptyDir": source}, {"mountPath": entry["mountPath"]}, entry["volumeName"]
+        )
+
+
+def _ephemeral(value: Any, pod: Object) -> None:
+    for entry in value:
+        claim: Object = {
+            "accessModes": entry.get("accessModes") or ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": entry.get("size", "1Gi")}},
+        }
+        if not entry.get("defaultStorageClass") and entry.get("storageClassName"):
+            claim["storageClassName"] = entry["storageClassName"]
+        template = {"metadata": dict(entry.get("metadata") or {}), "spec": claim}
+        _add_volume(
+            pod,
+            {"ephemeral": {"volumeClaimTemplate": template}},
+            {"mountPath": entry["mountPath"]},
+            entry["volumeName"],
+        )
+
+
+def _shared_memory(value: Json, pod: Object) -> None:
+    source = {"medium": "Memory"}
+    if value.get("size"):
+        source["sizeLimit"] = value["size"]
+    name = value.get("volumeName") or "shm"
+    _add_volume(pod, {"emptyDir": source}, {"mountPath": "/dev/shm"}, name)
+
+
+def _pod_metadata(value: Json, pod: Object) -> None:
+    for key in ("labels", "annotations"):
+        # Ours win: the engine finds its pods by them.
+        own = pod["metadata"].get(key) or {}
+        pod["metadata"][key] = {**(value.get(key) or {}), **own}
+
+
+def _node_selector(value: Json, pod: Object) -> None:
+    pod["spec"]["nodeSelector"] = dict(value.get("labels") or {})
+
+
+def _tolerations(value: Any, pod: Object) -> None:
+    pod["spec"]["tolerations"] = [dict(entry) for entry in value]
+
+
+def _pull_policy(value: str, pod: Object) -> None:
+    pod["spec"]["containers"][0]["imagePullPolicy"] = value
+
+
+def _pull_secrets(value: Any, pod: Object) -> None:
+    pod["spec"]["imagePullSecrets"] = [{"name": entry["name"]} for entry in value]
+
+
+def _deadline(value: Any, pod: Object) -> None:
+    pod["spec"]["activeDeadlineSeconds"] = int(value)
+
+
+def _field_paths(value: Any, pod: Object) -> None:
+    for entry in value:
+        _add_env(pod, entry["name"], {"fieldRef": {"fieldPath": entry["fieldPath"]}})
+
+
+def _security(value: Json, pod: Object) -> None:
+    context = {
+        key: int(value[key]) if key != "runAsNonRoot" else value[key]
+        for key in ("runAsUser", "runAsGroup", "runAsNonRoot")
+        if key in value
+    }
+    pod["spec"]["containers"][0]["securityContext"] = context
+
+
+_WRITERS: Mapping[str, Callable[[Any, Object], None]] = {
+    "secretAsVolume": _secret_volumes,
+    "secretAsEnv": _env_from("secretKeyRef", "secretKey"),
+    "configMapAsVolume": _config_map_volumes,
+    "configMapAsEnv": _env_from("configMapKeyRef", "configMapKey"),
+    "pvcMount": _claims,
+    "emptyDirMounts": _empty_dirs,
+    "genericEphemeralVolume": _ephemeral,
+    "enabledSharedMemory": _shared_memory,
+    "podMetadata": _pod_metadata,
+    "nodeSelector": _node_selector,
+    "tolerations": _tolerations,
+    "imagePullPolicy": _pull_policy,
+    "imagePullSecret": _pull_secrets,
+    "activeDeadlineSeconds": _deadline,
+    "fieldPathAsEnv": _field_paths,
+    "securityContext": _security,
+}

@@ -1,0 +1,209 @@
+"""A step's pod: made from its task, and read back. Pure.
+
+Source: k8s.io/api/core/v1 PodStatus; backend/src/v2/driver/container.go for what goes into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bessemer.pipelines import executor, placeholders, platform, types
+from bessemer.pipelines.actions import CreatePod
+from bessemer.pipelines.records import Run
+from bessemer.pipelines.spec.model import Container
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.pod import POD
+
+RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
+TASK_LABEL = "bessemer.dev/task-id"
+CLAIM = "pipeline-artifacts"
+SERVICE_ACCOUNT = "pipeline-runner"
+CONTAINER = "main"
+_GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run's outputs are: the claim's folder on the machine."""
+
+    claim_root: str
+
+
+def build(action: CreatePod, run: Run, place: Place) -> Object:
+    """The pod of a task's attempt.
+
+    The claim is mounted at its own path, read-only, and the task's folder in it for writing.
+
+    Raises:
+        platform.InvalidSetting: a resource is none.
+    """
+    task, body = action.task, action.component.body
+    assert isinstance(body, Container), "only containers have pods"
+    executor_input = executor.make_input(task, action.component, action.artifacts)
+    lookup = executor.make_lookup(executor_input, action.extra, action.scope.constant)
+    escaped = _escape(lookup)
+    container: Object = {
+        "name": CONTAINER,
+        "image": placeholders.fill_text(body.image, lookup),
+        "env": [{"name": name, "value": value} for name, value in body.env],
+        "volumeMounts": [
+            {"name": CLAIM, "mountPath": place.claim_root, "readOnly": True},
+            {
+                "name": CLAIM,
+                "mountPath": task.task_root,
+                "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
+            },
+        ],
+    }
+    if body.command:
+        container["command"] = placeholders.fill_arguments(body.command, escaped)
+    if body.args:
+        container["args"] = placeholders.fill_arguments(body.args, escaped)
+    if resources := _resources(body.resources, lookup):
+        container["resources"] = resources
+    pod = meta.new(
+        POD,
+        task.pod_name,
+        run.namespace,
+        labels={RUN_LABEL: run.id, TASK_LABEL: task.id},
+        spec={
+            "serviceAccountName": run.service_account or SERVICE_ACCOUNT,
+            "restartPolicy": "Never",
+            "containers": [container],
+            "volumes": [{"name": CLAIM, "persistentVolumeClaim": {"claimName": CLAIM}}],
+        },
+    )
+    platform.apply(action.settings, pod)
+    return pod
+
+
+def _escape(lookup: placeholders.Lookup) -> placeholders.Lookup:
+    """Values as a pod's command needs them: ``$`` doubled, so that no $(VAR) in them expands."""
+
+    def escaped(path: str) -> Any:
+        found = lookup(path)
+        if found is placeholders.UNKNOWN or found is None or found == []:
+            return found
+        return types.to_text(found).replace("$", "$$")
+
+    return escaped
+
+
+_RESOURCES = (
+    # where, what, the field of today, the deprecated one (cores or GB)
+    ("limits", "cpu", "resourceCpuLimit", "cpuLimit"),
+    ("limits", "memory", "resourceMemoryLimit", "memoryLimit"),
+    ("requests", "cpu", "resourceCpuRequest", "cpuRequest"),
+    ("requests", "memory", "resourceMemoryRequest", "memoryRequest"),
+)
+
+
+def _resources(resources: Mapping[str, Any], lookup: placeholders.Lookup) -> Object:
+    result: Object = {}
+    for side, what, field, deprecated in _RESOURCES:
+        amount = placeholders.fill_text(str(resources.get(field) or ""), lookup)
+        if not amount and resources.get(deprecated):
+            number = float(resources[deprecated])
+            amount = str(int(number * _GIGABYTE)) if what == "memory" else f"{number:g}"
+        if amount:
+            result.setdefault(side, {})[what] = amount
+    accelerator = resources.get("accelerator") or {}
+    type_ = accelerator.get("resourceType") or accelerator.get("type") or ""
+    count = accelerator.get("resourceCount") or accelerator.get("count") or ""
+    type_ = placeholders.fill_text(str(type_), lookup)
+    count = placeholders.fill_text(str(count), lookup)
+    if type_ and count not in ("", "0"):
+        result.setdefault("limits", {})[type_] = count
+    return result
+
+
+class Phase(StrEnum):
+    """What a step's pod is doing, as the engine sees it."""
+
+    ACTIVE = "ACTIVE"  # it runs, or will soon
+    WAITING = "WAITING"  # it can't start now, but may later
+    STUCK = "STUCK"  # it can't start, and waiting seldom helps
+    SUCCEEDED = "SUCCEEDED"  # its command ended with 0
+    FAILED = "FAILED"  # its command ended otherwise, or never ran
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A pod's phase, and why (for a person)."""
+
+    phase: Phase
+    why: str = ""
+    hopeless: bool = False  # STUCK, and waiting never helps
+    has_log: bool = False
+
+
+_STUCK = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+_HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_CURES = {
+    "OOMKilled": "it used more memory than its limit; raise it with set_memory_limit",
+    "DeadlineExceeded": "it ran longer than its timeout; raise it with set_timeout",
+    "ContainerStatusUnknown": "nobody saw its end",
+}
+
+
+def observe(pod: Object) -> Observed:
+    """What a pod's status says."""
+    phase = meta.dig(pod, "status.phase", "Pending")
+    if phase == "Succeeded":
+        return Observed(Phase.SUCCEEDED)
+    if phase == "Failed":
+        return _failed(pod)
+    state = _container_state(pod)
+    waiting = state.get("waiting") or {}
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    if reason in _STUCK or reason in _HOPELESS:
+        return Observed(Phase.STUCK, f"{reason}: {message}", hopeless=reason in _HOPELESS)
+    if reason and message:
+        return Observed(Phase.WAITING, message)
+    scheduled = meta.condition(pod, "PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return Observed(
+            Phase.WAITING, f"{scheduled.get('reason', '')}: {scheduled.get('message', '')}"
+        )
+    return Observed(Phase.ACTIVE)
+
+
+def _container_state(pod: Object) -> Object:
+    for status in meta.dig(pod, "status.containerStatuses") or ():
+        if status.get("name") == CONTAINER:
+            state: Object = status.get("state") or {}
+            return state
+    return {}
+
+
+def _failed(pod: Object) -> Observed:
+    ended = _container_state(pod).get("terminated") or {}
+    reason = meta.dig(pod, "status.reason") or ended.get("reason") or "Error"
+    message = meta.dig(pod, "status.message") or ended.get("message") or ""
+    parts = []
+    if reason != "Error":
+        parts.append(str(reason))
+    if "exitCode" in ended:
+        parts.append(f"exit code {ended['exitCode']}")
+    text = ", ".join(parts) or "the pod failed"
+    for detail in (_CURES.get(str(reason), ""), str(message).strip()):
+        if detail:
+            text += f": {detail}"
+    return Observed(Phase.FAILED, text, has_log=bool(ended))
+
+
+def is_over(pod: Object) -> bool:
+    """Whether the pod ended, one way or the other."""
+    return meta.dig(pod, "status.phase") in ("Succeeded", "Failed")

@@ -1,0 +1,375 @@
+"""Drives runs: shows each run's plan what its pods did, and does what the plan asks for.
+
+Keyed by run id. A plan lives in memory while its run is unfinished; any error drops it, and the
+next reconcile builds it again from the history and the pods. To change what is decided open
+``plan``; what a pod looks like, ``pods``; where files are, ``folders``; what happens to the pods
+of ended runs, ``sweeping``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bessemer.base import logs
+from bessemer.base.clock import Clock
+from bessemer.base.logs import fields
+from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.kube.client import Client
+from bessemer.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+)
+from bessemer.pipelines import actions, executor, folders, platform, pods
+from bessemer.pipelines.actions import CreatePod, Save
+from bessemer.pipelines.folders import InvalidRoot
+from bessemer.pipelines.ledger import ENDED_RUNS
+from bessemer.pipelines.plan import Plan
+from bessemer.pipelines.podindex import PodIndex
+from bessemer.pipelines.records import Artifact, History, Run, RunState, StateChange, Task
+from bessemer.pipelines.spec import InvalidSpec, load
+from bessemer.pipelines.sweeping import Sweeper
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.resources.pod import POD
+
+_log = logs.get(__name__)
+
+# Answers that may change when asked again; any other refusal of a pod is final.
+_PASSING = (ServiceUnavailable, Timeout, TooManyRequests, InternalError)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the engine needs to know of its home."""
+
+    claim_root: Callable[[str], Path]  # namespace -> folder of its claim pipeline-artifacts
+    stuck_seconds: float = 20.0  # how long a pod may fail to get its image or settings
+    log_lines: int = 15  # of a failed step, in its error
+
+
+@dataclass
+class _Drive:
+    """A plan, and what is known only while it is driven."""
+
+    plan: Plan
+    place: pods.Place
+    stuck: dict[str, float] = field(default_factory=dict)  # pod -> monotonic time
+
+
+class RunReconciler:
+    """Makes one run's world closer to its end."""
+
+    def __init__(
+        self,
+        client: Client,
+        history: History,
+        index: PodIndex,
+        sweeper: Sweeper,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self._client = client
+        self._history = history
+        self._index = index
+        self._sweeper = sweeper
+        self._clock = clock
+        self._settings = settings
+        self._drives: dict[str, _Drive] = {}
+        self._stale: set[str] = set()  # runs to be read again
+        self._claims: set[str] = set()  # namespaces whose claim is known to exist
+
+    def forget(self, run_id: str) -> None:
+        """Read the run again at its next reconcile: somebody else changed its row."""
+        self._stale.add(run_id)
+
+    async def reconcile(self, key: Key) -> Result:
+        """Observe the run's pods, and do what follows."""
+        run_id = key.name
+        if run_id in self._stale:  # told while another reconcile of it was under way, perhaps
+            self._stale.discard(run_id)
+            self._drives.pop(run_id, None)
+        drive = self._drives.get(run_id)
+        try:
+            if drive is None:
+                drive = await self._load(run_id)
+                if drive is None:
+                    return await self._sweeper.sweep(run_id)
+                self._drives[run_id] = drive
+            result = await self._drive(drive)
+        except BaseException:
+            self._drives.pop(run_id, None)
+            raise
+        if drive.plan.ended:
+            self._drives.pop(run_id, None)
+            return Result(requeue_after=self._sweeper.retention)
+        return result
+
+    async def _load(self, run_id: str) -> _Drive | None:
+        """The run as the history has it, begun; None if it is over or gone."""
+        loaded = await self._history.load_run(run_id)
+        if loaded is None or loaded[0].state in ENDED_RUNS:
+            return None
+        run, tasks, artifacts = loaded
+        claim = self._settings.claim_root(run.namespace)
+        try:
+            spec = load({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
+            root = folders.run_root(run, spec, claim)
+        except (InvalidSpec, InvalidRoot) as error:
+            await self._refuse(run, str(error))
+            return None
+        try:
+            await self._have_claim(run.namespace)
+        except NotFound as error:
+            await self._refuse(run, f"the run's namespace is gone: {error}")
+            return None
+        self._index.mark_all(run_id)
+        plan = Plan(run, spec, str(root), tasks, artifacts)
+        plan.start(self._clock.now())
+        return _Drive(plan, pods.Place(str(claim)))
+
+    async def _refuse(self, run: Run, why: str) -> None:
+        now = self._clock.now()
+        change = StateChange(RunState.FAILED, now, why)
+        await self._history.save(
+            replace(
+                run,
+                state=RunState.FAILED,
+                error=why,
+                finished_at=now,
+                history=(*run.history, change),
+            )
+        )
+
+    async def _have_claim(self, namespace: str) -> None:
+        if namespace in self._claims:
+            return
+        claim = meta.new(
+            PERSISTENT_VOLUME_CLAIM,
+            pods.CLAIM,
+            namespace,
+            spec={
+                "accessModes": ["ReadWriteMany"],
+                "resources": {"requests": {"storage": "10Gi"}},
+            },
+        )
+        with contextlib.suppress(AlreadyExists):
+            await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
+        self._claims.add(namespace)
+
+    async def _drive(self, drive: _Drive) -> Result:
+        plan = drive.plan
+        now = self._clock.now()
+        for change in self._index.take(plan.run):
+            await self._observe(drive, change.name, change.pod, is_gone=change.is_gone)
+        for name in list(drive.stuck):
+            await self._observe(drive, name, self._index.get(plan.run, name))
+        plan.wake(now)
+        wake = await self._act(drive)
+        waits = [wake] if wake is not None else []
+        if drive.stuck:
+            waits.append(self._settings.stuck_seconds)
+        return Result(requeue_after=min(waits)) if waits else DONE
+
+    # What pods did.
+
+    async def _observe(
+        self, drive: _Drive, name: str, pod: Object | None, *, is_gone: bool = False
+    ) -> None:
+        plan = drive.plan
+        node = plan.waits_for(name)
+        if node is None or pod is None:
+            drive.stuck.pop(name, None)
+            return
+        seen = pods.observe(pod)
+        if seen.phase is not pods.Phase.STUCK:
+            drive.stuck.pop(name, None)
+        if seen.phase is pods.Phase.SUCCEEDED:
+            await self._succeed(plan, name)
+        elif seen.phase is pods.Phase.FAILED:
+            why = await self._explain(plan, name, seen)
+            plan.pod_failed(name, why, self._clock.now())
+        elif is_gone:
+            why = "its pod was deleted before it ended"
+            plan.pod_failed(name, why, self._clock.now())
+        elif seen.phase is pods.Phase.STUCK:
+            await self._wait_for(drive, name, seen)
+        else:
+            # Why it waits, or that it does no more.
+            plan.pod_waits(name, seen.why, self._clock.now())
+
+    async def _succeed(self, plan: Plan, name: str) -> None:
+        node = plan.waits_for(name)
+        assert node is not None, "only awaited pods succeed"
+        assert node.task is not None, "a pod has a row"
+        task, component = node.task, node.component
+        try:
+            if folders.are_small(task, component):
+                written = folders.read(task, component)
+            else:
+                written = await asyncio.to_thread(folders.read, task, component)
+            outputs, made = executor.read_output(task, component, written)
+        except executor.InvalidOutput as error:
+            plan.pod_failed(name, str(error), self._clock.now())
+        else:
+            plan.pod_succeeded(name, outputs, made, self._clock.now())
+
+    async def _explain(self, plan: Plan, name: str, seen: pods.Observed) -> str:
+        """Why a pod failed, with the end of its log."""
+        node = plan.waits_for(name)
+        if not seen.has_log or node is None or node.task is None or plan.is_canceling:
+            return seen.why
+        tail = await self._sweeper.tail(plan.run, node.task, self._settings.log_lines)
+        return f"{seen.why}; its log ends:\n{tail}" if tail else seen.why
+
+    async def _wait_for(self, drive: _Drive, name: str, seen: pods.Observed) -> None:
+        """Give a pod that can't start some time, then give it up."""
+        now = self._clock.monotonic()
+        since = drive.stuck.setdefault(name, now)
+        if not seen.hopeless and now - since < self._settings.stuck_seconds:
+            drive.plan.pod_waits(name, seen.why, self._clock.now())
+            return
+        del drive.stuck[name]
+        drive.plan.pod_failed(name, seen.why, self._clock.now())
+        await self._delete(drive.plan.run, name)
+
+    # What the plan asks for.
+
+    async def _act(self, drive: _Drive) -> float | None:
+        """Do all that the plan asks for; the seconds until it wants to be woken."""
+        plan = drive.plan
+        wake: float | None = None
+        while True:
+            save, creates, others = _sort(await self._answered(plan))
+            if save is not None:
+                await self._history.save(save.run, save.tasks, save.artifacts)
+            if creates:
+                await self._start_pods(drive, creates)
+            for action in others:
+                if isinstance(action, actions.WakeAt):
+                    wake = max((action.at - self._clock.now()).total_seconds(), 0.0)
+                elif isinstance(action, actions.DeletePod) and not await self._delete(
+                    plan.run, action.name
+                ):
+                    plan.pod_failed(action.name, "its pod is gone", self._clock.now())
+            if not plan.has_actions:
+                return wake
+
+    async def _answered(self, plan: Plan) -> list[actions.Action]:
+        """The plan's actions, its questions answered, so that all rows go in one transaction."""
+        result: list[actions.Action] = []
+        while True:
+            questions = 0
+            for action in plan.actions():
+                if isinstance(action, actions.LookUpCache):
+                    await self._look_up(plan, action)
+                elif isinstance(action, actions.ImportArtifact):
+                    await self._import(plan, action)
+                else:
+                    result.append(action)
+                    continue
+                questions += 1
+            if not questions:
+                return result
+
+    async def _look_up(self, plan: Plan, action: actions.LookUpCache) -> None:
+        found = await self._history.find_cached(plan.run.namespace, plan.name, action.fingerprint)
+        now = self._clock.now()
+        if found is None:
+            plan.cache_missed(action.task_id, now)
+            return
+        task, artifacts = found
+        # Unlike upstream: a cached artifact that was deleted is no hit.
+        if artifacts and not await asyncio.to_thread(folders.exist, artifacts):
+            plan.cache_missed(action.task_id, now)
+        else:
+            plan.cache_found(action.task_id, task.outputs, artifacts, now)
+
+    async def _import(self, plan: Plan, action: actions.ImportArtifact) -> None:
+        new, known = action.artifact, None
+        if not action.reimport:
+            known = await self._history.find_artifact(
+                plan.run.namespace, new.uri, new.type, new.metadata
+            )
+        plan.imported(action.task_id, known or new, self._clock.now(), is_new=known is None)
+
+    async def _start_pods(self, drive: _Drive, creates: list[CreatePod]) -> None:
+        tasks = [action.task for action in creates]
+        if len(tasks) == 1:  # two folders: less work than waking a thread
+            folders.lay_out(tasks)
+            await self._start_pod(drive, creates[0])
+            return
+        await asyncio.to_thread(folders.lay_out, tasks)
+        async with asyncio.TaskGroup() as group:
+            for action in creates:
+                group.create_task(self._start_pod(drive, action))
+
+    async def _start_pod(self, drive: _Drive, action: CreatePod) -> None:
+        run, name = drive.plan.run, action.task.pod_name
+        if drive.plan.waits_for(name) is None:
+            return  # its end was seen before the plan asked for it again, after a restart
+        known = self._index.get(run, name)
+        if known is not None:
+            await self._observe(drive, name, known)
+            return
+        try:
+            await self._client.create(POD, pods.build(action, run, drive.place))
+        except AlreadyExists:
+            await self._adopt(drive, name)
+        except _PASSING:
+            raise
+        except (ApiError, platform.InvalidSetting) as error:
+            drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
+        else:
+            _log.debug("pod created", extra=fields(run=run.id, pod=name))
+
+    async def _adopt(self, drive: _Drive, name: str) -> None:
+        """A pod of that name exists: ours, from before a crash, unless it has no label of ours."""
+        run = drive.plan.run
+        pod = await self._client.get(POD, name, run.namespace)
+        if meta.labels(pod).get(pods.RUN_LABEL) != run.id:
+            why = f"a pod {name!r} that is not of this run is in its way; delete it and run again"
+            drive.plan.pod_failed(name, why, self._clock.now())
+            return
+        await self._observe(drive, name, pod)
+
+    async def _delete(self, run: Run, name: str) -> bool:
+        """Ask for a pod's end; False if there is none."""
+        try:
+            await self._client.delete(POD, name, run.namespace)
+        except NotFound:
+            return False
+        return True
+
+
+def _sort(
+    wanted: Iterable[actions.Action],
+) -> tuple[Save | None, list[CreatePod], list[actions.Action]]:
+    """One save of all rows (later ones win), the pods to create, and the rest."""
+    run: Run | None = None
+    tasks: dict[str, Task] = {}
+    artifacts: list[Artifact] = []
+    creates: list[CreatePod] = []
+    others: list[actions.Action] = []
+    must_save = False
+    for action in wanted:
+        if isinstance(action, Save):
+            must_save = True
+            run = action.run or run
+            tasks.update((task.id, task) for task in action.tasks)
+            artifacts += action.artifacts
+        elif isinstance(action, CreatePod):
+            creates.append(action)
+        else:
+            others.append(action)
+    save = Save(run, tuple(tasks.values()), tuple(artifacts)) if must_save else None
+    return save, creates, others

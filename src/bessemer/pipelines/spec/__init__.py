@@ -1,0 +1,13 @@
+"""The pipeline IR as nouns: read once, checked whole, then trusted by the engine.
+
+May import: ``pipelines.types``, ``pipelines.conditions``, ``base``. Pure.
+What the nouns are: ``model``; how a document becomes them: ``documents`` (YAML, JSON) and
+``parse`` (the IR's fields); what must hold among tasks: ``graph``; a run's arguments against the
+root's inputs: ``arguments``.
+"""
+
+from bessemer.pipelines.spec.arguments import InvalidArguments, check_arguments
+from bessemer.pipelines.spec.documents import load
+from bessemer.pipelines.spec.model import InvalidSpec, Spec
+
+__all__ = ["InvalidArguments", "InvalidSpec", "Spec", "check_arguments", "load"]

@@ -1,0 +1,71 @@
+"""From text or JSON to a Spec: which documents there are, and which of them is the IR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from bessemer.pipelines.spec.model import InvalidSpec, Spec
+from bessemer.pipelines.spec.parse import parse
+
+# The C loader is some ten times faster; it is not on every machine.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CURE = "compile the pipeline with kfp.compiler.Compiler and submit its file unchanged"
+
+
+def load(document: str | bytes | Mapping[str, Any]) -> Spec:
+    """Read a compiled pipeline: YAML or JSON text (one IR, at most one PlatformSpec), or its JSON.
+
+    A mapping may be the IR itself, or ``{"pipeline_spec": IR, "platform_spec": PlatformSpec}``.
+
+    Raises:
+        InvalidSpec: it is no pipeline that we can run; the text says what is wrong with it.
+    """
+    if isinstance(document, Mapping):
+        return parse(*_split_mapping(document))
+    return parse(*_split_text(document))
+
+
+def _split_mapping(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    for outer, platform in (("pipeline_spec", "platform_spec"), ("pipelineSpec", "platformSpec")):
+        if outer in document:
+            return (
+                _as_mapping(document[outer], outer),
+                _as_mapping(document.get(platform) or {}, platform),
+            )
+    return document, {}
+
+
+def _split_text(text: str | bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    try:
+        documents = [part for part in yaml.load_all(text, Loader=_LOADER) if part is not None]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidSpec(
+            f"the pipeline spec is not valid YAML or JSON: {error}; {_CURE}"
+        ) from None
+    irs: list[Mapping[str, Any]] = []
+    platforms: list[Mapping[str, Any]] = []
+    for part in documents:
+        mapping = _as_mapping(part, "each document")
+        (platforms if "platforms" in mapping else irs).append(mapping)
+    if len(irs) != 1:
+        raise InvalidSpec(
+            f"the file must hold exactly one pipeline spec, but got {len(irs)}; {_CURE}"
+        )
+    if len(platforms) > 1:
+        raise InvalidSpec(
+            f"the file may hold at most one platform spec, but got {len(platforms)}; {_CURE}"
+        )
+    if "pipeline_spec" in irs[0] or "pipelineSpec" in irs[0]:
+        return _split_mapping(irs[0])
+    return irs[0], platforms[0] if platforms else {}
+
+
+def _as_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidSpec(
+            f"the pipeline spec must be a mapping, but {what} is {type(value).__name__}; {_CURE}"
+        )
+    return value

@@ -1,0 +1,204 @@
+"""The objects of a revision and of its InferenceService's routes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bessemer.resources import meta
+from bessemer.resources.deployment import DEPLOYMENT
+from bessemer.resources.httproute import HTTP_ROUTE
+from bessemer.resources.kind import Object
+from bessemer.resources.service import SERVICE
+from bessemer.serving.storage import Location
+
+# Source: kserve pkg/constants.
+ISVC_LABEL = "serving.kserve.io/inferenceservice"
+REVISION_LABEL = "serving.bessemer.dev/revision"
+DIGEST = "serving.bessemer.dev/digest"
+NUMBER = "serving.bessemer.dev/revision-number"
+RUNTIME = "serving.bessemer.dev/runtime"
+IDLE_SINCE = "serving.bessemer.dev/idle-since"
+
+SERVICE_PORT = 80
+SERVER_PORT = 8080
+_GRACE_SECONDS = 30
+# Changes of these alone make no new revision.
+_NO_REVISION = ("canaryTrafficPercent", "minReplicas", "maxReplicas")
+# Small: a machine for one person has room for several models. Limits are the user's to set.
+_REQUESTS = {"requests": {"cpu": "50m", "memory": "192Mi"}}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the gateway answers."""
+
+    url: str  # "http://127.0.0.1:8082"
+    domain: str  # of Host routing: name-namespace.domain
+
+    def of(self, isvc: Object) -> str:
+        """The InferenceService's address by path."""
+        return f"{self.url}{path_of(isvc)}"
+
+
+def path_of(isvc: Object) -> str:
+    """The path before the model server's own: ``/serving/namespace/name``."""
+    return f"/serving/{meta.namespace(isvc)}/{meta.name(isvc)}"
+
+
+def revision_name(isvc: Object, number: int) -> str:
+    """``iris-predictor-00001``."""
+    return f"{meta.name(isvc)}-predictor-{number:05d}"
+
+
+def digest_of(isvc: Object) -> str:
+    """Of the predictor's part whose change makes a new revision."""
+    predictor = {
+        key: value for key, value in isvc["spec"]["predictor"].items() if key not in _NO_REVISION
+    }
+    text = json.dumps(predictor, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def make_deployment(
+    isvc: Object, number: int, container: Object, location: Location, runtime: str
+) -> Object:
+    """A revision's Deployment."""
+    predictor = isvc["spec"]["predictor"]
+    name = revision_name(isvc, number)
+    labels = _labels(isvc, name)
+    pod: dict[str, Any] = {
+        "containers": [_finish(container, meta.name(isvc), location)],
+        "volumes": [
+            {
+                "name": "model",
+                "persistentVolumeClaim": {"claimName": location.claim, "readOnly": True},
+            }
+        ],
+        # A model needs no right to the API, so it gets no token, unless it is given an account.
+        "automountServiceAccountToken": "serviceAccountName" in predictor,
+        "terminationGracePeriodSeconds": predictor.get(
+            "terminationGracePeriodSeconds", _GRACE_SECONDS
+        ),
+    }
+    if account := predictor.get("serviceAccountName"):
+        pod["serviceAccountName"] = account
+    template = {
+        "metadata": {
+            "labels": {**(predictor.get("labels") or {}), **labels},
+            "annotations": dict(predictor.get("annotations") or {}),
+        },
+        "spec": pod,
+    }
+    return meta.new(
+        DEPLOYMENT,
+        name,
+        meta.namespace(isvc),
+        labels=labels,
+        annotations={DIGEST: digest_of(isvc), NUMBER: str(number), RUNTIME: runtime},
+        owners=[meta.owner_reference(isvc)],
+        spec={
+            "replicas": max(1, predictor.get("minReplicas", 1)),
+            "revisionHistoryLimit": 0,
+            "selector": {"matchLabels": {REVISION_LABEL: name}},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            },
+            "template": template,
+        },
+    )
+
+
+def _finish(container: Object, model: str, location: Location) -> Object:
+    probe = {"path": f"/v2/models/{model}/ready", "port": SERVER_PORT}
+    mounts = [*container.get("volumeMounts", [])]
+    mounts.append({"name": "model", "mountPath": location.mount_path, "readOnly": True})
+    host = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    return {
+        "resources": _REQUESTS,
+        "readinessProbe": {
+            "httpGet": probe,
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        **container,
+        "env": [host, *container.get("env", [])],
+        "ports": [{"name": "http1", "containerPort": SERVER_PORT, "protocol": "TCP"}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+def make_service(isvc: Object, number: int) -> Object:
+    """A revision's Service."""
+    name = revision_name(isvc, number)
+    return meta.new(
+        SERVICE,
+        name,
+        meta.namespace(isvc),
+        labels=_labels(isvc, name),
+        owners=[meta.owner_reference(isvc)],
+        spec={
+            "selector": {REVISION_LABEL: name},
+            "ports": [
+                {
+                    "name": "http",
+                    "port": SERVICE_PORT,
+                    "targetPort": SERVER_PORT,
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    )
+
+
+def _labels(isvc: Object, revision: str) -> dict[str, str]:
+    return {
+        ISVC_LABEL: meta.name(isvc),
+        "component": "predictor",
+        REVISION_LABEL: revision,
+    }
+
+
+def make_routes(isvc: Object, weights: Mapping[str, int], address: Address) -> list[Object]:
+    """By path for every host, and by host for every path."""
+    name, namespace = meta.name(isvc), meta.namespace(isvc)
+    backends = [
+        {"kind": "Service", "name": revision, "port": SERVICE_PORT, "weight": weight}
+        for revision, weight in sorted(weights.items())
+    ]
+    rewrite = {
+        "type": "URLRewrite",
+        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+    }
+    by_path = {
+        "matches": [{"path": {"type": "PathPrefix", "value": path_of(isvc)}}],
+        "filters": [rewrite],
+        "backendRefs": backends,
+    }
+    by_host = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "backendRefs": backends,
+    }
+    domain = address.domain
+    hosts = [f"{name}-{namespace}.{domain}", f"{name}.{namespace}.{domain}"]
+    return [
+        _route(isvc, name, {"rules": [by_path]}),
+        _route(isvc, f"{name}-host", {"hostnames": hosts, "rules": [by_host]}),
+    ]
+
+
+def _route(isvc: Object, name: str, spec: Object) -> Object:
+    return meta.new(
+        HTTP_ROUTE,
+        name,
+        meta.namespace(isvc),
+        labels={ISVC_LABEL: meta.name(isvc)},
+        owners=[meta.owner_reference(isvc)],
+        spec=spec,
+    )

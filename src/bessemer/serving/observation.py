@@ -1,0 +1,87 @@
+"""Reads what a revision's objects say of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bessemer.base.clock import parse_time
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.serving import manifests
+from bessemer.serving.plan import Failure, Revision
+
+# Waits that are the container's usual beginning, not a failure.
+_BEGINNING = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def read_revision(
+    deployment: Object, slices: Iterable[Object], pods: Iterable[Object]
+) -> Revision:
+    """The revision of a Deployment, its Service's EndpointSlices and its pods."""
+    notes = meta.annotations(deployment)
+    idle = notes.get(manifests.IDLE_SINCE)
+    ready = _count_ready(slices)
+    return Revision(
+        name=meta.name(deployment),
+        number=int(notes.get(manifests.NUMBER, "0")),
+        digest=notes.get(manifests.DIGEST, ""),
+        replicas=meta.dig(deployment, "spec.replicas", 1),
+        ready=ready,
+        failure=None if ready else _find_failure(pods),
+        idle_since=parse_time(idle) if idle else None,
+    )
+
+
+def _count_ready(slices: Iterable[Object]) -> int:
+    # Endpoints, not pods: traffic may move only to what the gateway can know.
+    return sum(
+        1
+        for entry in slices
+        for endpoint in entry.get("endpoints") or ()
+        if meta.dig(endpoint, "conditions.ready") is not False
+    )
+
+
+def _find_failure(pods: Iterable[Object]) -> Failure | None:
+    """The first that says why: a container that ended, one that can't start, no room."""
+    for pod in pods:
+        if meta.is_deleting(pod):
+            continue
+        for status in (
+            *(meta.dig(pod, "status.initContainerStatuses") or ()),
+            *(meta.dig(pod, "status.containerStatuses") or ()),
+        ):
+            if failure := _read_container(status):
+                return failure
+        if failure := _read_scheduling(pod):
+            return failure
+        if meta.dig(pod, "status.phase") == "Failed":
+            return Failure(
+                meta.dig(pod, "status.reason") or "PodFailed", meta.dig(pod, "status.message", "")
+            )
+    return None
+
+
+def _read_container(status: Object) -> Failure | None:
+    for path in ("state.terminated", "lastState.terminated"):
+        ended = meta.dig(status, path)
+        if ended and ended.get("exitCode"):
+            code = ended["exitCode"]
+            return Failure(
+                ended.get("reason") or "Error",
+                (ended.get("message") or f"the model server ended with exit code {code}").strip(),
+                code,
+            )
+    waiting = meta.dig(status, "state.waiting")
+    if waiting and waiting.get("reason", "") not in _BEGINNING:
+        return Failure(waiting["reason"], waiting.get("message") or waiting["reason"])
+    return None
+
+
+def _read_scheduling(pod: Object) -> Failure | None:
+    scheduled = meta.condition(pod, "PodScheduled")
+    if scheduled is None or scheduled.get("status") != "False":
+        return None
+    return Failure(
+        scheduled.get("reason") or "Unschedulable", scheduled.get("message", ""), final=False
+    )

@@ -1,0 +1,363 @@
+"""Observes an InferenceService's world, plans, acts, writes its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bessemer.base.clock import Clock, format_micro_time
+from bessemer.control.controller import Controller
+from bessemer.control.events import EventRecorder
+from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.sources import Source, own_key
+from bessemer.kube.client import Client, Selection
+from bessemer.kube.errors import AlreadyExists, NotFound
+from bessemer.kube.informer import Informer, Informers
+from bessemer.resources import meta
+from bessemer.resources.deployment import DEPLOYMENT
+from bessemer.resources.endpointslice import ENDPOINT_SLICE
+from bessemer.resources.httproute import HTTP_ROUTE
+from bessemer.resources.inferenceservice import INFERENCE_SERVICE
+from bessemer.resources.kind import Kind, Object
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.resources.pod import POD
+from bessemer.resources.service import SERVICE
+from bessemer.resources.servingruntime import SERVING_RUNTIME
+from bessemer.serving import manifests, observation, runtimes, storage
+from bessemer.serving.errors import Unservable
+from bessemer.serving.manifests import Address
+from bessemer.serving.plan import (
+    Action,
+    Create,
+    Declared,
+    MarkIdle,
+    Observed,
+    Plan,
+    Remove,
+    Revision,
+    Scale,
+    plan,
+)
+from bessemer.serving.status import Facts, make_status
+
+# Where the runtimes live that every namespace may use.
+SHARED_NAMESPACE = "bessemer-system"
+_SLICE_SERVICE = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Caches:
+    """The watched kinds."""
+
+    services: Informer
+    isvcs: Informer
+    runtimes: Informer
+    deployments: Informer
+    slices: Informer
+    pods: Informer
+    routes: Informer
+
+    @classmethod
+    def of(cls, informers: Informers) -> Caches:
+        """The shared informers of those kinds; pods only of InferenceServices."""
+        ours = Selection(labels=manifests.ISVC_LABEL)
+        return cls(
+            services=informers.of(SERVICE, ours),
+            isvcs=informers.of(INFERENCE_SERVICE),
+            runtimes=informers.of(SERVING_RUNTIME),
+            deployments=informers.of(DEPLOYMENT, ours),
+            slices=informers.of(ENDPOINT_SLICE),
+            pods=informers.of(POD, ours),
+            routes=informers.of(HTTP_ROUTE, ours),
+        )
+
+
+class InferenceServiceReconciler:
+    """Makes revisions, moves traffic, tells the user."""
+
+    def __init__(
+        self,
+        client: Client,
+        caches: Caches,
+        clock: Clock,
+        address: Address,
+        resolve: storage.Resolver,
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._clock = clock
+        self._address = address
+        self._resolve = resolve
+        self._events = EventRecorder(client, "inferenceservice-controller", clock)
+
+    async def reconcile(self, key: Key) -> Result:
+        """One step closer to what the InferenceService declares."""
+        isvc = self._caches.isvcs.get(key.name, key.namespace)
+        if isvc is None or meta.is_deleting(isvc):
+            return DONE  # what it owns is collected by its owner references
+        refusal, revision_parts = None, None
+        try:
+            revision_parts = await self._resolve_spec(isvc)
+        except Unservable as error:
+            refusal = error
+        revisions = self._observe(isvc)
+        step = plan(
+            _declared(isvc, servable=refusal is None),
+            self._observed(isvc, revisions),
+            self._clock.now(),
+        )
+        for action in step.actions:
+            await self._act(isvc, action, revision_parts)
+        if not any(isinstance(action, Create) for action in step.actions):
+            await self._write_routes(isvc, step)
+        facts = Facts(
+            plan=step,
+            revisions={entry.name: entry for entry in revisions},
+            url=self._address.of(isvc),
+            routed=self._is_routed(isvc, step),
+            runtime=revision_parts.runtime if revision_parts else "",
+            refusal=refusal,
+        )
+        await self._write_status(isvc, facts)
+        return Result(step.look_again.total_seconds()) if step.look_again else DONE
+
+    async def _resolve_spec(self, isvc: Object) -> _RevisionParts:
+        """What a revision of the declared predictor is made of. Raises Unservable."""
+        namespace = meta.namespace(isvc)
+        model = isvc["spec"]["predictor"]["model"]
+        location = storage.locate(namespace, model["storageUri"], self._resolve)
+        known = [
+            *self._caches.runtimes.list(namespace),
+            *self._caches.runtimes.list(SHARED_NAMESPACE),
+        ]
+        unique = {(meta.namespace(entry), meta.name(entry)): entry for entry in known}
+        runtime = runtimes.select(model, unique.values(), namespace)
+        try:
+            await self._client.get(PERSISTENT_VOLUME_CLAIM, location.claim, namespace)
+        except NotFound as error:
+            raise Unservable(
+                "ClaimNotFound",
+                f"storageUri {model['storageUri']!r}: PersistentVolumeClaim {location.claim!r} "
+                f"does not exist in namespace {namespace}",
+            ) from error
+        return _RevisionParts(runtime, location)
+
+    def _observe(self, isvc: Object) -> tuple[Revision, ...]:
+        namespace = meta.namespace(isvc)
+        revisions = []
+        for deployment in self._caches.deployments.by_owner(meta.uid(isvc)):
+            if meta.is_deleting(deployment):
+                continue
+            name = meta.name(deployment)
+            slices = [
+                entry
+                for entry in self._caches.slices.list(namespace)
+                if meta.labels(entry).get(_SLICE_SERVICE) == name
+            ]
+            pods = [
+                pod
+                for pod in self._caches.pods.list(namespace)
+                if meta.labels(pod).get(manifests.REVISION_LABEL) == name
+            ]
+            revisions.append(observation.read_revision(deployment, slices, pods))
+        return tuple(sorted(revisions, key=lambda entry: entry.number))
+
+    def _observed(self, isvc: Object, revisions: tuple[Revision, ...]) -> Observed:
+        component: Mapping[str, Any] = meta.dig(isvc, "status.components.predictor") or {}
+        newest = component.get("latestCreatedRevision", "")
+        number = newest.rpartition("-")[2]
+        route = self._caches.routes.get(meta.name(isvc), meta.namespace(isvc))
+        return Observed(
+            revisions=revisions,
+            weights=_read_weights(route, isvc),
+            rolled_out=component.get("latestRolledoutRevision", ""),
+            previous=component.get("previousRolledoutRevision", ""),
+            last_number=int(number) if number.isdigit() else 0,
+        )
+
+    async def _act(self, isvc: Object, action: Action, parts: _RevisionParts | None) -> None:
+        namespace = meta.namespace(isvc)
+        match action:
+            case Create(number, _):
+                if parts is not None:
+                    await self._create(isvc, number, parts)
+            case Scale(name, replicas):
+                await self._client.patch(
+                    DEPLOYMENT, name, namespace, {"spec": {"replicas": replicas}}
+                )
+            case MarkIdle(name, since):
+                # With microseconds: a drain is a few seconds.
+                note = format_micro_time(since) if since else None
+                note_patch = {"metadata": {"annotations": {manifests.IDLE_SINCE: note}}}
+                await self._client.patch(DEPLOYMENT, name, namespace, note_patch)
+            case Remove(name):
+                for kind in (DEPLOYMENT, SERVICE):
+                    await self._remove(kind, name, namespace)
+
+    async def _create(self, isvc: Object, number: int, parts: _RevisionParts) -> None:
+        values = {
+            "Name": meta.name(isvc),
+            "ModelDir": parts.location.model_path,
+            "Revision": manifests.revision_name(isvc, number),
+        }
+        model = isvc["spec"]["predictor"]["model"]
+        container = runtimes.make_container(parts.runtime_object, model, values)
+        # The Service first: its endpoints are there as soon as a pod is ready.
+        await self._make(SERVICE, manifests.make_service(isvc, number))
+        deployment = manifests.make_deployment(
+            isvc, number, container, parts.location, parts.runtime
+        )
+        if await self._make(DEPLOYMENT, deployment):
+            await self._events.record(
+                isvc, "Normal", "RevisionCreated", f"Created revision {meta.name(deployment)}"
+            )
+
+    async def _make(self, kind: Kind, obj: Object) -> bool:
+        try:
+            await self._client.create(kind, obj)
+        except AlreadyExists:
+            return False  # by an earlier try whose result the cache doesn't show yet
+        return True
+
+    async def _remove(self, kind: Kind, name: str, namespace: str) -> None:
+        try:
+            await self._client.delete(kind, name, namespace)
+        except NotFound:
+            return
+
+    async def _write_routes(self, isvc: Object, step: Plan) -> None:
+        if not step.weights:
+            return
+        for wanted in manifests.make_routes(isvc, step.weights, self._address):
+            known = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
+            if known is None:
+                await self._make(HTTP_ROUTE, wanted)
+            elif _is_stranger(known, isvc):
+                await self._events.record(
+                    isvc,
+                    "Warning",
+                    "RouteTaken",
+                    f"HTTPRoute {meta.name(wanted)} exists and is not of this InferenceService",
+                )
+            elif known["spec"] != wanted["spec"]:
+                changed = {**known, "spec": wanted["spec"]}
+                await self._client.update(HTTP_ROUTE, changed)
+
+    def _is_routed(self, isvc: Object, step: Plan) -> bool:
+        """Whether the gateway says that it follows the routes with the weights of this step."""
+        for wanted in manifests.make_routes(isvc, step.weights, self._address):
+            route = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
+            if route is None or route["spec"] != wanted["spec"]:
+                return False
+            if not _is_programmed(route):
+                return False
+        return True
+
+    async def _write_status(self, isvc: Object, facts: Facts) -> None:
+        status = make_status(isvc, facts, self._clock.now())
+        if status == isvc.get("status"):
+            return
+        updated = {**isvc, "status": status}
+        await self._client.update(INFERENCE_SERVICE, updated, subresource="status")
+        await self._tell_changes(isvc, updated)
+
+    async def _tell_changes(self, old: Object, new: Object) -> None:
+        before, after = meta.condition(old, "Ready") or {}, meta.condition(new, "Ready") or {}
+        if (before.get("status"), before.get("reason")) == (
+            after.get("status"),
+            after.get("reason"),
+        ):
+            return
+        if after.get("status") == "True":
+            await self._events.record(new, "Normal", "Ready", "The newest revision takes requests")
+        elif after.get("status") == "False":
+            await self._events.record(new, "Warning", after["reason"], after.get("message", ""))
+
+
+@dataclass(frozen=True)
+class _RevisionParts:
+    runtime_object: Object
+    location: storage.Location
+
+    @property
+    def runtime(self) -> str:
+        return meta.name(self.runtime_object)
+
+
+def _declared(isvc: Object, *, servable: bool) -> Declared:
+    predictor = isvc["spec"]["predictor"]
+    return Declared(
+        digest=manifests.digest_of(isvc) if servable else None,
+        canary=predictor.get("canaryTrafficPercent"),
+        replicas=predictor.get("minReplicas", 1),
+    )
+
+
+def _read_weights(route: Object | None, isvc: Object) -> dict[str, int]:
+    if route is None or _is_stranger(route, isvc):
+        return {}
+    return {
+        backend["name"]: backend.get("weight", 1)
+        for rule in meta.dig(route, "spec.rules") or ()
+        for backend in rule.get("backendRefs") or ()
+    }
+
+
+def _is_stranger(route: Object, isvc: Object) -> bool:
+    owner = meta.controller_of(route)
+    return owner is None or owner["uid"] != meta.uid(isvc)
+
+
+def _is_programmed(route: Object) -> bool:
+    generation = route["metadata"].get("generation", 1)
+    return any(
+        condition["type"] == "Programmed"
+        and condition["status"] == "True"
+        and condition.get("observedGeneration") == generation
+        for parent in meta.dig(route, "status.parents") or ()
+        for condition in parent.get("conditions") or ()
+    )
+
+
+def make_controller(
+    client: Client,
+    informers: Informers,
+    clock: Clock,
+    address: Address,
+    resolve: storage.Resolver,
+) -> Controller:
+    """The serving controller, ready to run.
+
+    ``address`` is where the gateway answers; ``resolve`` tells which claim of a namespace holds an
+    absolute path.
+    """
+    caches = Caches.of(informers)
+    reconciler = InferenceServiceReconciler(client, caches, clock, address, resolve)
+
+    def owner(obj: Object) -> list[Key]:
+        name = meta.labels(obj).get(manifests.ISVC_LABEL)
+        return [Key(meta.namespace(obj), name)] if name else []
+
+    def of_service(obj: Object) -> list[Key]:
+        name = meta.labels(obj).get(_SLICE_SERVICE, "")
+        service = caches.services.get(name, meta.namespace(obj))
+        return owner(service) if service is not None else []
+
+    def everyone(runtime: Object) -> list[Key]:
+        namespace = meta.namespace(runtime)
+        everywhere = "" if namespace == SHARED_NAMESPACE else namespace
+        return [
+            Key(meta.namespace(isvc), meta.name(isvc)) for isvc in caches.isvcs.list(everywhere)
+        ]
+
+    sources = [
+        Source(caches.isvcs, own_key),
+        Source(caches.deployments, owner),
+        Source(caches.routes, owner),
+        Source(caches.pods, owner),
+        Source(caches.services, owner),
+        Source(caches.slices, of_service),
+        Source(caches.runtimes, everyone),
+    ]
+    return Controller("inferenceservice", reconciler, sources, clock)

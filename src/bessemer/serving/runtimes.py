@@ -1,0 +1,131 @@
+"""Which ServingRuntime serves a model, and the container that it makes of it. Pure.
+
+Source: kserve pkg/apis/serving/v1beta1/predictor_model.go (selection),
+pkg/controller/.../components/predictor.go (placeholders).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.serving.errors import Unservable
+
+_OURS = "bessemer/modelserver:"
+
+
+def select(model: Object, runtimes: Iterable[Object], namespace: str) -> Object:
+    """The runtime for a model: the named one, else the first that serves its format by itself.
+
+    The namespace's own go before the shared ones; then the higher priority, the newer, the name.
+
+    Raises:
+        Unservable: none serves it.
+    """
+    wanted = model.get("runtime")
+    usable = [runtime for runtime in runtimes if not meta.dig(runtime, "spec.disabled")]
+    if wanted:
+        named = [runtime for runtime in usable if meta.name(runtime) == wanted]
+        if not named:
+            raise Unservable(
+                "RuntimeNotRecognized",
+                f"ServingRuntime {wanted!r} does not exist; {_known(usable)}",
+            )
+        usable = named
+    matching = [
+        (-priority, meta.namespace(runtime) != namespace, index, runtime)
+        for index, runtime in enumerate(_by_age(usable))
+        if (priority := _match(runtime, model, named=bool(wanted))) is not None
+    ]
+    if not matching:
+        form = model["modelFormat"]
+        version = f" version {form['version']}" if form.get("version") else ""
+        raise Unservable(
+            "NoSupportingRuntime",
+            f"no ServingRuntime serves model format {form['name']!r}{version} by protocol "
+            f"{model.get('protocolVersion', 'v1')}; {_known(usable)}",
+        )
+    return min(matching, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
+
+
+def _by_age(runtimes: list[Object]) -> list[Object]:
+    by_name = sorted(runtimes, key=meta.name)
+    return sorted(
+        by_name, key=lambda entry: entry["metadata"].get("creationTimestamp", ""), reverse=True
+    )
+
+
+def _match(runtime: Object, model: Object, *, named: bool) -> int | None:
+    """The priority with which the runtime serves the model; None if it doesn't."""
+    protocols = meta.dig(runtime, "spec.protocolVersions") or ["v1"]
+    if model.get("protocolVersion", "v1") not in protocols:
+        return None
+    wanted = model["modelFormat"]
+    for entry in meta.dig(runtime, "spec.supportedModelFormats") or ():
+        if entry.get("name") != wanted["name"] or not (named or entry.get("autoSelect")):
+            continue
+        if _is_of(str(wanted.get("version") or ""), str(entry.get("version") or "")):
+            return int(entry.get("priority") or 0)
+    return None
+
+
+def _is_of(wanted: str, served: str) -> bool:
+    """Whether "1.5.2" is of "1"; what isn't said fits."""
+    if not wanted or not served:
+        return True
+    mine, theirs = wanted.split("."), served.split(".")
+    shared = min(len(mine), len(theirs))
+    return mine[:shared] == theirs[:shared]
+
+
+def _known(runtimes: Iterable[Object]) -> str:
+    formats = {
+        f"{entry['name']} ({meta.name(runtime)})"
+        for runtime in runtimes
+        for entry in meta.dig(runtime, "spec.supportedModelFormats") or ()
+    }
+    return f"served are {', '.join(sorted(formats)) or 'none'}"
+
+
+def make_container(runtime: Object, model: Object, values: Mapping[str, str]) -> Object:
+    """The runtime's first container with its placeholders filled and the model's own wishes."""
+    container = meta.copy(meta.dig(runtime, "spec.containers")[0])
+    container["image"] = _pin(container["image"], model)
+    for part in ("command", "args"):
+        if part in container:
+            container[part] = [_fill(text, values) for text in container[part]]
+    container["args"] = [*container.get("args", []), *model.get("args", [])]
+    names = {entry["name"] for entry in model.get("env") or ()}
+    kept = [entry for entry in container.get("env") or () if entry["name"] not in names]
+    if env := [*kept, *(model.get("env") or ())]:
+        container["env"] = env
+    if resources := model.get("resources"):
+        container["resources"] = resources
+    return container
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        return values.get(match.group(1), match.group(0))
+
+    return re.sub(r"\{\{\s*\.(\w+)\s*\}\}", value, text)
+
+
+def _pin(image: str, model: Object) -> str:
+    """The image with the framework version that the model asks for."""
+    form: dict[str, Any] = model["modelFormat"]
+    version = str(model.get("runtimeVersion") or "")
+    if not image.startswith(_OURS):
+        return f"{image.rpartition(':')[0] or image}:{version}" if version else image
+    asked = str(form.get("version") or "")
+    # "1" only says which line is meant; "1.5.2" is a version to serve with.
+    version = version or (asked if "." in asked else "")
+    if not version:
+        return image
+    parts = image.removeprefix(_OURS).split("_")
+    name = form["name"]
+    pinned = [f"{name}-{version}" if part.startswith(f"{name}-") else part for part in parts]
+    return _OURS + "_".join(pinned)

@@ -1,0 +1,183 @@
+"""What an InferenceService's user is told. Pure.
+
+Source: kserve pkg/apis/serving/v1beta1/inference_service_status.go; KServeClient reads the
+conditions, ``observedGeneration``, ``url``, ``components.predictor`` and ``modelStatus``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bessemer.base.clock import format_time
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.serving.errors import Unservable
+from bessemer.serving.plan import Plan, Revision
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a status is made of."""
+
+    plan: Plan
+    revisions: Mapping[str, Revision]
+    url: str
+    routed: bool  # the gateway says that it follows the routes as they are now
+    runtime: str = ""
+    refusal: Unservable | None = None
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """A condition's status, reason and message."""
+
+    status: str
+    reason: str = ""
+    message: str = ""
+
+    def to_condition(self, type_: str) -> Object:
+        entry = {"type": type_, "status": self.status}
+        if self.reason:
+            entry["reason"] = self.reason
+        if self.message:
+            entry["message"] = self.message
+        return entry
+
+
+_TRUE = _Verdict("True")
+
+
+def make_status(isvc: Object, facts: Facts, now: datetime) -> Object:
+    """The status of an InferenceService."""
+    old: Object = isvc.get("status") or {}
+    predictor = _judge_predictor(facts)
+    ingress = _judge_ingress(facts)
+    ready = next((verdict for verdict in (predictor, ingress) if verdict is not _TRUE), _TRUE)
+    verdicts = {
+        "PredictorReady": predictor,
+        "LatestDeploymentReady": predictor,
+        "IngressReady": ingress,
+        "Ready": ready,
+    }
+    conditions = meta.merge_conditions(
+        [entry for entry in old.get("conditions") or () if entry["type"] in verdicts],
+        [verdict.to_condition(type_) for type_, verdict in verdicts.items()],
+        now,
+    )
+    status: Object = {
+        "observedGeneration": isvc["metadata"].get("generation", 1),
+        "deploymentMode": "Standard",
+        "conditions": conditions,
+        "components": {"predictor": _make_component(old, facts)},
+        "modelStatus": _make_model_status(old, facts, now),
+    }
+    if any(facts.plan.weights.values()):
+        status["url"] = facts.url
+        status["address"] = {"url": facts.url}
+    if runtime := facts.runtime or old.get("servingRuntimeName"):
+        status["servingRuntimeName"] = runtime
+    return status
+
+
+def _judge_predictor(facts: Facts) -> _Verdict:
+    if facts.refusal is not None:
+        return _Verdict("False", facts.refusal.reason, str(facts.refusal))
+    latest = facts.revisions.get(facts.plan.latest)
+    if latest is None:
+        return _Verdict("Unknown", "Deploying", "a revision is being made")
+    if latest.is_ready:
+        return _TRUE
+    if latest.failure is None:
+        message = f"revision {latest.name} is starting: {latest.ready} of {latest.replicas} ready"
+        return _Verdict("Unknown", "Deploying", message)
+    if not latest.failure.final:
+        return _Verdict("Unknown", latest.failure.reason, latest.failure.message)
+    return _Verdict("False", _reason(latest), f"revision {latest.name}: {latest.failure.message}")
+
+
+def _reason(latest: Revision) -> str:
+    assert latest.failure is not None
+    return "ModelLoadFailed" if latest.failure.exit_code else latest.failure.reason
+
+
+def _judge_ingress(facts: Facts) -> _Verdict:
+    if not any(facts.plan.weights.values()):
+        return _Verdict("Unknown", "NoReadyRevision", "no revision takes requests yet")
+    if not facts.routed:
+        return _Verdict("Unknown", "RouteNotProgrammed", "the gateway has not yet taken the route")
+    return _TRUE
+
+
+def _make_component(old: Object, facts: Facts) -> Object:
+    plan = facts.plan
+    before: Object = meta.dig(old, "components.predictor") or {}
+    latest = facts.revisions.get(plan.latest)
+    component: dict[str, Any] = {
+        "latestCreatedRevision": plan.latest or before.get("latestCreatedRevision"),
+        "latestReadyRevision": (
+            plan.latest if latest and latest.is_ready else before.get("latestReadyRevision")
+        ),
+        "latestRolledoutRevision": plan.rolled_out,
+        "previousRolledoutRevision": plan.previous,
+        "traffic": [
+            {
+                "latestRevision": name == plan.latest,
+                "percent": weight,
+                "revisionName": name,
+                "tag": "latest" if name == plan.latest else "prev",
+            }
+            for name, weight in sorted(plan.weights.items(), reverse=True)
+            if any(plan.weights.values())
+        ],
+        "url": facts.url,
+        "restUrl": facts.url,
+    }
+    return {key: value for key, value in component.items() if value}
+
+
+def _make_model_status(old: Object, facts: Facts, now: datetime) -> Object:
+    plan = facts.plan
+    latest = facts.revisions.get(plan.latest)
+    serving = any(
+        weight and name in facts.revisions and facts.revisions[name].ready
+        for name, weight in plan.weights.items()
+    )
+    active = "Loaded" if serving else ""
+    if facts.refusal is not None:
+        info = {"reason": facts.refusal.reason, "message": str(facts.refusal)}
+        return _model_status(old, "InvalidSpec", (active, "FailedToLoad"), info, now)
+    if latest is not None and latest.failure is not None and latest.failure.final:
+        failure = {
+            "reason": _reason(latest),
+            "message": latest.failure.message,
+            "modelRevisionName": latest.name,
+            "exitCode": latest.failure.exit_code,
+        }
+        states = (active or "FailedToLoad", "FailedToLoad")
+        return _model_status(old, "BlockedByFailedLoad", states, failure, now)
+    if latest is not None and latest.is_ready:
+        copies = {"failedCopies": 0, "totalCopies": latest.ready}
+        states = (active or "Loaded", "Loaded")
+        return {**_model_status(old, "UpToDate", states, None, now), "copies": copies}
+    return _model_status(old, "InProgress", (active, "Loading"), None, now)
+
+
+def _model_status(
+    old: Object, transition: str, states: tuple[str, str], info: Object | None, now: datetime
+) -> Object:
+    active, target = states
+    status: Object = {
+        "transitionStatus": transition,
+        "states": {"activeModelState": active, "targetModelState": target},
+    }
+    if info is not None:
+        before: Object = meta.dig(old, "modelStatus.lastFailureInfo") or {}
+        same = {key: value for key, value in before.items() if key != "time"} == info
+        status["lastFailureInfo"] = {
+            **info,
+            "time": before.get("time") if same else format_time(now),
+        }
+    return status

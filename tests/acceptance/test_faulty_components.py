@@ -1,0 +1,139 @@
+"""Components that misbehave: the run ends with the right state and reason, logs complete."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import harness
+
+PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
+CLIENT = Path(__file__).parent / "clients" / "faulty.py"
+PODS = "/api/v1/namespaces/kubeflow/pods"
+
+pytestmark = [
+    pytest.mark.skipif(
+        not PYTHON.exists(), reason="needs the example's environment: make install"
+    ),
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("faulty-components"),
+]
+
+
+@pytest.fixture(scope="module")
+def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
+    with harness.bessemer(tmp_path_factory.mktemp("faulty")) as running:
+        yield running
+
+
+def run(bessemer: harness.Running, name: str, **arguments: Any) -> dict[str, Any]:
+    """What the client tells of a run of one such component."""
+    done = subprocess.run(
+        [PYTHON, CLIENT, name, json.dumps(arguments)],
+        env=bessemer.env(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def log_of(bessemer: harness.Running, told: dict[str, Any], task: str) -> str:
+    """The task's log, as kubectl would read it."""
+    status, text = bessemer.request("GET", f"{PODS}/{told['tasks'][task]['pod']}/log")
+    assert status == 200, text
+    return str(text)
+
+
+def runs_stubborn(pod: dict[str, Any]) -> bool:
+    """Whether it is the running pod of that component."""
+    is_it = pod["metadata"]["name"].startswith("stubborn")
+    return is_it and pod.get("status", {}).get("phase") == "Running"
+
+
+def processes_with(mark: str) -> list[int]:
+    """Living processes with the mark in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(mark in word for word in process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_declared_output_that_is_not_written_fails_the_run_and_is_named(
+    bessemer: harness.Running,
+) -> None:
+    told = run(bessemer, "no_output")
+
+    assert told["state"] == "FAILED"
+    assert "text" in told["tasks"]["no-output"]["error"]
+    assert log_of(bessemer, told, "no-output") == "bye\n"
+
+
+def test_100_mb_of_output_are_in_the_log_to_the_last_line(bessemer: harness.Running) -> None:
+    told = run(bessemer, "loud", megabytes=100)
+
+    assert told["state"] == "SUCCEEDED"
+    text = log_of(bessemer, told, "loud")
+    assert text.count("x" * 1023 + "\n") == 100 * 1024
+    assert "\nthe end\n" in text
+
+
+def test_children_that_a_component_leaves_behind_are_ended(bessemer: harness.Running) -> None:
+    told = run(bessemer, "forks", mark="left-behind-5127")
+
+    assert told["state"] == "SUCCEEDED"
+    assert processes_with("left-behind-5127") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [("killed", {}, "137"), ("exits", {"code": 137}, "137"), ("exits", {"code": 3}, "3")],
+)
+def test_how_a_component_ended_is_told(
+    bessemer: harness.Running, name: str, arguments: dict[str, int], expected: str
+) -> None:
+    told = run(bessemer, name, **arguments)
+
+    assert told["state"] == "FAILED"
+    assert expected in told["tasks"][name]["error"]
+    assert told["error"]
+    if name == "exits":
+        assert "last words" in log_of(bessemer, told, name)
+
+
+def test_a_component_that_ignores_sigterm_is_ended_when_its_run_is_terminated(
+    bessemer: harness.Running,
+) -> None:
+    client = subprocess.Popen(
+        [PYTHON, CLIENT, "stubborn", json.dumps({"mark": "unmoved"})],
+        env=bessemer.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        pods = bessemer.until(
+            PODS,
+            lambda pods: any(
+                pod["metadata"]["name"].startswith("stubborn")
+                and pod.get("status", {}).get("phase") == "Running"
+                for pod in pods
+            ),
+        )
+        uid = next(
+            pod["metadata"]["uid"]
+            for pod in pods
+            if pod["metadata"]["name"].startswith("stubborn")
+        )
+        client.stdin.write("now\n")
+        client.stdin.flush()
+        told = json.loads(client.stdout.read().strip().splitlines()[-1])
+
+    assert told["state"] == "FAILED"
+    assert "terminated" in told["error"]
+    assert [folder for folder in bessemer.pod_pids() if uid in folder] == []

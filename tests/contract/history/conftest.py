@@ -1,0 +1,64 @@
+"""Every implementation of ``records.History`` goes through these laws; there is one today."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bessemer.database.database import Database
+from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.records import History, Run, RunState
+
+NOW = datetime(2026, 11, 23, 18, 40, 1, 123456, UTC)
+
+
+def make_run(id_: str, **fields: object) -> Run:
+    values: dict[str, object] = {
+        "namespace": "kubeflow",
+        "display_name": f"run {id_}",
+        "spec": {"pipelineInfo": {"name": "adder"}},
+        "platform_spec": {},
+        "parameters": {"a": 1, "b": [1.5, None, "x"]},
+        "state": RunState.PENDING,
+        "created_at": NOW,
+        **fields,
+    }
+    return Run(id=id_, **values)  # type: ignore[arg-type]  # test data
+
+
+@dataclass
+class World:
+    """A history, the REST face's part in it, and a way to lose everything not yet durable."""
+
+    history: History
+    create: Callable[[Run], Awaitable[None]]
+    terminate: Callable[[str], Awaitable[None]]
+    retry: Callable[[str], Awaitable[None]]
+    delete: Callable[[str], Awaitable[None]]
+    reopen: Callable[[], Awaitable[History]]
+
+
+@pytest.fixture(params=["sql"])
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    url = f"sqlite:///{tmp_path}/history.db"
+    opened: list[Database] = []
+
+    async def open_history() -> SqlHistory:
+        database = Database(url)
+        await database.start()
+        opened.append(database)
+        return SqlHistory(database)
+
+    history = await open_history()
+    yield World(
+        history,
+        history.create_run,
+        lambda run_id: history.terminate_run(run_id, NOW),
+        lambda run_id: history.retry_run(run_id, NOW),
+        history.delete_run,
+        open_history,
+    )
+    for database in opened:
+        await database.close()

@@ -1,0 +1,95 @@
+"""The client's implementations, each over the whole API: store, machine, admission, https."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from bessemer.base.clock import SystemClock
+from bessemer.cluster.admission.chain import Admission
+from bessemer.cluster.admission.services import Addresses
+from bessemer.cluster.apiserver import certificates
+from bessemer.cluster.apiserver.app import Collaborators, build_app
+from bessemer.cluster.apiserver.machine import Machine, make_lookup
+from bessemer.cluster.apiserver.rbac import Rbac
+from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
+from bessemer.cluster.store.store import Store
+from bessemer.kube import http
+from bessemer.kube.client import Client
+from bessemer.kube.inprocess import InProcessClient
+from bessemer.resources import meta
+from bessemer.resources.namespace import NAMESPACE
+from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    store = Store(tmp_path / "objects.db")
+    admission = Admission(make_lookup(store), Addresses("127.77.0.0/17", list))
+    machine = Machine(store, SystemClock(), admission)
+    admin = InProcessClient(machine)
+    await admin.create(NAMESPACE, meta.new(NAMESPACE, "default"))
+    await admin.create(SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, "default", "default"))
+    yield machine
+    await store.close()
+
+
+@dataclass
+class Face:
+    """A served API: where it is, whom to trust, and the admin's client and token."""
+
+    server: str
+    ca: str
+    token: str
+    client: http.HttpClient
+
+
+@contextlib.asynccontextmanager
+async def serving(machine: Machine, folder: Path) -> AsyncIterator[Face]:
+    """The machine's https face."""
+    clock = SystemClock()
+    keys = certificates.ensure(folder, ["127.0.0.1"], clock)
+    tokens = Tokens(keys.admin_token, keys.signing_key.public_key(), machine.lookup, clock)
+    issuer = TokenIssuer(keys.signing_key, machine.lookup, clock)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        build_app(Collaborators(machine, Rbac(), tokens, issuer, clock)),
+        ssl_keyfile=keys.key_file,
+        ssl_certfile=str(keys.certificate_file),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve([listener]))
+    address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    client = http.HttpClient(address, keys.admin_token, http.trust(keys.ca))
+    try:
+        yield Face(address, keys.ca, keys.admin_token, client)
+    finally:
+        await client.close()
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+@pytest.fixture(params=["inprocess", "http"])
+async def client(
+    request: pytest.FixtureRequest, machine: Machine, tmp_path: Path
+) -> AsyncIterator[Client]:
+    if request.param == "inprocess":
+        yield InProcessClient(machine)
+    else:
+        async with serving(machine, tmp_path / "keys") as face:
+            yield face.client
+
+
+@pytest.fixture
+async def face(machine: Machine, tmp_path: Path) -> AsyncIterator[Face]:
+    async with serving(machine, tmp_path / "keys") as served:
+        yield served

@@ -1,0 +1,296 @@
+"""The runtime port's laws, over both implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from bessemer.cluster.node.runtime.base import (
+    AlreadyStarted,
+    ContainerState,
+    Limits,
+    Mount,
+    RuntimeFailure,
+)
+from contract.runtime.bench import Bench, processes_with, until
+
+ENVIRONMENT = Path(sys.prefix)  # where the tests themselves run
+
+
+async def test_an_exit_code_is_kept(bench: Bench) -> None:
+    seen, _ = await bench.run("sh", "-c", "exit 3")
+
+    assert (seen.state, seen.exit_code, seen.signal) == (ContainerState.EXITED, 3, 0)
+    assert seen.started_at is not None
+    assert seen.finished_at is not None
+    assert seen.started_at <= seen.finished_at
+
+
+async def test_env_and_working_dir_are_exact(bench: Bench, tmp_path: Path) -> None:
+    seen, log = await bench.run(
+        "sh", "-c", 'pwd; echo "$A|$PATH"', env={"A": "x y", "PATH": "/usr/bin:/bin"},
+        working_dir="/usr/lib",
+    )  # fmt: skip
+
+    assert seen.exit_code == 0
+    assert log == "/usr/lib\nx y|/usr/bin:/bin\n"
+
+
+async def test_nothing_of_our_own_environment_leaks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_CONTROL_PLANE", "hush")
+    _, log = await bench.run("env")
+
+    assert "hush" not in log
+    assert {line.partition("=")[0] for line in log.splitlines()} <= {
+        "PATH", "HOME", "HOSTNAME", "TMPDIR",
+    }  # fmt: skip
+
+
+async def test_output_of_both_streams_is_whole_and_in_order(bench: Bench) -> None:
+    _, log = await bench.run("sh", "-c", "for i in 1 2 3; do echo o$i; echo e$i >&2; done")
+
+    assert log == "o1\ne1\no2\ne2\no3\ne3\n"
+
+
+async def test_100_megabytes_of_output_arrive(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "yes abcdefg | head -c 104857600")
+    await bench.wait(folder)
+
+    assert (folder / "log").stat().st_size == 104_857_600
+
+
+async def test_a_folder_is_started_once_only(bench: Bench) -> None:
+    spec = bench.spec("sh", "-c", "echo ran")
+    await bench.runtime.start(spec)
+    await bench.wait(spec.folder)
+
+    with pytest.raises(AlreadyStarted):
+        await bench.runtime.start(spec)
+    assert (spec.folder / "log").read_text() == "ran\n"
+
+
+async def test_of_two_starts_at_once_one_is_refused(bench: Bench) -> None:
+    spec = bench.spec("sh", "-c", "echo ran")
+    results = await asyncio.gather(
+        bench.runtime.start(spec), bench.runtime.start(spec), return_exceptions=True
+    )
+    await bench.wait(spec.folder)
+
+    assert sorted(type(one).__name__ for one in results) == ["AlreadyStarted", "NoneType"]
+    assert (spec.folder / "log").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "text"),
+    [
+        (("nosuch",), 127, 'exec: "nosuch": executable file not found in $PATH'),
+        (("/no/such",), 127, 'exec: "/no/such": no such file or directory'),
+        (("/usr",), 126, 'exec: "/usr": permission denied'),
+    ],
+)
+async def test_a_command_that_cannot_run_says_why(
+    bench: Bench, argv: tuple[str, ...], code: int, text: str
+) -> None:
+    seen, _ = await bench.run(*argv)
+
+    assert (seen.state, seen.exit_code) == (ContainerState.EXITED, code)
+    assert seen.start_error == text
+
+
+async def test_a_missing_working_dir_is_a_start_error(bench: Bench) -> None:
+    seen, _ = await bench.run("true", working_dir="/no/such/folder")
+
+    assert seen.exit_code == 128
+    assert seen.start_error == "/no/such/folder: No such file or directory"
+
+
+async def test_sigterm_reaches_the_command(bench: Bench) -> None:
+    folder = await bench.start(
+        "sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; sleep 60 & wait"
+    )
+    await until(lambda: "up" in (folder / "log").read_text())
+    await bench.runtime.signal(folder, signal.SIGTERM)
+
+    seen = await bench.wait(folder)
+    assert seen.exit_code == 5
+    assert (folder / "log").read_text() == "up\nbye\n"
+
+
+async def test_sigkill_ends_one_that_ignores_sigterm(bench: Bench, mark: str) -> None:
+    name, _, value = mark.partition("=")
+    folder = await bench.start(
+        "sh", "-c", "trap '' TERM; echo up; while :; do sleep 60; done", env={name: value}
+    )
+    await until(lambda: "up" in (folder / "log").read_text())
+    await bench.runtime.signal(folder, signal.SIGTERM)
+    assert bench.runtime.observe(folder).state is ContainerState.RUNNING
+    await bench.runtime.signal(folder, signal.SIGKILL)
+
+    seen = await bench.wait(folder)
+    assert (seen.exit_code, seen.signal) == (137, 9)
+    assert processes_with(mark) == []
+
+
+async def test_a_command_that_kills_itself_ends_with_137(bench: Bench) -> None:
+    seen, _ = await bench.run("sh", "-c", "kill -9 $$")
+
+    assert (seen.exit_code, seen.signal, seen.oom_killed) == (137, 9, False)
+
+
+async def test_orphans_end_with_the_command(bench: Bench, mark: str) -> None:
+    name, _, value = mark.partition("=")
+    script = "(setsid sh -c 'setsid sleep 300 & sleep 300' &) ; (sleep 300 &) ; sleep 0.1; exit 4"
+    seen, _ = await bench.run("sh", "-c", script, env={name: value})
+
+    assert seen.exit_code == 4
+    assert processes_with(mark) == []
+
+
+async def test_a_killed_supervisor_means_lost_and_nothing_left(bench: Bench, mark: str) -> None:
+    name, _, value = mark.partition("=")
+    script = "(setsid sleep 300 &) ; echo up; sleep 300"
+    folder = await bench.start("sh", "-c", script, env={name: value})
+    await until(lambda: "up" in (folder / "log").read_text())
+    os.kill(_supervisor(folder), signal.SIGKILL)
+
+    seen = await bench.wait(folder)
+    assert seen.state is ContainerState.LOST
+    await until(lambda: not processes_with(mark))
+
+
+async def test_a_new_runtime_adopts_what_runs(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "trap 'exit 7' TERM; echo up; sleep 60 & wait")
+    await until(lambda: "up" in (folder / "log").read_text())
+    before = bench.runtime.observe(folder)
+    await bench.runtime.close()
+    bench.runtime = bench.make()
+
+    after = bench.runtime.observe(folder)
+    assert (after.state, after.pid) == (ContainerState.RUNNING, before.pid)
+    waiting = asyncio.create_task(bench.wait(folder))
+    await bench.runtime.signal(folder, signal.SIGTERM)
+    assert (await waiting).exit_code == 7
+
+
+async def test_a_killed_zygote_is_replaced_and_containers_live_on(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "trap 'exit 7' TERM; echo up; sleep 60 & wait")
+    await until(lambda: "up" in (folder / "log").read_text())
+    zygote = bench.runtime._zygotes._process  # type: ignore[attr-defined]  # to kill it
+    zygote.kill()
+    await zygote.wait()
+
+    seen, log = await bench.run("echo", "again")
+    assert (seen.exit_code, log) == (0, "again\n")
+    assert bench.runtime.observe(folder).state is ContainerState.RUNNING
+
+
+async def test_too_much_memory_is_an_oom_kill(bench: Bench) -> None:
+    seen, _ = await bench.run(
+        "python", "-c", "x = bytearray(300 << 20); import time; time.sleep(60)",
+        limits=Limits(memory=64 << 20), environment=ENVIRONMENT,
+    )  # fmt: skip
+
+    assert (seen.exit_code, seen.oom_killed) == (137, True)
+
+
+async def test_within_its_limits_nothing_happens(bench: Bench) -> None:
+    limits = Limits(memory=256 << 20, cpu=0.5, processes=50)
+    seen, _ = await bench.run(
+        "python", "-c", "x = bytearray(20 << 20)", limits=limits, environment=ENVIRONMENT
+    )
+
+    assert (seen.exit_code, seen.oom_killed) == (0, False)
+
+
+async def test_the_limit_of_processes_holds_or_is_named(bench: Bench) -> None:
+    limits = Limits(processes=10)
+    unheld = bench.runtime.unheld(limits)
+    seen, log = await bench.run(
+        "sh", "-c", "for i in $(seq 30); do sleep 30 & done; echo all", limits=limits
+    )
+
+    assert ("all" in log) == bool(unheld)
+    assert seen.state is ContainerState.EXITED
+
+
+async def test_the_termination_message_is_read(bench: Bench) -> None:
+    if not bench.is_sandbox:
+        pytest.skip("without a mount namespace /dev/termination-log is not the container's own")
+    seen, _ = await bench.run("sh", "-c", "echo because > /dev/termination-log; exit 1")
+
+    assert (seen.exit_code, seen.message) == (1, "because\n")
+
+
+async def test_a_command_beside_it_sees_what_it_sees(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "echo content > $HOME/f; echo up; sleep 60")
+    await until(lambda: "up" in (folder / "log").read_text())
+
+    good = await bench.runtime.execute(folder, ("sh", "-c", "cat $HOME/f; exit 6"), 10)
+    slow = await bench.runtime.execute(folder, ("sh", "-c", "echo x; sleep 60"), 0.3)
+    absent = await bench.runtime.execute(folder, ("nosuch",), 10)
+    loud = await bench.runtime.execute(folder, ("sh", "-c", "yes | head -c 1000000"), 10)
+    assert (good.code, good.output) == (6, b"content\n")
+    assert (slow.code, slow.output) == (124, b"x\n")
+    assert absent.code == 127
+    assert b"not found" in absent.output
+    assert (loud.code, len(loud.output)) == (0, 65536)
+
+
+async def test_no_command_beside_an_ended_one(bench: Bench) -> None:
+    folder = await bench.start("true")
+    await bench.wait(folder)
+
+    with pytest.raises(RuntimeFailure, match="running container"):
+        await bench.runtime.execute(folder, ("true",), 1)
+
+
+async def test_only_an_ended_one_is_removed(bench: Bench) -> None:
+    folder = await bench.start("sleep", "60")
+    with pytest.raises(RuntimeFailure, match="kill it first"):
+        bench.runtime.remove(folder)
+    await bench.runtime.signal(folder, signal.SIGKILL)
+    await bench.wait(folder)
+    bench.runtime.remove(folder)
+
+    assert not folder.exists()
+
+
+async def test_a_container_ends_when_its_folder_is_deleted(bench: Bench, mark: str) -> None:
+    name, _, value = mark.partition("=")
+    folder = await bench.start("sh", "-c", "echo up; sleep 300", env={name: value})
+    await until(lambda: "up" in (folder / "log").read_text())
+    supervisor = _supervisor(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+    await until(lambda: not processes_with(mark))
+    await until(lambda: not Path(f"/proc/{supervisor}").exists())
+
+
+async def test_a_mount_at_its_own_path_is_seen(bench: Bench, tmp_path: Path) -> None:
+    data = tmp_path / "volumes" / "data"
+    data.mkdir(parents=True)
+    mounts = (Mount(data, str(data), read_only=False),)
+    seen, _ = await bench.run("sh", "-c", f"echo new > {data}/f", mounts=mounts)
+
+    assert seen.exit_code == 0
+    assert (data / "f").read_text() == "new\n"
+
+
+async def test_many_at_once_all_end_rightly(bench: Bench) -> None:
+    seen = await asyncio.gather(*(bench.run("sh", "-c", f"echo {n}; exit {n}") for n in range(30)))
+
+    assert [one.exit_code for one, _ in seen] == list(range(30))
+    assert [log for _, log in seen] == [f"{n}\n" for n in range(30)]
+
+
+def _supervisor(folder: Path) -> int:
+    return int(json.loads((folder / "started").read_text())["supervisor"]["pid"])

@@ -1,0 +1,270 @@
+"""The commands as a stranger meets them: what they print, how they fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
+    with harness.bessemer(tmp_path_factory.mktemp("cli")) as one:
+        yield one
+
+
+def cli(running: harness.Running, *arguments: str) -> harness.Ended:
+    return harness.run(*arguments, "--home", str(running.home))
+
+
+def is_one_clear_line(ended: harness.Ended) -> bool:
+    lines = ended.err.strip().splitlines()
+    return len(lines) == 1 and lines[0].startswith("error: ") and "Traceback" not in ended.err
+
+
+def test_up_says_where_everything_is(running: harness.Running) -> None:
+    said = "\n".join(running.lines)
+
+    assert f"Bessemer is ready on home {running.home}" in said
+    for address in (running.api, running.pipelines, running.gateway):
+        assert address in said
+    assert re.search(r"runtime +(sandbox|process) \(", said)
+
+
+def test_status_says_what_is_ready(running: harness.Running) -> None:
+    ended = cli(running, "status")
+
+    assert (ended.code, ended.err) == (0, "")
+    for part in ("api", "node", "pipelines", "gateway"):
+        assert re.search(rf"^{part} +ready ", ended.out, re.MULTILINE)
+
+
+def test_status_as_json(running: harness.Running) -> None:
+    answer = json.loads(cli(running, "status", "--output", "json").out)
+
+    assert answer["ready"] is True
+    assert answer["pid"] == running.pid
+    assert {part["name"]: part["state"] for part in answer["parts"]} == {
+        "api": "ready",
+        "node": "ready",
+        "pipelines": "ready",
+        "gateway": "ready",
+    }
+
+
+def test_env_is_what_a_shell_takes(running: harness.Running) -> None:
+    told = subprocess.run(
+        ["bash", "-c", 'eval "$(cat)"; env -0'],
+        input=cli(running, "env").out,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    values = dict(entry.split("=", 1) for entry in told.split("\0") if entry)
+
+    assert values["KUBECONFIG"] == str(running.kubeconfig)
+    assert values["BESSEMER_API"] == running.api
+    assert values["BESSEMER_PIPELINES"] == running.pipelines
+    assert values["BESSEMER_GATEWAY"] == running.gateway
+    assert values["BESSEMER_TOKEN"] == running.token
+
+
+def test_logs_of_a_pod(running: harness.Running) -> None:
+    container = {"name": "main", "image": "busybox", "command": ["echo", "it was me"]}
+    place = "/api/v1/namespaces/default/pods"
+    running.create(
+        place,
+        {
+            "metadata": {"name": "told"},
+            "spec": {"restartPolicy": "Never", "containers": [container]},
+        },
+    )
+    running.until(place, lambda pods: pods[0]["status"].get("phase") == "Succeeded")
+
+    listed = cli(running, "logs", "-n", "default")
+    told = cli(running, "logs", "told", "-n", "default", "--follow")
+    unknown = cli(running, "logs", "nobody", "-n", "default")
+
+    assert re.search(r"^told +Succeeded ", listed.out, re.MULTILINE)
+    assert (told.code, told.out) == (0, "it was me\n")
+    assert unknown.code == 1
+    assert is_one_clear_line(unknown)
+    assert 'pods "nobody" not found' in unknown.err
+
+
+def test_a_second_up_says_who_holds_the_home(running: harness.Running) -> None:
+    ended = cli(running, "up")
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert f"pid {running.pid}" in ended.err
+    assert cli(running, "status").code == 0
+
+
+def test_prune_waits_for_the_end(running: harness.Running) -> None:
+    ended = cli(running, "prune")
+
+    assert ended.code == 1
+    assert f"pid {running.pid}" in ended.err
+
+
+def test_doctor_names_each_check(running: harness.Running) -> None:
+    ended = cli(running, "doctor")
+
+    assert ended.code == 0, ended.out
+    for name in ("python", "uv", "envoy", "isolation", "limits", "home", "disk", "ports", "clock"):
+        assert re.search(rf"^(ok|warn) +{name} ", ended.out, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("command", ["status", "env", "logs"])
+def test_without_a_running_one_it_says_how_to_start_it(command: str, tmp_path: Path) -> None:
+    ended = harness.run(command, "--home", str(tmp_path / "none"))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert f"bessemer up --home {tmp_path / 'none'}" in ended.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_down_of_nothing_is_no_error(tmp_path: Path) -> None:
+    assert harness.run("down", "--home", str(tmp_path)).code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nosuch"], ["up", "--nosuch"], ["status", "--output", "xml"]]
+)
+def test_wrong_usage_has_a_code_of_its_own(arguments: list[str]) -> None:
+    ended = harness.run(*arguments)
+
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+
+
+def test_down_ends_it_and_prune_then_frees_what_it_left(tmp_path: Path) -> None:
+    with harness.bessemer(tmp_path) as one:
+        (one.home / "cache" / "download").write_bytes(bytes(200_000))
+        ended = cli(one, "down")
+        assert (ended.code, one.wait()) == (0, 0)
+        assert one.processes() == []
+
+        pruned = cli(one, "prune")
+
+        assert pruned.code == 0, pruned.err
+        assert re.search(r"^downloads +1 +\d+\.\d KiB", pruned.out, re.MULTILINE)
+        assert not (one.home / "cache" / "download").exists()
+        one.restart()
+        assert cli(one, "status").code == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_a_taken_port_is_named_with_its_holder(offset: int, tmp_path: Path) -> None:
+    first = harness.free_block()
+    with socket.socket() as taken:
+        taken.bind((harness.HOST, first + offset))
+        taken.listen()
+
+        ended = harness.run("up", "--home", str(tmp_path / "home"), "--port", str(first))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert f"port {first + offset}" in ended.err
+    assert f"pid {os.getpid()}" in ended.err
+    with harness.bessemer(tmp_path, first) as one:  # nothing of the failure stays
+        assert one.get("/api/v1/namespaces/default")["status"]["phase"] == "Active"
+
+
+def test_a_newer_home_is_refused_untouched(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "version").write_text("999\n")
+
+    ended = harness.run("up", "--home", str(home))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert "version 999" in ended.err
+    assert [entry.name for entry in home.iterdir()] == ["version"]
+
+
+def mounted(folder: Path, *options: str) -> bool:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "bessemer-test", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    if not mounted(folder, "size=40m"):
+        pytest.skip("a small disk needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_read_only_home_is_refused(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+
+    ended = harness.run("up", "--home", str(small_disk / "home"))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert "can't be written" in ended.err
+
+
+def test_a_full_disk_is_refused_before_anything_is_made(small_disk: Path) -> None:
+    (small_disk / "ballast").write_bytes(bytes(36 * 2**20))
+
+    ended = harness.run("up", "--home", str(small_disk / "home"))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert "MiB left" in ended.err
+    (small_disk / "ballast").unlink()
+    with harness.bessemer(small_disk) as one:
+        assert cli(one, "status").code == 0
+
+
+def test_a_disk_that_fills_up_refuses_writes_and_keeps_what_it_has(small_disk: Path) -> None:
+    place = "/api/v1/namespaces/default/configmaps"
+    with harness.bessemer(small_disk) as one:
+        one.create(place, {"metadata": {"name": "kept"}, "data": {"a": "1"}})
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "ballast").write_bytes(bytes(free))
+        big = {"a": "x" * 900_000}
+        statuses = [
+            one.request("POST", place, {"metadata": {"name": f"n{n}"}, "data": big})[0]
+            for n in range(12)
+        ]
+        assert statuses[-1] >= 500
+        (small_disk / "ballast").unlink()
+        one.kill9()
+        one.restart()
+
+        stored = {entry["metadata"]["name"] for entry in one.get(place)["items"]}
+        accepted = {f"n{n}" for n, status in enumerate(statuses) if status == 201}
+        assert {"kept", *accepted} == stored - {"kube-root-ca.crt"}
+
+
+def test_ctrl_c_during_the_start_ends_it(tmp_path: Path) -> None:
+    one = harness.Running(tmp_path / "home")
+    arguments = [str(harness.PROGRAM), "up", "--home", str(one.home), "--port", str(one.port)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with process:
+        while not (one.home / "lock").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=harness.STOP_SECONDS)
+
+    assert b"Traceback" not in out
+    assert process.returncode in (0, 130)
+    assert one.processes() == []

@@ -1,0 +1,189 @@
+"""The gateway through the real Envoy."""
+
+import asyncio
+import base64
+import json
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+import gateway_world
+from bessemer.gateway.bootstrap import Authentication, make_jwks
+from bessemer.resources.httproute import HTTP_ROUTE
+from gateway_world import World, make_route_spec
+
+ISSUER = "https://kubernetes.default.svc"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with gateway_world.open_world(tmp_path) as world:
+        yield world
+
+
+async def test_path_goes_to_the_service_without_its_prefix(world: World) -> None:
+    backend = await world.add_backend("a")
+    await world.set_route("a", make_route_spec("/serving/default/a", {"a": 100}))
+    await world.until_programmed("a")
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        for path in ("/serving/default/a", "/serving/default/a/", "/serving/default/a/v2/m?x=1"):
+            assert (await http.get(path)).text == "a"
+        assert (await http.get("/serving/default/ab")).status_code == 404
+    assert [path for path, _ in backend.requests] == ["/", "/", "/v2/m?x=1"]
+
+
+async def test_host_goes_to_the_service_with_its_path(world: World) -> None:
+    backend = await world.add_backend("a")
+    spec = make_route_spec("/", {"a": 100}, hosts=("a-default.example.com",))
+    await world.set_route("a-host", spec)
+    await world.until_programmed("a-host")
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        answer = await http.get("/v1/models", headers={"Host": "a-default.example.com:8082"})
+        other = await http.get("/v1/models", headers={"Host": "b-default.example.com"})
+    assert (answer.text, other.status_code) == ("a", 404)
+    assert backend.requests[0][0] == "/v1/models"
+
+
+async def test_weights_split_ten_thousand_requests(world: World) -> None:
+    await world.add_backend("a")
+    await world.add_backend("b")
+    await world.set_route("m", make_route_spec("/m", {"a": 90, "b": 10}))
+    await world.until_programmed("m")
+    count = 10_000
+    each = [gateway_world.ask_often(world, "/m", count // 8) for _ in range(8)]
+    seen = sum(await asyncio.gather(*each), Counter[str]())
+    sigma = math.sqrt(count * 0.1 * 0.9)
+    assert sum(seen.values()) == count
+    assert abs(seen["b"] - count * 0.1) < 4 * sigma
+
+
+async def test_changed_endpoints_reach_envoy_within_300_ms(world: World) -> None:
+    await world.add_backend("a")
+    second = gateway_world.Backend("second")
+    await second.start()
+    world.backends["second"] = second
+    await world.set_route("a", make_route_spec("/a", {"a": 100}))
+    await world.until_programmed("a")
+    loop = asyncio.get_running_loop()
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        assert (await http.get("/a")).text == "a"
+        start = loop.time()
+        await world.set_endpoints("a", [second.port])
+
+        async def moved() -> bool:
+            return (await http.get("/a")).text == "second"
+
+        await world.until(moved)
+    assert loop.time() - start < 0.3
+
+
+async def test_moving_all_traffic_drops_no_request(world: World) -> None:
+    await world.add_backend("old")
+    await world.set_route("m", make_route_spec("/m", {"old": 100}))
+    await world.until_programmed("m")
+    answers: list[tuple[int, str]] = []
+    stopping = asyncio.Event()
+
+    async def load() -> None:
+        async with httpx.AsyncClient(base_url=world.url) as http:
+            while not stopping.is_set():
+                answer = await http.get("/m")
+                answers.append((answer.status_code, answer.text))
+
+    loads = [asyncio.create_task(load()) for _ in range(4)]
+    for number in range(5):
+        name = f"new{number}"
+        # The Service, its endpoints and the route that needs them all at once.
+        await world.add_backend(name)
+        await world.set_route("m", make_route_spec("/m", {name: 100}))
+        await world.until_programmed("m")
+    stopping.set()
+    await asyncio.gather(*loads)
+    assert {status for status, _ in answers} == {200}
+    assert answers[-1][1] == "new4"
+
+
+async def test_route_without_any_weight_says_so(world: World) -> None:
+    await world.add_backend("a")
+    await world.set_route("a", make_route_spec("/a", {"a": 0}))
+    await world.until_programmed("a")
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        answer = await http.get("/a/v1/models")
+    assert answer.status_code == 503
+    assert "default/a" in answer.json()["error"]
+
+
+async def test_deleted_route_is_gone_and_others_stay(world: World) -> None:
+    await world.add_backend("a")
+    await world.add_backend("b")
+    for name in ("a", "b"):
+        await world.set_route(name, make_route_spec(f"/{name}", {name: 100}))
+        await world.until_programmed(name)
+    await world.client.delete(HTTP_ROUTE, "a", "default")
+    async with httpx.AsyncClient(base_url=world.url) as http:
+
+        async def gone() -> bool:
+            return (await http.get("/a")).status_code == 404
+
+        await world.until(gone)
+        assert (await http.get("/b")).text == "b"
+
+
+async def test_identity_headers_of_the_caller_do_not_pass(world: World) -> None:
+    backend = await world.add_backend("a")
+    await world.set_route("a", make_route_spec("/a", {"a": 100}))
+    await world.until_programmed("a")
+    forged = {
+        "kubeflow-userid": "admin@example.com",
+        "X-Forwarded-Client-Cert": "By=me",
+        "Authorization": "Bearer secret",
+        "X-Mine": "kept",
+    }
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        assert (await http.get("/a", headers=forged)).status_code == 200
+    (_, headers), *_ = backend.requests
+    assert "x-mine" in headers
+    assert not {name.lower() for name in forged if name != "X-Mine"} & set(headers)
+
+
+def _encode(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
+
+
+def _sign(key: ed25519.Ed25519PrivateKey, **claims: object) -> str:
+    head = _encode(json.dumps({"alg": "EdDSA", "typ": "JWT"}).encode())
+    text = f"{head}.{_encode(json.dumps({'iss': ISSUER, 'aud': [ISSUER], **claims}).encode())}"
+    return f"{text}.{_encode(key.sign(text.encode()))}"
+
+
+async def test_only_known_bearers_pass(tmp_path: Path) -> None:
+    key, stranger = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    known = Authentication(
+        "the-admin-token", make_jwks(key.public_key().public_bytes_raw()), ISSUER, ISSUER
+    )
+    tokens = {
+        "the-admin-token": 200,
+        _sign(key, sub="system:serviceaccount:default:a", exp=4_000_000_000): 200,
+        _sign(stranger, sub="system:serviceaccount:default:a", exp=4_000_000_000): 401,
+        _sign(key, sub="system:serviceaccount:default:a", exp=1_000_000_000): 401,
+        _sign(key, sub="a", exp=4_000_000_000, aud=["else"]): 403,
+        "another": 401,
+    }
+    async with gateway_world.open_world(tmp_path, known) as world:
+        backend = await world.add_backend("a")
+        await world.set_route("a", make_route_spec("/a", {"a": 100}))
+        await world.until_programmed("a")
+        async with httpx.AsyncClient(base_url=world.url) as http:
+            seen = {
+                token: (await http.get("/a", headers={"Authorization": f"Bearer {token}"}))
+                for token in tokens
+            }
+            assert (await http.get("/a")).status_code == 401
+        assert {token: answer.status_code for token, answer in seen.items()} == tokens
+        assert len(backend.requests) == 2
+        assert not any("authorization" in headers for _, headers in backend.requests)

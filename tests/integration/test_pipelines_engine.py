@@ -1,0 +1,278 @@
+"""Whole runs with real pods: the engine, SQLite and the node agent together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.base.clock import SystemClock
+from bessemer.kube.client import DeleteOptions, EventType
+from bessemer.pipelines.records import RunState, TaskState
+from bessemer.resources import meta
+from bessemer.resources.pod import POD
+from node_cluster import open_cluster
+from pipelines_cluster import NAMESPACE, Pipelines, open_pipelines
+from pipelines_ir import artifact, constant, dag, given, output, pipeline, step, task
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[Pipelines]:
+    async with open_cluster(tmp_path / "home") as cluster, open_pipelines(cluster) as opened:
+        yield opened
+
+
+def shell(script: str, *args: str) -> dict[str, Any]:
+    """An executor: a shell script with arguments $1, $2 ..."""
+    container = {"image": "busybox", "command": ["sh", "-c", script, "sh", *args]}
+    return {"container": container}
+
+
+async def started(it: Pipelines, run_id: str, name: str) -> str:
+    """The name of a task's pod, once that runs."""
+    async with asyncio.timeout(30):
+        while (row := (await it.tasks(run_id)).get(name)) is None:  # noqa: ASYNC110 - SQL tells nobody
+            await asyncio.sleep(0.01)
+    await it.cluster.phase(row.pod_name, "Running", namespace=NAMESPACE)
+    return row.pod_name
+
+
+INPUT = "{{$.inputs.parameters['text']}}"
+OUTPUT = "{{$.outputs.parameters['Output'].output_file}}"
+
+
+async def test_a_chain_of_steps_passes_parameters_and_artifacts(it: Pipelines) -> None:
+    components = {
+        "write": step(
+            {"text": "STRING"}, output_artifacts={"model": "system.Model"}, executor="write"
+        ),
+        "read": step(
+            {}, {"Output": "STRING"}, input_artifacts={"model": "system.Model"}, executor="read"
+        ),
+    }
+    executors = {
+        "write": shell('printf "%s" "$1" > "$2"', INPUT, "{{$.outputs.artifacts['model'].path}}"),
+        "read": shell('cp "$1" "$2"', "{{$.inputs.artifacts['model'].path}}", OUTPUT),
+    }
+    tasks = {
+        "write": task("write", parameters={"text": constant('$(HOME) $$ "quotes" {{x}}')}),
+        "read": task("read", artifacts={"model": artifact("write")}),
+    }
+    run = await it.run(pipeline(tasks, components, executors=executors))
+    rows = await it.tasks(run.id)
+
+    assert run.state is RunState.SUCCEEDED, run.error
+    assert rows["read"].outputs.parameters == {"Output": '$(HOME) $$ "quotes" {{x}}'}
+
+
+async def test_a_failing_step_says_why_and_the_exit_task_still_runs(it: Pipelines) -> None:
+    components = {
+        "fail": step(executor="fail"),
+        "body": dag({"fail": task("fail")}),
+        "report": step(
+            {"status": {"parameterType": "TASK_FINAL_STATUS", "isOptional": True}},
+            {"Output": "STRING"},
+            executor="report",
+        ),
+    }
+    executors = {
+        "fail": shell("echo before; echo no such column: age >&2; exit 3"),
+        "report": shell('printf "%s" "$1" > "$2"', "{{$.inputs.parameters['status']}}", OUTPUT),
+    }
+    status = {"status": {"taskFinalStatus": {"producerTask": "body"}}}
+    tasks = {
+        "body": task("body"),
+        "report": task("report", always=True, parameters=status, after=["body"]),
+    }
+    run = await it.run(pipeline(tasks, components, executors=executors))
+    rows = await it.tasks(run.id)
+
+    assert run.state is RunState.FAILED
+    assert "exit code 3" in run.error
+    assert "no such column: age" in rows["fail"].error
+    assert '"state": "FAILED"' in rows["report"].outputs.parameters["Output"]
+
+
+async def test_a_missing_output_parameter_fails_the_step_by_name(it: Pipelines) -> None:
+    components = {"lazy": step({}, {"Output": "STRING"}, executor="lazy")}
+    run = await it.run(
+        pipeline({"lazy": task("lazy")}, components, executors={"lazy": shell("true")})
+    )
+
+    assert run.state is RunState.FAILED
+    assert "output parameter 'Output' was not written" in run.error
+
+
+async def test_a_fan_out_is_cached_the_second_time(it: Pipelines) -> None:
+    body = dag(
+        {"echo": task("echo", cached=True, parameters={"text": given("i")})},
+        {"i": "STRING"},
+        {"outs": ("LIST", [("echo", "Output")])},
+    )
+    join = step({"texts": "LIST"}, {"Output": "STRING"}, executor="join")
+    executors = {
+        "echo": shell('printf "%s" "$1" > "$2"', INPUT, OUTPUT),
+        "join": shell('printf "%s" "$1" > "$2"', "{{$.inputs.parameters['texts']}}", OUTPUT),
+    }
+    components = {
+        "body": body,
+        "join": join,
+        "echo": step({"text": "STRING"}, {"Output": "STRING"}, executor="echo"),
+    }
+    tasks = {
+        "loop": task(
+            "body", parameterIterator={"itemInput": "i", "items": {"raw": '["a","b","c"]'}}
+        ),
+        "join": task("join", parameters={"texts": output("loop", "outs")}),
+    }
+    document = pipeline(tasks, components, executors=executors)
+    first, second = await it.run(document), await it.run(document)
+    rows = await it.tasks(second.id)
+
+    assert first.state is second.state is RunState.SUCCEEDED
+    assert rows["join"].outputs.parameters["Output"] == '["a", "b", "c"]'
+    assert rows["echo"].state is TaskState.CACHED
+    assert len(await it.pods(second.id)) == 1
+
+
+async def test_an_image_that_is_nowhere_fails_the_step_with_its_name(tmp_path: Path) -> None:
+    async with (
+        open_cluster(tmp_path / "home") as cluster,
+        open_pipelines(cluster, stuck_seconds=0.2) as it,
+    ):
+        nowhere = {"container": {"image": "registry.invalid/nowhere:1", "command": ["true"]}}
+        run = await it.run(
+            pipeline(
+                {"a": task("a")}, {"a": step(executor="nowhere")}, executors={"nowhere": nowhere}
+            )
+        )
+
+        assert run.state is RunState.FAILED
+        assert "registry.invalid/nowhere:1" in run.error
+        assert "ImagePull" in run.error
+
+
+async def test_termination_ends_the_pods_and_the_run(it: Pipelines) -> None:
+    run_id = await it.submit(
+        pipeline(
+            {"nap": task("nap")}, {"nap": step(executor="n")}, executors={"n": shell("sleep 300")}
+        )
+    )
+    await started(it, run_id, "nap")
+    await it.history.terminate_run(run_id, SystemClock().now())
+    it.engine.wake(run_id)
+    run = await it.ended(run_id)
+
+    assert run.state is RunState.FAILED
+    assert run.error == "the run was terminated"
+    assert [p for p in await it.pods(run_id) if p["status"]["phase"] == "Running"] == []
+
+
+async def test_a_killed_engine_goes_on_where_it_was(tmp_path: Path) -> None:
+    script = 'echo ran >> "$(dirname "$1")/../count"; sleep 0.2; printf x > "$1"'
+    components = {"a": step({}, {"Output": "STRING"}, executor="e")}
+    tasks = {f"t{n}": task("a", after=[f"t{n - 1}"] if n else []) for n in range(6)}
+    async with open_cluster(tmp_path / "home") as cluster:
+        async with open_pipelines(cluster) as it:
+            run_id = await it.submit(
+                pipeline(tasks, components, executors={"e": shell(script, OUTPUT)})
+            )
+            while len(await it.tasks(run_id)) < 3:
+                pass
+        async with open_pipelines(cluster) as it:
+            run = await it.ended(run_id)
+            rows = await it.tasks(run_id)
+
+    counts = [
+        (Path(row.task_root) / "count").read_text() for row in rows.values() if row.task_root
+    ]
+    assert run.state is RunState.SUCCEEDED, run.error
+    assert counts == ["ran\n"] * 6
+
+
+def lone(script: str, **more: Any) -> dict[str, Any]:
+    """A pipeline of one step ``a`` without outputs."""
+    return pipeline(
+        {"a": task("a", **more)}, {"a": step(executor="e")}, executors={"e": shell(script)}
+    )
+
+
+async def test_a_loud_step_with_children_ends_with_its_state_and_whole_log(it: Pipelines) -> None:
+    script = "sleep 300 & head -c 100000000 /dev/zero | tr '\\0' x; echo; echo last; exit 7"
+    run = await it.run(lone(script))
+    [pod] = await it.pods(run.id)
+    log = await it.cluster.log(pod, tail_lines=1)
+
+    assert run.state is RunState.FAILED
+    assert "exit code 7" in run.error
+    assert "last" in run.error
+    assert len(run.error) < 10_000
+    assert log == "last\n"
+
+
+async def test_a_pod_deleted_by_someone_fails_its_step_or_is_tried_again(it: Pipelines) -> None:
+    run_id = await it.submit(lone("sleep 300"))
+    name = await started(it, run_id, "a")
+    await it.cluster.client.delete(POD, name, NAMESPACE, DeleteOptions(grace_seconds=0))
+    run = await it.ended(run_id)
+
+    assert run.state is RunState.FAILED
+    assert "deleted" in run.error or "exit code" in run.error
+
+
+async def test_a_step_over_its_timeout_is_ended(it: Pipelines) -> None:
+    settings = {"e": {"activeDeadlineSeconds": "1"}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": settings}}}}
+    run = await it.run({"pipeline_spec": lone("sleep 300"), "platform_spec": platform})
+
+    assert run.state is RunState.FAILED
+    assert "DeadlineExceeded" in run.error
+    assert "set_timeout" in run.error
+
+
+async def test_a_flaky_step_is_tried_again_in_a_new_pod(it: Pipelines) -> None:
+    run = await it.run(lone("exit 4", retryPolicy={"maxRetryCount": 1, "backoffDuration": "0s"}))
+
+    assert run.state is RunState.FAILED
+    assert len(await it.pods(run.id)) == 2
+
+
+async def test_a_deleted_run_leaves_no_pods(it: Pipelines) -> None:
+    run_id = await it.submit(lone("sleep 300"))
+    name = await started(it, run_id, "a")
+    await it.history.delete_run(run_id)
+    it.engine.wake(run_id)
+    gone = asyncio.Event()
+    it.cluster.informers.of(POD).subscribe(
+        lambda type_, pod: (
+            gone.set() if type_ is EventType.DELETED and meta.name(pod) == name else None
+        )
+    )
+
+    async with asyncio.timeout(40):
+        await gone.wait()
+    assert await it.pods(run_id) == []
+
+
+async def test_a_step_can_not_write_into_another_steps_folder(it: Pipelines) -> None:
+    components = {
+        "make": step({}, output_artifacts={"model": "system.Model"}, executor="make"),
+        "break": step(input_artifacts={"model": "system.Model"}, executor="break"),
+    }
+    executors = {
+        "make": shell('echo good > "$1"', "{{$.outputs.artifacts['model'].path}}"),
+        "break": shell('echo bad > "$1"', "{{$.inputs.artifacts['model'].path}}"),
+    }
+    tasks = {
+        "make": task("make"),
+        "break": task("break", artifacts={"model": artifact("make")}),
+    }
+    run = await it.run(pipeline(tasks, components, executors=executors))
+    rows = await it.tasks(run.id)
+
+    assert rows["break"].state is TaskState.FAILED
+    assert "Read-only file system" in rows["break"].error
+    assert (Path(rows["make"].task_root) / "model").read_text() == "good\n"

@@ -1,0 +1,281 @@
+"""InferenceServices through the public doors of a real Bessemer: API, gateway, KServeClient."""
+
+import collections
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import harness
+import modelserver_world
+from bessemer.resources import meta
+
+NAMESPACE = "default"
+ISVCS = f"/apis/serving.kserve.io/v1beta1/namespaces/{NAMESPACE}/inferenceservices"
+CLAIMS = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+ROW = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4, 0.2]}
+BUILD_SECONDS = 150.0  # the first model builds an environment
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
+    with harness.bessemer(tmp_path_factory.mktemp("serving")) as running:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        running.create(CLAIMS, {"metadata": {"name": "models"}, "spec": spec})
+        running.until(CLAIMS, lambda claims: claims[0]["status"]["phase"] == "Bound")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def models(running: harness.Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models inside the claim."""
+    made = tmp_path_factory.mktemp("made")
+    script = modelserver_world.ROOT / "tests" / "make_models.py"
+    subprocess.run([modelserver_world.make_environment(), script, made], check=True)
+    claim = running.home / "volumes" / NAMESPACE / "models"
+    shutil.copytree(made, claim / "made")
+    return claim / "made"
+
+
+def declare(name: str, **predictor: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": predictor},
+    }
+
+
+def patch(running: harness.Running, name: str, **predictor: Any) -> int:
+    """Change the predictor; the new generation."""
+    status, answer = running.request(
+        "PATCH",
+        f"{ISVCS}/{name}",
+        {"spec": {"predictor": predictor}},
+        content_type="application/merge-patch+json",
+    )
+    assert status == 200, answer
+    return int(answer["metadata"]["generation"])
+
+
+def until(
+    running: harness.Running, name: str, holds: Any, seconds: float = BUILD_SECONDS
+) -> dict[str, Any]:
+    def of_one(found: list[Any]) -> Any:
+        return next((isvc for isvc in found if meta.name(isvc) == name and holds(isvc)), None)
+
+    found: dict[str, Any] = of_one(running.until(ISVCS, of_one, seconds))
+    return found
+
+
+def is_ready(isvc: dict[str, Any], generation: int = 0) -> bool:
+    ready = (meta.condition(isvc, "Ready") or {}).get("status") == "True"
+    return ready and isvc["status"]["observedGeneration"] >= generation
+
+
+def traffic(isvc: dict[str, Any]) -> dict[str, int]:
+    targets = meta.dig(isvc, "status.components.predictor.traffic") or ()
+    return {target["revisionName"]: target["percent"] for target in targets}
+
+
+class Load:
+    """Requests without a pause, until it ends."""
+
+    def __init__(self, running: harness.Running, name: str) -> None:
+        self.url = f"{running.gateway}/serving/{NAMESPACE}/{name}/v2/models/{name}/infer"
+        self.headers = {"Authorization": f"Bearer {running.token}"}
+        self.versions: collections.Counter[str] = collections.Counter()
+        self.failures: list[str] = []
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(headers=self.headers, timeout=30) as http:
+            while not self.stopping.is_set():
+                self.ask(http)
+
+    def ask(self, http: httpx.Client) -> None:
+        try:
+            answer = http.post(self.url, json={"inputs": [ROW]})
+        except httpx.HTTPError as error:
+            self.failures.append(repr(error))
+            return
+        if answer.status_code == 200:
+            self.versions[answer.json()["model_version"]] += 1
+        else:
+            self.failures.append(f"{answer.status_code} {answer.text}")
+
+    def count(self, requests: int) -> collections.Counter[str]:
+        """Which version answered each of so many requests."""
+        self.versions.clear()
+        with httpx.Client(headers=self.headers, timeout=30) as http:
+            for _ in range(requests):
+                self.ask(http)
+        return self.versions
+
+
+@contextmanager
+def under_load(running: harness.Running, name: str) -> Iterator[Load]:
+    load = Load(running, name)
+    threads = [threading.Thread(target=load.run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.stopping.set()
+        for thread in threads:
+            thread.join()
+    assert load.versions
+    assert load.failures == []
+
+
+def test_canary_promotion_and_rollback_fail_no_request(
+    running: harness.Running, models: Path
+) -> None:
+    uri = str(models / "artifact")
+    running.create(ISVCS, declare("roll", sklearn={"storageUri": uri}, canaryTrafficPercent=10))
+    first = until(running, "roll", is_ready)
+    assert first["status"]["url"] == f"{running.gateway}/serving/{NAMESPACE}/roll"
+    assert traffic(first) == {"roll-predictor-00001": 100}
+    other = f"file://{models / 'logistic.joblib'}"
+    with under_load(running, "roll"):
+        generation = patch(running, "roll", model={"storageUri": other})
+        canary = until(running, "roll", lambda isvc: is_ready(isvc, generation))
+        assert traffic(canary) == {"roll-predictor-00002": 10, "roll-predictor-00001": 90}
+        shares = Load(running, "roll").count(1000)
+        assert 50 < shares["roll-predictor-00002"] < 160
+
+        generation = patch(running, "roll", canaryTrafficPercent=None)
+        promoted = until(running, "roll", lambda isvc: is_ready(isvc, generation))
+        component = promoted["status"]["components"]["predictor"]
+        assert component["latestRolledoutRevision"] == "roll-predictor-00002"
+        assert component["previousRolledoutRevision"] == "roll-predictor-00001"
+        assert set(Load(running, "roll").count(50)) == {"roll-predictor-00002"}
+
+        def is_parked(found: list[Any]) -> bool:
+            return any(
+                meta.name(deployment) == "roll-predictor-00001"
+                and deployment["spec"]["replicas"] == 0
+                for deployment in found
+            )
+
+        running.until(DEPLOYMENTS, is_parked)
+        generation = patch(running, "roll", canaryTrafficPercent=0)
+        back = until(
+            running,
+            "roll",
+            lambda isvc: is_ready(isvc, generation) and traffic(isvc)["roll-predictor-00002"] == 0,
+        )
+        assert traffic(back) == {"roll-predictor-00002": 0, "roll-predictor-00001": 100}
+        assert set(Load(running, "roll").count(50)) == {"roll-predictor-00001"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "words"),
+    [
+        ("{models}/nothing", "ModelLoadFailed", "nothing exists at {models}/nothing"),
+        ("{models}/five.joblib", "ModelLoadFailed", "no predict()"),
+        ("pvc://absent/model", "ClaimNotFound", "absent"),
+        ("s3://bucket/model", "StorageUriNotSupported", "pvc://"),
+        ("/etc/passwd", "StorageUriNotSupported", "no volume of namespace"),
+        ("{models}/../../../other/claim/model", "StorageUriNotSupported", "supported"),
+    ],
+)
+def test_bad_storage_says_why_and_the_previous_version_answers(
+    running: harness.Running, models: Path, uri: str, reason: str, words: str
+) -> None:
+    name = "bad"
+    if running.request("GET", f"{ISVCS}/{name}")[0] == 404:
+        good = {"modelFormat": {"name": "sklearn"}, "storageUri": "pvc://models/made/artifact"}
+        running.create(ISVCS, declare(name, model=good))
+        until(running, name, is_ready)
+    with under_load(running, name):
+        generation = patch(running, name, model={"storageUri": uri.format(models=models)})
+        start = time.monotonic()
+
+        def has_failed(isvc: dict[str, Any]) -> bool:
+            ready = meta.condition(isvc, "PredictorReady") or {}
+            return (
+                isvc["status"]["observedGeneration"] >= generation
+                and (ready["status"], ready.get("reason")) == ("False", reason)
+                and words.format(models=models) in ready["message"]
+            )
+
+        failed = until(running, name, has_failed, 30)
+        assert time.monotonic() - start < 5
+        assert not is_ready(failed)
+        told = failed["status"]["modelStatus"]["lastFailureInfo"]["message"]
+        assert words.format(models=models) in told
+        assert Load(running, name).count(20)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"predictor": {"tensorflow": {"storageUri": "/x"}}}, "tensorflow"),
+        ({"predictor": {"sklearn": {}}}, "storageUri"),
+        ({"predictor": {"sklearn": {"storageUri": "/x"}}, "transformer": {}}, "spec.transformer"),
+        ({"predictor": {"sklearn": {"storageUri": "/x"}}, "explainer": {}}, "spec.explainer"),
+        (
+            {"predictor": {"sklearn": {"storageUri": "/x"}, "canaryTrafficPercent": 101}},
+            "canaryTrafficPercent",
+        ),
+        ({"predictor": {"sklearn": {"storageUri": "/x", "runtimeClass": "x"}}}, "runtimeClass"),
+        ({}, "spec.predictor"),
+    ],
+)
+def test_unsupported_is_refused_by_name(
+    running: harness.Running, spec: dict[str, Any], words: str
+) -> None:
+    status, answer = running.request("POST", ISVCS, {**declare("refused"), "spec": spec})
+    assert status == 422, answer
+    assert words in answer["message"]
+    assert running.request("GET", f"{ISVCS}/refused")[0] == 404
+
+
+def test_unknown_format_says_which_are_served(running: harness.Running, models: Path) -> None:
+    model = {"modelFormat": {"name": "onnx"}, "storageUri": str(models / "artifact")}
+    running.create(ISVCS, declare("onnx", model=model))
+    failed = until(running, "onnx", lambda isvc: meta.condition(isvc, "PredictorReady"))
+    condition = meta.condition(failed, "PredictorReady") or {}
+    assert condition["reason"] == "NoSupportingRuntime"
+    assert "sklearn" in condition["message"]
+    assert "xgboost" in condition["message"]
+    assert failed["status"]["modelStatus"]["transitionStatus"] == "InvalidSpec"
+    running.delete(f"{ISVCS}/onnx")
+
+
+def test_only_token_bearers_reach_a_model_and_deleting_ends_it(
+    running: harness.Running, models: Path
+) -> None:
+    running.create(ISVCS, declare("gone", sklearn={"storageUri": str(models / "artifact")}))
+    isvc = until(running, "gone", is_ready)
+    path = f"{isvc['status']['url']}/v1/models/gone"
+    bearer = {"Authorization": f"Bearer {running.token}"}
+    assert httpx.get(path).status_code == 401
+    assert httpx.get(path, headers=bearer).json() == {"name": "gone", "ready": True}
+    by_host = {**bearer, "Host": f"gone-{NAMESPACE}.{_domain(running)}"}
+    assert httpx.get(f"{running.gateway}/v1/models/gone", headers=by_host).status_code == 200
+    running.delete(f"{ISVCS}/gone")
+    running.until(DEPLOYMENTS, lambda found: not any("gone" in meta.name(each) for each in found))
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    running.until(pods, lambda found: not any("gone" in meta.name(pod) for pod in found))
+    deadline = time.monotonic() + 10
+    while httpx.get(path, headers=bearer).status_code != 404:
+        assert time.monotonic() < deadline
+
+
+def _domain(running: harness.Running) -> str:
+    route = running.get(
+        f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes/gone-host"
+    )
+    host: str = route["spec"]["hostnames"][0]
+    return host.partition(".")[2]

@@ -1,0 +1,238 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from bessemer.pipelines.records import Artifact, RunState, Task, TaskKind, TaskState, Values
+
+from .conftest import NOW, Site
+
+BAD = "<script>alert(1)</script>"
+
+
+def make_task(id_: str, parent: str = "root", **fields: object) -> Task:
+    values: dict[str, object] = {
+        "name": id_,
+        "iteration": -1,
+        "kind": TaskKind.CONTAINER,
+        "state": TaskState.SUCCEEDED,
+        "created_at": NOW,
+        "started_at": NOW,
+        "finished_at": NOW + timedelta(seconds=2),
+        "pod_name": f"pod-{id_}",
+        **fields,
+    }
+    return Task(id=id_, run_id="r1", parent_id=parent, **values)  # type: ignore[arg-type]  # test
+
+
+async def test_without_a_token_every_page_is_a_clear_401(site: Site) -> None:
+    await site.add_run("r1")
+
+    for path in ("/", "/runs/r1", "/?token=guess", "/runs/r1?token=guess", "/nothing"):
+        answer = await site.http.get(f"http://test:8081{path}")
+        assert answer.status_code == 401
+        assert "need a token" in answer.text
+        assert "run r1" not in answer.text
+        assert "set-cookie" not in answer.headers
+
+
+async def test_a_token_in_the_address_becomes_a_strict_cookie(site: Site) -> None:
+    answer = await site.http.get("http://test:8081/runs/r1?token=admin&a=b%22%3E")
+
+    cookie = answer.headers["set-cookie"].lower()
+    assert cookie.startswith("bessemer-8081=admin;")
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert '0;url=/runs/r1?a=b%22%3E"' in answer.text
+    assert "admin" not in answer.text
+
+
+async def test_the_second_user_sees_nothing(site: Site) -> None:
+    await site.add_run("r1")
+    site.objects.items = [{"metadata": {"name": "secret-model", "namespace": "kubeflow"}}]
+
+    overview = await site.page("/", user="stranger")
+
+    assert "run r1" not in overview
+    assert "secret-model" not in overview
+    for path in ("/runs/r1", "/runs/none", "/runs/r1/tasks/t/log", "/runs/r1/artifacts/a"):
+        await site.page(path, 403, user="stranger")
+
+
+async def test_the_first_page_lists_runs_and_models(site: Site) -> None:
+    for number in range(60):
+        await site.add_run(f"r{number}", created_at=NOW + timedelta(minutes=number))
+    site.objects.items = [
+        {
+            "metadata": {"name": "model", "namespace": "kubeflow"},
+            "status": {
+                "url": "http://gateway/serving/kubeflow/model",
+                "conditions": [
+                    {"type": "Ready", "status": "False", "message": "the model is no model"}
+                ],
+                "components": {
+                    "predictor": {"traffic": [{"revisionName": "model-00002", "percent": 10}]}
+                },
+            },
+        }
+    ]
+
+    text = await site.page("/")
+
+    assert text.index("run r59") < text.index("run r58")
+    assert "run r9<" not in text
+    assert "Runs (60)" in text
+    for part in ("Succeeded", "1 min 15 s", "the model is no model", "model-00002 10 %"):
+        assert part in text
+    older = text.split('href="/?page_token=')[1].split('"')[0]
+    assert "run r9<" in await site.page(f"/?page_token={older}")
+    await site.page("/?page_token=x", 400)
+    assert "http-equiv" not in text  # nothing runs: the page need not ask again
+    await site.add_run("busy", state=RunState.RUNNING, created_at=NOW + timedelta(days=1))
+    assert 'http-equiv="refresh"' in await site.page("/")
+
+
+async def test_a_runs_page_shows_its_tasks_as_a_tree(site: Site) -> None:
+    run = await site.add_run("r1", parameters={"depth": 3, "text": BAD})
+    loop = {"kind": TaskKind.LOOP, "pod_name": ""}
+    tasks = [
+        make_task("root", "", kind=TaskKind.DAG, pod_name=""),
+        make_task("loop", **loop),
+        make_task("it", "loop", kind=TaskKind.DAG, iteration=0, pod_name=""),
+        make_task("train", "it", attempt=1, display_name=BAD),
+        make_task(
+            "last",
+            started_at=NOW + timedelta(seconds=3),
+            state=TaskState.FAILED,
+            error=f"exit code 137 {BAD}",
+        ),
+    ]
+    await site.history.save(run, tasks)
+
+    text = await site.page("/runs/r1")
+
+    places = [text.index(f">{name}<") for name in ("Tasks", "Parameters")]
+    assert places == sorted(places)
+    assert text.index("loop") < text.index("it[0]") < text.index("attempt 2")
+    assert text.index("attempt 2") < text.index("exit code 137")
+    assert "/runs/r1/tasks/train/log" in text
+    assert BAD not in text
+    assert "&lt;script&gt;" in text
+    await site.page("/runs/none", 404)
+
+
+async def test_metrics_are_drawn(site: Site) -> None:
+    run = await site.add_run("r1")
+    curve = [
+        {"confidenceThreshold": 1, "falsePositiveRate": 0.0, "recall": 0.5},
+        {"confidenceThreshold": 0, "falsePositiveRate": 0.5, "recall": 1.0},
+    ]
+    matrix = {
+        "annotationSpecs": [{"displayName": "cat"}, {"displayName": BAD}],
+        "rows": [{"row": [7, 1]}, {"row": [0, 9]}],
+    }
+    metadata = {"confidenceMetrics": curve, "confusionMatrix": matrix}
+    artifacts = [
+        Artifact("a1", "eval", "system.ClassificationMetrics", "1", "/x", metadata),
+        Artifact("a2", "scores", "system.Metrics", "1", "/x", {"accuracy": 0.97}),
+        Artifact(
+            "a3",
+            "odd",
+            "system.ClassificationMetrics",
+            "1",
+            "/x",
+            {"confidenceMetrics": [None, {"recall": "x"}], "confusionMatrix": {"rows": 7}},
+        ),
+    ]
+    outputs = Values({}, {"out": ["a1", "a2", "a3"]})
+    await site.history.save(run, [make_task("t", "", outputs=outputs)], artifacts)
+
+    text = await site.page("/runs/r1")
+
+    assert text.count("<svg") == 1
+    assert "ROC curve, area 0.8750" in text
+    assert text.count("Confusion matrix") == 1
+    assert "0.97" in text
+    assert BAD not in text
+
+
+async def test_a_report_is_shown_in_a_sandbox(site: Site) -> None:
+    file = site.volumes / "kubeflow" / "pipeline-artifacts" / "report.html"
+    await asyncio.to_thread(file.write_text, f"<h1>é</h1>{BAD}")
+    await add_reports(site, {"a1": str(file)})
+
+    page = await site.page("/runs/r1")
+    answer = await site.http.get(
+        "http://test:8081/runs/r1/artifacts/a1", headers={"Cookie": "bessemer-8081=admin"}
+    )
+
+    assert 'src="/runs/r1/artifacts/a1" sandbox="allow-scripts"' in page
+    assert answer.text == f"<h1>é</h1>{BAD}"
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
+    assert (
+        "script-src 'none'"
+        in (
+            await site.http.get(
+                "http://test:8081/runs/r1", headers={"Cookie": "bessemer-8081=admin"}
+            )
+        ).headers["content-security-policy"]
+    )
+
+
+async def test_a_report_is_never_another_file(site: Site) -> None:
+    secret = site.volumes.parent / "admin-token"
+    others = site.volumes / "team-b" / "report.html"
+    volume = site.volumes / "kubeflow" / "pipeline-artifacts"
+
+    def lay_out() -> None:
+        secret.write_text("sesame")
+        others.parent.mkdir()
+        others.write_text("sesame")
+        (volume / "link.html").symlink_to(secret)
+        (volume / "folder").symlink_to(secret.parent)
+
+    await asyncio.to_thread(lay_out)
+    uris = {
+        "plain": str(secret),
+        "other": str(others),
+        "link": str(volume / "link.html"),
+        "through": str(volume / "folder" / "admin-token"),
+        "dots": str(volume / ".." / ".." / ".." / "admin-token"),
+        "missing": str(volume / "none.html"),
+        "folder": str(volume),
+        "bucket": "s3://bucket/report.html",
+        "nul": "/x\0y",
+    }
+    await add_reports(site, uris)
+
+    for id_ in uris:
+        assert "sesame" not in await site.page(f"/runs/r1/artifacts/{id_}", 404)
+
+
+async def add_reports(site: Site, uris: dict[str, str]) -> None:
+    run = await site.add_run("r1")
+    artifacts = [Artifact(id_, id_, "system.HTML", "1", uri) for id_, uri in uris.items()]
+    task = make_task("t", "", outputs=Values({}, {"report": list(uris)}))
+    await site.history.save(run, [task], artifacts)
+
+
+@pytest.mark.parametrize(("text", "shown"), [(b"a <b> \xff", "a &lt;b&gt; \ufffd"), (b"", "Noth")])
+async def test_a_log(site: Site, text: bytes, shown: str) -> None:
+    run = await site.add_run("r1")
+    await site.history.save(run, [make_task("t", "")])
+    site.logs.texts["t"] = text
+
+    assert shown in await site.page("/runs/r1/tasks/t/log")
+    await site.page("/runs/r1/tasks/none/log", 404)
+
+
+async def test_kfps_links_are_followed_by_the_pages_own_script_alone(site: Site) -> None:
+    answer = await site.http.get("http://test:8081/", headers={"Cookie": "bessemer-8081=admin"})
+
+    policy = answer.headers["content-security-policy"]
+    nonce = policy.split("'nonce-")[1].split("'")[0]
+    assert f'<script nonce="{nonce}">' in answer.text
+    assert "runs\\/details" in answer.text
+    again = await site.http.get("http://test:8081/", headers={"Cookie": "bessemer-8081=admin"})
+    assert nonce not in again.headers["content-security-policy"]

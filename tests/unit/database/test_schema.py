@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from bessemer.database import schema, upgrade
+from bessemer.database.database import Database
+from bessemer.database.errors import NewerDatabase
+from bessemer.database.migrations import HEAD, REVISIONS, TABLES
+from bessemer.database.tables import METADATA
+from bessemer.pipelines import tables
+
+
+def test_the_list_of_revisions_is_the_chain() -> None:
+    chain = [script.revision for script in upgrade.scripts().walk_revisions()]
+
+    assert chain[::-1] == list(REVISIONS)
+    assert upgrade.scripts().get_current_head() == HEAD
+    assert tables.RUNS.metadata.tables.keys() == TABLES
+
+
+def test_migrations_and_declarations_make_the_same_database(tmp_path: Path) -> None:
+    made = create_engine(f"sqlite:///{tmp_path}/made.db")
+    migrated = create_engine(f"sqlite:///{tmp_path}/migrated.db")
+    schema.prepare(made)
+    with migrated.begin() as connection:
+        upgrade.upgrade(connection)
+
+    with migrated.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert schema.current_revision(connection) == HEAD
+    for name in TABLES:
+        assert indexes(made, name) == indexes(migrated, name)
+    made.dispose()
+    migrated.dispose()
+
+
+def indexes(engine: object, table: str) -> list[object]:
+    return sorted(
+        (str(index["name"]), index["column_names"])
+        for index in inspect(engine).get_indexes(table)  # type: ignore[attr-defined]  # an engine
+    )
+
+
+async def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/history.db"
+    database = Database(url)
+    await database.start()
+    await database.write(
+        lambda connection: (
+            connection.execute(text("UPDATE alembic_version SET version_num='9999'")) and None
+        )
+    )
+    await database.close()
+
+    newer = Database(url)
+    with pytest.raises(NewerDatabase, match=r"up to revision 0001, but found 9999"):
+        await newer.start()
+    await newer.close()
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert schema.current_revision(connection) == "9999"
+    engine.dispose()
+
+
+async def test_starting_twice_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/history.db"
+    for _ in range(2):
+        database = Database(url)
+        await database.start()
+        found = await database.read(lambda c: set(inspect(c).get_table_names()))
+        await database.close()
+
+        assert found == TABLES | {"alembic_version"}
+
+
+async def test_an_older_database_is_upgraded(tmp_path: Path) -> None:
+    """An empty chain position stands for a database made before the first revision."""
+    url = f"sqlite:///{tmp_path}/history.db"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade.upgrade(connection)
+        connection.execute(text("INSERT INTO tags VALUES ('o', 'k', 'v')"))
+    engine.dispose()
+
+    database = Database(url)
+    await database.start()
+    kept = await database.read(lambda c: c.execute(text("SELECT value FROM tags")).scalar_one())
+    await database.close()
+
+    assert kept == "v"

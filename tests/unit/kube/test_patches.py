@@ -1,0 +1,197 @@
+"""Patches: RFC 7386, RFC 6902 and strategic merge, and what each refuses."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.kube import patches
+from bessemer.kube.client import PatchType
+from bessemer.kube.errors import BadRequest, Invalid, UnsupportedMediaType
+from bessemer.resources.inferenceservice import INFERENCE_SERVICE
+from bessemer.resources.pod import POD
+
+POD_OBJECT = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "a", "labels": {"x": "1"}, "finalizers": ["a/b", "c/d"]},
+    "spec": {
+        "containers": [{"name": "m", "image": "i"}, {"name": "n", "image": "j"}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "tolerations": [{"key": "a"}],
+    },
+}
+
+
+def apply(patch, patch_type, kind=POD, current=POD_OBJECT):
+    before = copy.deepcopy(current)
+    result = patches.apply(kind, current, patch, patch_type)
+
+    assert current == before
+    return result
+
+
+def test_merge_sets_removes_and_replaces_lists():
+    patch = {"metadata": {"labels": {"x": None, "y": "2"}}, "spec": {"containers": []}}
+
+    found = apply(patch, PatchType.MERGE)
+
+    assert found["metadata"]["labels"] == {"y": "2"}
+    assert found["spec"]["containers"] == []
+    assert found["spec"]["volumes"] == POD_OBJECT["spec"]["volumes"]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=2), values, max_size=3), values)
+def test_a_merged_patch_changes_nothing_when_it_comes_again(current, patch):
+    once = patches.merge(current, patch)
+
+    assert patches.merge(once, patch) == once
+
+
+@pytest.mark.parametrize(
+    ("operations", "path", "expected"),
+    [
+        ([{"op": "add", "path": "/metadata/labels/z", "value": "1"}], "z", "1"),
+        ([{"op": "replace", "path": "/metadata/labels/x", "value": "9"}], "x", "9"),
+        ([{"op": "remove", "path": "/metadata/labels/x"}], "x", None),
+        ([{"op": "copy", "from": "/metadata/labels/x", "path": "/metadata/labels/k"}], "k", "1"),
+        ([{"op": "move", "from": "/metadata/labels/x", "path": "/metadata/labels/k"}], "x", None),
+        ([{"op": "add", "path": "/metadata/labels/a~1b~0", "value": "1"}], "a/b~", "1"),
+        ([{"op": "test", "path": "/metadata/labels/x", "value": "1"}], "x", "1"),
+    ],
+)
+def test_json_operations(operations, path, expected):
+    found = apply(operations, PatchType.JSON)
+
+    assert found["metadata"]["labels"].get(path) == expected
+
+
+def test_json_patch_inserts_and_appends_to_lists():
+    operations = [
+        {"op": "add", "path": "/metadata/finalizers/0", "value": "first/x"},
+        {"op": "add", "path": "/metadata/finalizers/-", "value": "last/x"},
+        {"op": "remove", "path": "/metadata/finalizers/1"},
+    ]
+
+    found = apply(operations, PatchType.JSON)
+
+    assert found["metadata"]["finalizers"] == ["first/x", "c/d", "last/x"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "test", "path": "/metadata/name", "value": "other"},
+        {"op": "remove", "path": "/metadata/labels/none"},
+        {"op": "replace", "path": "/metadata/none/x", "value": 1},
+        {"op": "add", "path": "/metadata/finalizers/9", "value": "x"},
+        {"op": "add", "path": "/metadata/name/x", "value": "x"},
+        {"op": "fly", "path": "/metadata/name"},
+        {"op": "move", "from": "/metadata", "path": "/metadata/labels"},
+        {"op": "add", "path": "/metadata/name"},
+    ],
+)
+def test_json_operations_that_do_not_fit_are_invalid(operation):
+    with pytest.raises(Invalid):
+        apply([operation], PatchType.JSON)
+
+
+@pytest.mark.parametrize("patch", [{"op": "add"}, "x", 7, [7], [{"path": "/a"}]])
+def test_json_patches_that_can_not_be_read(patch):
+    with pytest.raises(BadRequest):
+        apply(patch, PatchType.JSON)
+
+
+def test_strategic_merges_containers_by_name_and_keeps_order():
+    patch = {"spec": {"containers": [{"name": "n", "image": "new"}, {"name": "o", "image": "k"}]}}
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert [(c["name"], c["image"]) for c in found["spec"]["containers"]] == [
+        ("m", "i"),
+        ("n", "new"),
+        ("o", "k"),
+    ]
+
+
+def test_strategic_deletes_by_directive():
+    patch = {"spec": {"containers": [{"name": "m", "$patch": "delete"}]}}
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert [c["name"] for c in found["spec"]["containers"]] == ["n"]
+
+
+def test_strategic_replaces_a_list_and_a_map_by_directive():
+    patch = {
+        "spec": {"containers": [{"name": "z", "image": "i"}, {"$patch": "replace"}]},
+        "metadata": {"labels": {"$patch": "replace", "only": "1"}},
+    }
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert found["spec"]["containers"] == [{"name": "z", "image": "i"}]
+    assert found["metadata"]["labels"] == {"only": "1"}
+
+
+def test_strategic_primitive_lists_are_sets():
+    patch = {
+        "metadata": {"finalizers": ["e/f", "a/b"], "$deleteFromPrimitiveList/finalizers": ["c/d"]}
+    }
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert found["metadata"]["finalizers"] == ["a/b", "e/f"]
+
+
+def test_strategic_atomic_lists_are_replaced():
+    found = apply({"spec": {"tolerations": [{"key": "b"}]}}, PatchType.STRATEGIC)
+
+    assert found["spec"]["tolerations"] == [{"key": "b"}]
+
+
+def test_strategic_retain_keys_changes_a_volume_s_source():
+    patch = {
+        "spec": {
+            "volumes": [
+                {"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}
+            ]
+        }
+    }
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert found["spec"]["volumes"] == [{"name": "v", "secret": {"secretName": "s"}}]
+
+
+def test_strategic_set_element_order():
+    patch = {
+        "spec": {
+            "$setElementOrder/containers": [{"name": "n"}, {"name": "m"}],
+            "containers": [{"name": "m", "image": "z"}],
+        }
+    }
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert [c["name"] for c in found["spec"]["containers"]] == ["n", "m"]
+
+
+def test_strategic_needs_the_merge_key():
+    with pytest.raises(BadRequest, match="merge key: name"):
+        apply({"spec": {"containers": [{"image": "x"}]}}, PatchType.STRATEGIC)
+
+
+def test_custom_kinds_have_no_strategic_patch():
+    with pytest.raises(UnsupportedMediaType):
+        apply({}, PatchType.STRATEGIC, kind=INFERENCE_SERVICE)

@@ -1,0 +1,49 @@
+"""What a folder tells: who holds it, whether it was started, records whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bessemer.launcher import folder as folders
+from bessemer.launcher.folder import Folder
+
+
+def test_only_one_holds_the_lock(tmp_path: Path) -> None:
+    first, second = Folder(str(tmp_path)), Folder(str(tmp_path))
+
+    assert first.lock()
+    assert not second.lock()
+    first.release()
+    assert second.lock()
+    second.release()
+
+
+@pytest.mark.parametrize("name", ["started", "exit"])
+def test_a_record_means_that_it_was_started(tmp_path: Path, name: str) -> None:
+    folder = Folder(str(tmp_path))
+    assert not folder.was_started()
+    folder.write(name, {"pid": 7})
+
+    assert folder.was_started()
+    assert json.loads((tmp_path / name).read_text()) == {"pid": 7}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_log_is_appended_to_and_private(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    for text in (b"a", b"b"):
+        descriptor = folder.open_log()
+        os.write(descriptor, text)
+        os.close(descriptor)
+
+    assert (tmp_path / "log").read_bytes() == b"ab"
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pid_alone_does_not_name_a_process() -> None:
+    assert folders.start_time(os.getpid()).isdigit()
+    assert folders.start_time(2**22 + 1) == ""

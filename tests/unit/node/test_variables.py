@@ -1,0 +1,142 @@
+"""Environment variables and $(VAR), as upstream resolves them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bessemer.cluster.node import variables
+from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.variables import Facts, expand, resolve
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.pod import POD
+
+FACTS = Facts("n1", "127.0.0.1", "127.9.128.7", {"cpu": "2", "memory": "1Gi"})
+SECRET = {"data": {"key": base64.b64encode(b"s3cret").decode()}}
+CONFIG = {"data": {"A": "1", "B": "two"}, "binaryData": {"C": base64.b64encode(b"bin").decode()}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$(A)", "1"), ("x$(A)y$(B)", "x1y2"), ("$(NONE)", "$(NONE)"), ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1"), ("$A", "$A"), ("$", "$"), ("$$", "$"), ("$(A", "$(A"), ("$()", "$()"),
+        ('"$0" "$@"', '"$0" "$@"'), ("$(command -v pip)", "$(command -v pip)"),
+    ],
+)  # fmt: skip
+def test_expansion(text: str, expected: str) -> None:
+    assert expand(text, {"A": "1", "B": "2"}) == expected
+
+
+@given(st.text(st.characters(exclude_characters="$")))
+def test_text_without_a_dollar_stays(text: str) -> None:
+    assert expand(text, {"A": "1"}) == text
+
+
+def pod(**container: Any) -> tuple[Object, Object]:
+    spec = {"name": "main", **container}
+    obj = meta.new(POD, "p", "ns", labels={"app": "x"}, spec={"containers": [spec]})
+    obj["metadata"]["uid"] = "u-1"
+    return obj, spec
+
+
+def env(referred: variables.Referred | None = None, **container: Any) -> dict[str, str]:
+    obj, spec = pod(**container)
+    return resolve(obj, spec, FACTS, referred or {}, {"BASE": "b"})
+
+
+def test_later_variables_see_earlier_ones() -> None:
+    given_ = [
+        {"name": "X", "value": "$(BASE)-$(Y)"},
+        {"name": "Y", "value": "$(X)!"},
+        {"name": "Z"},
+    ]
+    assert env(env=given_) == {"BASE": "b", "X": "b-$(Y)", "Y": "b-$(Y)!", "Z": ""}
+
+
+def test_whole_objects_with_a_prefix_and_env_on_top() -> None:
+    sources = [{"configMapRef": {"name": "c"}, "prefix": "P_"}, {"secretRef": {"name": "s"}}]
+    values = env(
+        {("ConfigMap", "c"): CONFIG, ("Secret", "s"): SECRET},
+        envFrom=sources, env=[{"name": "P_A", "value": "mine"}],
+    )  # fmt: skip
+    assert values == {"BASE": "b", "P_A": "mine", "P_B": "two", "P_C": "bin", "key": "s3cret"}
+
+
+def source(**source: Any) -> list[Object]:
+    return [{"name": "V", "valueFrom": source}]
+
+
+def test_single_keys() -> None:
+    known = {("Secret", "s"): SECRET}
+    assert env(known, env=source(secretKeyRef={"name": "s", "key": "key"}))["V"] == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({}, 'secret "s" not found'),
+        ({("Secret", "s"): SECRET}, "couldn't find key no in Secret ns/s"),
+    ],
+)
+def test_what_is_missing_is_named_unless_optional(known: Any, message: str) -> None:
+    reference = {"name": "s", "key": "no"}
+    with pytest.raises(StartFailure, match=message) as caught:
+        env(known, env=source(secretKeyRef=reference))
+    assert caught.value.reason == "CreateContainerConfigError"
+    assert "V" not in env(known, env=source(secretKeyRef={**reference, "optional": True}))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("metadata.name", "p"), ("metadata.namespace", "ns"), ("metadata.uid", "u-1"),
+        ("metadata.labels['app']", "x"), ("metadata.labels", 'app="x"'),
+        ("metadata.annotations['none']", ""), ("spec.nodeName", "n1"),
+        ("status.podIP", "127.9.128.7"), ("status.hostIP", "127.0.0.1"),
+        ("spec.serviceAccountName", "default"),
+    ],
+)  # fmt: skip
+def test_fields(path: str, expected: str) -> None:
+    assert env(env=source(fieldRef={"fieldPath": path}))["V"] == expected
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(StartFailure, match=r"got 'spec\.volumes'"):
+        env(env=source(fieldRef={"fieldPath": "spec.volumes"}))
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"resource": "limits.cpu"}, "1"),
+        ({"resource": "limits.cpu", "divisor": "1m"}, "500"),
+        ({"resource": "limits.memory", "divisor": "1Mi"}, "1024"),
+        ({"resource": "requests.cpu"}, "0"),
+    ],
+)
+def test_resource_fields(reference: Object, expected: str) -> None:
+    resources = {"limits": {"cpu": "500m"}}
+    values = env(resources=resources, env=source(resourceFieldRef=reference))
+    assert values["V"] == expected
+
+
+def test_references_are_found_everywhere() -> None:
+    obj, _ = pod(
+        envFrom=[{"secretRef": {"name": "s1"}}],
+        env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c1", "key": "k"}}}],
+    )
+    obj["spec"]["volumes"] = [
+        {"name": "a", "configMap": {"name": "c2"}},
+        {"name": "b", "secret": {"secretName": "s2"}},
+        {"name": "c", "projected": {"sources": [{"secret": {"name": "s3"}}]}},
+    ]
+    assert variables.references(obj) == {
+        ("Secret", "s1"), ("Secret", "s2"), ("Secret", "s3"),
+        ("ConfigMap", "c1"), ("ConfigMap", "c2"),
+    }  # fmt: skip

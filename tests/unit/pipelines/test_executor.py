@@ -1,0 +1,204 @@
+"""What a step is given, what it may leave behind, and what of that is read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.pipelines import executor, folders, spec
+from bessemer.pipelines.executor import InvalidOutput, Written
+from bessemer.pipelines.folders import InvalidRoot
+from bessemer.pipelines.records import Task
+from bessemer.pipelines.spec.model import Component
+from pipelines_ir import artifact, constant, output, pipeline, step, task
+from pipelines_world import World
+
+MAKE = step(
+    {"x": {"parameterType": "STRING", "isOptional": True}},
+    {"n": "NUMBER_INTEGER"},
+    output_artifacts={"model": "system.Model"},
+)
+USE = step({}, input_artifacts={"model": "system.Model"})
+
+
+def start() -> World:
+    tasks = {"make": task("make"), "use": task("use", artifacts={"model": artifact("make")})}
+    return World(spec.load(pipeline(tasks, {"make": MAKE, "use": USE}))).start()
+
+
+def made() -> tuple[Task, Component]:
+    action = start().pods[start().created[0]].action
+    return action.task, action.component
+
+
+def read(written: Written) -> tuple[Any, Any]:
+    return executor.read_output(*made(), written)
+
+
+def test_the_input_names_every_output_and_leaves_absent_ones_out() -> None:
+    world = start()
+    got = world.input_of(world.created[0])
+    root = "/artifacts/p/run-1/make"
+
+    assert got["inputs"]["parameterValues"] == {}
+    assert got["outputs"]["parameters"] == {"n": {"outputFile": f"{root}/.parameters/n"}}
+    assert got["outputs"]["outputFile"] == f"{root}/executor_output.json"
+    assert got["outputs"]["artifacts"]["model"]["artifacts"][0]["uri"] == f"{root}/model"
+
+
+def test_metadata_and_place_of_an_artifact_reach_its_consumer() -> None:
+    def write(_task: Task, _input: dict[str, Any]) -> dict[str, Any]:
+        described = {"uri": "/elsewhere", "metadata": {"acc": 1.0}, "custom_path": "/c"}
+        return {"parameterValues": {"n": 1}, "artifacts": {"model": {"artifacts": [described]}}}
+
+    world = start()
+    world.behaviour = write
+    world.end(world.created[0])
+    [got] = world.input_of(world.created[1])["inputs"]["artifacts"]["model"]["artifacts"]
+
+    assert got["uri"] == "/elsewhere"
+    assert got["metadata"] == {"acc": 1}
+    assert got["customPath"] == "/c"
+    assert got["name"] in world.artifacts
+
+
+def test_the_executor_output_beats_the_parameter_file() -> None:
+    values, _ = read(Written(json.dumps({"parameterValues": {"n": 2.0}}), {"n": "1"}))
+
+    assert values.parameters == {"n": 2}
+
+
+def test_without_an_executor_output_the_file_is_read() -> None:
+    values, artifacts = read(Written(None, {"n": "7\n"}))
+
+    assert values.parameters == {"n": 7}
+    assert artifacts[0].uri == "/artifacts/p/run-1/make/model"
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (Written(None, {"n": None}), "output parameter 'n' was not written"),
+        (Written("{}", {}), "output parameter 'n' was not written"),
+        (Written(None, {"n": "many"}), "output parameter 'n' must be an integer"),
+        (Written('{"parameterValues": {"n": "1"}}', {}), "must be an integer"),
+        (Written("{", {}), "must be JSON"),
+        (Written("[]", {}), "must be a JSON object"),
+    ],
+)
+def test_a_wrong_output_fails_by_name(written: Written, why: str) -> None:
+    with pytest.raises(InvalidOutput, match=why):
+        read(written)
+
+
+def lay_out(folder: Path) -> tuple[Task, Component]:
+    task_, component = made()
+    task_ = replace(task_, task_root=str(folder / "make"))
+    folders.lay_out([task_])
+    return task_, component
+
+
+def test_what_a_step_wrote_is_read_from_its_folder(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    Path(executor.parameter_file(task_, "n")).write_text("5")
+    Path(executor.output_file(task_)).write_text("{}")
+
+    assert folders.read(task_, component) == Written("{}", {"n": "5"})
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    (tmp_path / "secret").write_text("5")
+    Path(executor.parameter_file(task_, "n")).symlink_to(tmp_path / "secret")
+
+    with pytest.raises(InvalidOutput, match="must be a plain file"):
+        folders.read(task_, component)
+
+
+def test_a_linked_folder_is_not_followed(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "n").write_text("5")
+    parameters = Path(task_.task_root, executor.PARAMETERS)
+    parameters.rmdir()
+    parameters.symlink_to(tmp_path / "other")
+
+    with pytest.raises(InvalidOutput, match="must be a plain file"):
+        folders.read(task_, component)
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    os.mkfifo(executor.output_file(task_))
+
+    with pytest.raises(InvalidOutput, match="must be a plain file"):
+        folders.read(task_, component)
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("", "/home/claim/p/run-1"),
+        ("minio://mlpipeline/v2/artifacts", "/home/claim/mlpipeline/v2/artifacts/p/run-1"),
+        ("/home/claim/mine", "/home/claim/mine/p/run-1"),
+    ],
+)
+def test_the_pipeline_root_is_in_the_claim(root: str, expected: str) -> None:
+    world = start()
+    run = replace(world.run, pipeline_root=root)
+
+    assert folders.run_root(run, world.spec, Path("/home/claim")) == Path(expected)
+
+
+@pytest.mark.parametrize("root", ["gs://bucket", "/etc", "/home/claim/../other", "minio://../.."])
+def test_a_pipeline_root_elsewhere_is_refused(root: str) -> None:
+    world = start()
+
+    with pytest.raises(InvalidRoot, match="pipeline root"):
+        folders.run_root(replace(world.run, pipeline_root=root), world.spec, Path("/home/claim"))
+
+
+def test_fields_of_an_object_are_selected() -> None:
+    echo = step({"text": "STRING"})
+    chosen = {
+        **constant('{"a": {"b": 1.0}}'),
+        "parameterExpressionSelector": 'parseJson(string_value)["a"]',
+    }
+    world = World(spec.load(pipeline({"e": task("e", parameters={"text": chosen})}, {"e": echo})))
+    world.go()
+
+    assert world.row("e").inputs.parameters == {"text": '{"b": 1}'}
+
+
+def test_constants_hold_the_run_and_other_inputs() -> None:
+    echo = step({"text": "STRING", "more": "STRUCT"})
+    parameters = {
+        "pipelinechannel--n": constant(3.0),
+        "text": constant("{{$.pipeline_job_uuid}}/{{$.inputs.parameters['pipelinechannel--n']}}"),
+        "more": constant(
+            {
+                "job": "{{$.pipeline_job_name}}",
+                "n": "{{$.inputs.parameters['pipelinechannel--n']}}",
+            }
+        ),
+    }
+    world = World(spec.load(pipeline({"e": task("e", parameters=parameters)}, {"e": echo}))).go()
+
+    assert world.row("e").inputs.parameters == {
+        "text": "run-1/3",
+        "more": {"job": "my run", "n": 3},
+    }
+
+
+def test_a_failed_output_is_not_taken_by_the_next() -> None:
+    add = step({"x": "NUMBER_INTEGER"})
+    tasks = {"make": task("make"), "add": task("add", parameters={"x": output("make", "n")})}
+    world = World(spec.load(pipeline(tasks, {"make": MAKE, "add": add}))).go()
+
+    assert world.states() == {"root": "FAILED", "make": "FAILED", "add": "SKIPPED"}
+    assert "task 'make', which it depends on, is FAILED" in world.row("add").error

@@ -1,0 +1,78 @@
+"""Placeholders are filled in one pass, by structure, and never read twice."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bessemer.pipelines import placeholders
+
+VALUES: dict[str, Any] = {
+    ".inputs.parameters['n']": 3.0,
+    ".inputs.parameters['s']": "a \"quoted\" {{$.inputs.parameters['n']}}",
+    ".inputs.parameters['none']": None,
+    ".inputs.parameters['list']": [1, "b"],
+    ".inputs.parameters['true']": True,
+    ".inputs.artifacts['model'].path": "/m",
+    ".inputs.artifacts['model']": [{"uri": "/m"}],
+    "": '{"inputs": {}}',
+}
+
+
+def lookup(path: str) -> Any:
+    return VALUES.get(path, placeholders.UNKNOWN)
+
+
+def p(name: str) -> str:
+    return f"{{{{$.inputs.parameters['{name}']}}}}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["plain", "{{not}}", "$(VAR)"], ["plain", "{{not}}", "$(VAR)"]),
+        (["{{$}}"], ['{"inputs": {}}']),
+        ([f"--n={p('n')}"], ["--n=3"]),
+        ([p("true"), p("list"), p("none")], ["true", '[1, "b"]', ""]),
+        ([p("s")], ['a "quoted" {{$.inputs.parameters[\'n\']}}']),
+        ([f"{p('n')}-{p('n')}"], ["3-3"]),
+        (["{{$.unknown['x']}}"], ["{{$.unknown['x']}}"]),
+        (["{{$.inputs.artifacts['model'].path}}"], ["/m"]),
+        ([json.dumps({"Concat": ["a=", p("n"), {"Concat": ["-", p("s")]}]})],
+         ['a=3-a "quoted" {{$.inputs.parameters[\'n\']}}']),
+        ([json.dumps({"IfPresent": {"InputName": "n", "Then": ["--n", p("n")]}}), "z"],
+         ["--n", "3", "z"]),
+        ([json.dumps({"IfPresent": {"InputName": "none", "Then": "t", "Else": "e"}})], ["e"]),
+        ([json.dumps({"IfPresent": {"InputName": "none", "Then": "t"}}), "z"], ["z"]),
+        ([json.dumps({"IfPresent": {"InputName": "model", "Then": "has"}})], ["has"]),
+        ([json.dumps({"Concat": ["x", {"IfPresent": {"InputName": "n", "Then": p("n")}}]})],
+         ["x3"]),
+        (['{"Concat": broken'], ['{"Concat": broken']),
+        (['{"Concat": [], "more": 1}'], ['{"Concat": [], "more": 1}']),
+    ],
+)  # fmt: skip
+def test_arguments(arguments: list[str], expected: list[str]) -> None:
+    assert placeholders.fill_arguments(arguments, lookup) == expected
+
+
+def test_a_whole_placeholder_keeps_its_type_in_a_value() -> None:
+    value = {"a": [p("n"), f"x{p('n')}"], p("n"): p("list")}
+
+    assert placeholders.fill_value(value, lookup) == {"a": [3.0, "x3"], "3": [1, "b"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "steps"),
+    [
+        (".inputs.parameters['a.b']", ["inputs", "parameters", "a.b"]),
+        (
+            ".outputs.artifacts[\"m\"].metadata['k']",
+            ["outputs", "artifacts", "m", "metadata", "k"],
+        ),
+        ("", []),
+    ],
+)
+def test_paths_are_split_at_dots_but_not_in_names(path: str, steps: list[str]) -> None:
+    assert placeholders.split(path) == steps

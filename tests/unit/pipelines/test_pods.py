@@ -1,0 +1,207 @@
+"""A step's pod from its task, and what a pod's status means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bessemer.pipelines import pods, spec
+from bessemer.resources.kind import Object
+from pipelines_ir import constant, pipeline, step, task
+from pipelines_world import World
+
+PLACE = pods.Place("/artifacts")
+
+
+def build(
+    container: dict[str, Any], settings: dict[str, Any] | None = None, **parameters: Any
+) -> Object:
+    """The pod of a lone step with those parameters (all STRING or what they are)."""
+    names = {int: "NUMBER_INTEGER", str: "STRING"}
+    inputs = {name: names[type(value)] for name, value in parameters.items()}
+    given = {name: constant(value) for name, value in parameters.items()}
+    ir = pipeline(
+        {"a": task("a", parameters=given)},
+        {"a": step(inputs, {"Output": "STRING"}, output_artifacts={"m": "system.Model"})},
+        container=container,
+    )
+    platform = (
+        {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec": settings}}}}}
+        if settings
+        else {}
+    )
+    world = World(spec.load({"pipeline_spec": ir, "platform_spec": platform})).start()
+    return pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+
+
+def main(pod: Object) -> Object:
+    found: Object = pod["spec"]["containers"][0]
+    return found
+
+
+def test_a_pod_has_its_command_claim_and_labels() -> None:
+    pod = build(
+        {
+            "image": "{{$.inputs.parameters['image']}}",
+            "command": ["cp"],
+            "args": [
+                "{{$.outputs.artifacts['m'].uri}}",
+                "{{$.outputs.parameters['Output'].output_file}}",
+            ],
+            "env": [{"name": "A", "value": "$(B)"}],
+        },
+        image="python:3.12",
+    )
+    root = "/artifacts/p/run-1/a"
+
+    assert main(pod)["image"] == "python:3.12"
+    assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameters/Output"]
+    assert main(pod)["env"] == [{"name": "A", "value": "$(B)"}]
+    assert main(pod)["volumeMounts"] == [
+        {"name": pods.CLAIM, "mountPath": "/artifacts", "readOnly": True},
+        {"name": pods.CLAIM, "mountPath": root, "subPath": "p/run-1/a"},
+    ]
+    assert pod["metadata"]["labels"][pods.RUN_LABEL] == "run-1"
+    assert pod["spec"]["serviceAccountName"] == "pipeline-runner"
+    assert pod["spec"]["restartPolicy"] == "Never"
+
+
+def test_a_value_is_never_expanded_as_a_variable() -> None:
+    pod = build({"command": ["echo", "{{$.inputs.parameters['x']}}", "$(HOME)"]}, x="$(HOME) $$")
+
+    assert main(pod)["command"] == ["echo", "$$(HOME) $$$$", "$(HOME)"]
+
+
+def test_resources_of_today_win_over_the_deprecated() -> None:
+    resources = {
+        "cpuLimit": 2.0,
+        "memoryLimit": 0.268435456,
+        "resourceCpuLimit": "{{$.inputs.parameters['cpu']}}",
+        "cpuRequest": 0.5,
+        "resourceMemoryRequest": "1Gi",
+        "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1", "count": "9"},
+    }
+    pod = build({"resources": resources}, cpu="1500m")
+
+    assert main(pod)["resources"] == {
+        "limits": {"cpu": "1500m", "memory": "268435456", "nvidia.com/gpu": "1"},
+        "requests": {"cpu": "0.5", "memory": "1Gi"},
+    }
+
+
+def test_kubernetes_settings_are_written_into_the_pod() -> None:
+    name = {"runtimeValue": {"constant": "s1"}}
+    pod = build(
+        {},
+        {
+            "secretAsEnv": [
+                {
+                    "secretNameParameter": name,
+                    "keyToEnv": [{"secretKey": "k", "envVar": "E"}],
+                    "optional": True,
+                }
+            ],
+            "configMapAsVolume": [{"configMapName": "c1", "mountPath": "/c"}],
+            "pvcMount": [{"constant": "data", "mountPath": "/d", "subPath": "x"}],
+            "emptyDirMounts": [{"volumeName": "tmp", "mountPath": "/t", "sizeLimit": "1Gi"}],
+            "podMetadata": {"labels": {"l": "1", pods.RUN_LABEL: "stolen"}},
+            "nodeSelector": {"labels": {"disk": "ssd"}},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "activeDeadlineSeconds": "60",
+            "imagePullPolicy": "Always",
+            "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
+        },
+    )
+    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"]}
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in main(pod)["volumeMounts"]}
+
+    assert env == {
+        "E": {"secretKeyRef": {"name": "s1", "key": "k", "optional": True}},
+        "POD": {"fieldRef": {"fieldPath": "metadata.name"}},
+    }
+    assert volumes[mounts["/c"]["name"]]["configMap"]["name"] == "c1"
+    assert volumes["claim-data"] == {
+        "name": "claim-data",
+        "persistentVolumeClaim": {"claimName": "data"},
+    }
+    assert mounts["/d"]["subPath"] == "x"
+    assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "1Gi"}
+    assert pod["metadata"]["labels"][pods.RUN_LABEL] == "run-1"
+    assert pod["metadata"]["labels"]["l"] == "1"
+    assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
+    assert pod["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod["spec"]["activeDeadlineSeconds"] == 60
+    assert main(pod)["imagePullPolicy"] == "Always"
+
+
+def status(phase: str, state: dict[str, Any] | None = None, **more: Any) -> Object:
+    statuses = [{"name": "main", "state": state}] if state else []
+    return {"metadata": {}, "status": {"phase": phase, "containerStatuses": statuses, **more}}
+
+
+def ended(code: int, reason: str = "Error", **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, **more}}
+
+
+def waits(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "phase", "why"),
+    [
+        (status("Succeeded", ended(0, "Completed")), pods.Phase.SUCCEEDED, ""),
+        (status("Failed", ended(3)), pods.Phase.FAILED, "exit code 3"),
+        (
+            status("Failed", ended(137, "OOMKilled")),
+            pods.Phase.FAILED,
+            "OOMKilled, exit code 137: it used more memory than its limit",
+        ),
+        (
+            status("Failed", ended(143), reason="DeadlineExceeded", message="too long"),
+            pods.Phase.FAILED,
+            "DeadlineExceeded, exit code 143: it ran longer than its timeout",
+        ),
+        (
+            status("Failed", ended(255, "ContainerStatusUnknown")),
+            pods.Phase.FAILED,
+            "nobody saw its end",
+        ),
+        (status("Failed", reason="Evicted", message="full"), pods.Phase.FAILED, "Evicted: full"),
+        (
+            status("Pending", waits("ImagePullBackOff", "no such image")),
+            pods.Phase.STUCK,
+            "ImagePullBackOff: no such image",
+        ),
+        (status("Pending", waits("ContainerCreating")), pods.Phase.ACTIVE, ""),
+        (
+            status("Pending", waits("ContainerCreating", "secret not found")),
+            pods.Phase.WAITING,
+            "secret not found",
+        ),
+        (
+            status(
+                "Pending",
+                conditions=[
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/1 nodes",
+                    }
+                ],
+            ),
+            pods.Phase.WAITING,
+            "Unschedulable: 0/1 nodes",
+        ),
+        (status("Running", {"running": {}}), pods.Phase.ACTIVE, ""),
+        ({"metadata": {}}, pods.Phase.ACTIVE, ""),
+    ],
+)
+def test_a_status_tells_phase_and_reason(pod: Object, phase: pods.Phase, why: str) -> None:
+    seen = pods.observe(pod)
+
+    assert seen.phase is phase
+    assert why in seen.why

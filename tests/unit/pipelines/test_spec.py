@@ -1,0 +1,150 @@
+"""Reading pipelines: the whole corpus, and every way in which one can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bessemer.pipelines.spec import InvalidArguments, InvalidSpec, check_arguments, load
+from pipelines_ir import constant, dag, given, output, pipeline, step, task
+
+CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
+FILES = sorted((CORPUS / "kfp").glob("*.yaml"))
+BROKEN = sorted((CORPUS / "kfp-invalid").glob("*"))
+needs_corpus = pytest.mark.skipif(not FILES, reason="the shared corpus is not beside the checkout")
+
+
+@pytest.mark.shared
+@needs_corpus
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_compiled_pipeline_is_read(file: Path) -> None:
+    text = file.read_text()
+    if "pipelineInfo" not in text:
+        pytest.skip("no pipeline: objects that one needs")
+    spec = load(text)
+
+    assert spec.root.name == "root"
+    assert load({"pipeline_spec": spec.document, "platform_spec": spec.platform_document}) == spec
+
+
+@pytest.mark.shared
+@needs_corpus
+@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.name)
+def test_every_broken_file_is_refused(file: Path) -> None:
+    with pytest.raises(InvalidSpec):
+        load(file.read_bytes())
+
+
+GOOD = pipeline(
+    {"a": task("a", parameters={"x": given("x")}), "b": task("b", after=["a"])},
+    {"a": step({"x": "STRING"}, {"Output": "STRING"}), "b": step()},
+    {"x": "STRING"},
+)
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    return {**GOOD, **parts}
+
+
+def with_tasks(tasks: dict[str, Any], **components: Any) -> dict[str, Any]:
+    return pipeline(tasks, {**GOOD["components"], **components}, {"x": "STRING"})
+
+
+def with_executor(executor: dict[str, Any]) -> dict[str, Any]:
+    return changed(deploymentSpec={"executors": {"exec": executor}})
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ("- a\n- b", "must be a mapping"),
+        ("a: [", "not valid YAML"),
+        (changed(schemaVersion="3.0.0"), "schemaVersion must be 2.1.0, but got '3.0.0'"),
+        (changed(pipelineInfo={"name": "Bad Name"}), "pipelineInfo.name must match"),
+        (changed(root={}), "has no root"),
+        (changed(extra=1), r"unknown fields \['extra'\]"),
+        (with_tasks({"t": task("nowhere")}), "component 'nowhere'"),
+        (with_tasks({"t": task("b", after=["u"])}), "depends on task 'u'"),
+        (
+            with_tasks({"t": task("b", after=["u"]), "u": task("b", after=["t"])}),
+            r"\['t', 'u'\].*cycle",
+        ),
+        (with_tasks({"t": task("d")}, d=dag({"again": task("d")})), "cycle"),
+        (with_tasks({"t": task("a")}), r"gives component 'a' no value for \['x'\]"),
+        (
+            with_tasks({"t": task("b"), "u": task("a", parameters={"x": output("t")})}),
+            "declares only",
+        ),
+        (with_tasks({"t": task("a", parameters={"x": given("y")})}), "declares no such input"),
+        (with_tasks({"t": task("b", condition="1 +")}), "the condition of task 't' is invalid"),
+        (with_executor({"resolver": {}}), "Vertex"),
+        (with_executor({"customJob": {}}), "Vertex"),
+        (with_executor({"container": {}}), "must name an image"),
+        (changed(deploymentSpec={}), "names executor 'exec'"),
+        (
+            yaml.safe_dump_all([GOOD, {"platforms": {"vertex": {}}}]),
+            "only the platform kubernetes",
+        ),
+        (yaml.safe_dump_all([GOOD, GOOD]), "exactly one pipeline spec, but got 2"),
+        (
+            yaml.safe_dump_all(
+                [
+                    GOOD,
+                    {
+                        "platforms": {
+                            "kubernetes": {
+                                "deploymentSpec": {"executors": {"exec": {"podAffinity": []}}}
+                            }
+                        }
+                    },
+                ]
+            ),
+            "podAffinity",
+        ),
+    ],
+)
+def test_a_broken_pipeline_is_refused_with_the_reason(document: Any, why: str) -> None:
+    with pytest.raises(InvalidSpec, match=why):
+        load(document)
+
+
+TYPED = load(
+    pipeline(
+        {"b": task("b")},
+        {"b": step()},
+        {
+            "n": "NUMBER_INTEGER",
+            "d": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 2.0},
+            "o": {"parameterType": "STRUCT", "isOptional": True},
+            "l": {"parameterType": "STRING", "literals": ["a", "b"], "isOptional": True},
+        },
+    )
+)
+
+
+def test_arguments_get_their_defaults() -> None:
+    assert check_arguments(TYPED, {"n": 3.0}) == {"n": 3, "d": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({}, "parameter n is not optional"),
+        ({"n": "3"}, "parameter 'n' must be an integer"),
+        ({"n": 1, "z": 1}, "not required by pipeline: z"),
+        ({"n": 1, "o": []}, "parameter 'o' must be a JSON object"),
+        ({"n": 1, "l": "c"}, "must be one of"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(arguments: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidArguments, match=why):
+        check_arguments(TYPED, arguments)
+
+
+def test_a_constant_stays_typed() -> None:
+    spec = load(with_tasks({"t": task("a", parameters={"x": constant(3.0)})}))
+
+    assert spec.root.body.tasks["t"].parameters["x"].source.value == 3

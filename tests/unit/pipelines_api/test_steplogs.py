@@ -1,0 +1,70 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bessemer.kube.errors import NotFound as ObjectNotFound
+from bessemer.pipelines import errors
+from bessemer.pipelines.records import Run, RunState, Task, TaskKind, TaskState
+from bessemer.pipelines.steplogs import PodStepLogs
+
+from .test_listing import NOW
+
+RUN = Run("r1", "kubeflow", "run", {}, {}, {}, RunState.RUNNING, NOW)
+TASK = Task("t1", "r1", "", "train", -1, TaskKind.CONTAINER, TaskState.RUNNING, pod_name="train-x")
+
+
+class Pods:
+    """The one verb that logs ask of a Kubernetes API."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+
+    async def get(self, kind: object, name: str, namespace: str = "") -> dict[str, Any]:
+        if name not in self.names or namespace != "kubeflow":
+            raise ObjectNotFound(f'pods "{name}" not found')
+        return {"metadata": {"name": name, "namespace": namespace}}
+
+
+async def read_pod(pod: dict[str, Any], follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's form
+    yield b"one\n"
+    yield f"two {pod['metadata']['name']} {follow} {tail}\n".encode()
+
+
+def make_logs(folder: Path, pods: Pods) -> PodStepLogs:
+    return PodStepLogs(pods, read_pod, folder)  # type: ignore[arg-type]  # get alone
+
+
+async def text_of(logs: PodStepLogs, **options: Any) -> str:
+    return b"".join([piece async for piece in logs.read(RUN, TASK, **options)]).decode()
+
+
+async def test_a_pods_log_comes_from_the_pod(tmp_path: Path) -> None:
+    logs = make_logs(tmp_path, Pods("train-x"))
+
+    assert await text_of(logs, follow=True, tail_lines=3) == "one\ntwo train-x True 3\n"
+
+
+async def test_a_gone_pods_log_is_the_copy_kept(tmp_path: Path) -> None:
+    pods = Pods("train-x")
+    logs = make_logs(tmp_path, pods)
+    await logs.keep(RUN, TASK)
+    await logs.keep(RUN, TASK)
+    pods.names.clear()
+    await logs.keep(RUN, TASK)
+
+    assert await text_of(logs) == "one\ntwo train-x False None\n"
+    assert await text_of(logs, tail_lines=1) == "two train-x False None\n"
+    assert await text_of(logs, tail_lines=0) == ""
+
+    await logs.forget("r1")
+    with pytest.raises(errors.NotFound, match="no copy of a log"):
+        await text_of(logs)
+
+
+async def test_a_step_that_never_started_has_no_log(tmp_path: Path) -> None:
+    logs = make_logs(tmp_path, Pods())
+
+    with pytest.raises(errors.NotFound, match="train-x"):
+        await text_of(logs)

@@ -1,0 +1,162 @@
+"""Watches: selection, order, history, slow readers."""
+
+import asyncio
+import itertools
+
+import orjson
+import pytest
+
+from bessemer.cluster.store.hub import Hub, Watcher
+from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.kube.client import EventType
+from bessemer.kube.errors import Expired, InternalError, Timeout
+from bessemer.resources.kind import Object
+
+
+def make_record(version: int, namespace: str = "default", **labels: str) -> Record:
+    obj: Object = {"metadata": {"labels": labels, "resourceVersion": str(version)}}
+    return Record(Key("pods", namespace, "a"), version, obj, orjson.dumps(obj))
+
+
+def added(version: int, namespace: str = "default", **labels: str) -> Change:
+    return Change(EventType.ADDED, make_record(version, namespace, **labels), None)
+
+
+def wants_x(obj: Object) -> bool:
+    return "x" in obj["metadata"]["labels"]
+
+
+async def test_a_watch_from_before_gets_what_it_missed_and_then_the_rest() -> None:
+    hub = Hub(0)
+    for version in (1, 2, 3):
+        hub.publish(added(version))
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=1)
+    hub.publish(added(4))
+    assert [event.version for event in await watcher.take()] == [2, 3, 4]
+
+
+async def test_other_namespaces_and_resources_are_not_told() -> None:
+    hub = Hub(0)
+    mine, other = Watcher("mine", None), Watcher("", None)
+    hub.attach("pods", mine, since=0)
+    hub.attach("nodes", other, since=0)
+    hub.publish(added(1, "yours"))
+    hub.publish(added(2, "mine"))
+    assert [event.version for event in await mine.take()] == [2]
+    assert await other.take(seconds=0) == []
+
+
+async def test_an_object_enters_changes_and_leaves_a_selection() -> None:
+    hub = Hub(0)
+    watcher = Watcher("", wants_x)
+    hub.attach("pods", watcher, since=0)
+    states = [make_record(1), make_record(2, x="1"), make_record(3, x="2"), make_record(4)]
+    hub.publish(Change(EventType.ADDED, states[0], None))
+    for old, new in itertools.pairwise(states):
+        hub.publish(Change(EventType.MODIFIED, new, old))
+    events = await watcher.take()
+    assert [(event.type, event.version) for event in events] == [
+        ("ADDED", 2),
+        ("MODIFIED", 3),
+        ("DELETED", 4),
+    ]
+    # Gone for this reader: its last selected state, with the version at which it went.
+    assert events[2].object["metadata"] == {"labels": {"x": "2"}, "resourceVersion": "4"}
+    assert orjson.loads(events[2].data) == events[2].object
+
+
+async def test_replayed_history_selects_as_live_events_do() -> None:
+    hub = Hub(0)
+    hub.publish(added(1, x="1"))
+    hub.publish(Change(EventType.MODIFIED, make_record(2), make_record(1, x="1")))
+    late = Watcher("", wants_x)
+    hub.attach("pods", late, since=0)
+    assert [event.type for event in await late.take()] == ["ADDED", "DELETED"]
+
+
+async def test_history_is_bounded_and_says_so() -> None:
+    hub = Hub(0, events=3)
+    for version in range(1, 6):
+        hub.publish(added(version))
+    with pytest.raises(Expired, match=r"too old resource version: 1 \(2\)"):
+        hub.attach("pods", Watcher("", None), since=1)
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=2)
+    assert [event.version for event in await watcher.take()] == [3, 4, 5]
+
+
+async def test_what_was_before_the_start_is_too_old_and_the_future_too_large() -> None:
+    hub = Hub(7)
+    with pytest.raises(Expired):
+        hub.attach("pods", Watcher("", None), since=6)
+    with pytest.raises(Timeout, match="Too large resource version: 8, current: 7"):
+        hub.attach("pods", Watcher("", None), since=8)
+
+
+async def test_a_slow_reader_is_ended_and_the_others_go_on() -> None:
+    hub = Hub(0)
+    slow, fast = Watcher("", None, limit=2), Watcher("", None, limit=2)
+    hub.attach("pods", slow, since=0)
+    hub.attach("pods", fast, since=0)
+    seen = []
+    for version in (1, 2, 3, 4):
+        hub.publish(added(version))
+        seen += [event.version for event in await fast.take()]
+    assert seen == [1, 2, 3, 4]
+    with pytest.raises(Expired, match="list again"):
+        await slow.take()
+
+
+async def test_what_a_reader_starts_with_does_not_count_as_slowness() -> None:
+    hub = Hub(0)
+    for version in range(1, 11):
+        hub.publish(added(version))
+    watcher = Watcher("", None, limit=1)
+    hub.attach("pods", watcher, since=0)
+    hub.publish(added(11))
+    assert len(await watcher.take()) == 11
+    hub.publish(added(12))
+    hub.publish(added(13))
+    with pytest.raises(Expired):
+        await watcher.take()
+
+
+async def test_a_waiting_reader_is_woken_by_an_event_and_by_the_end() -> None:
+    hub = Hub(0)
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=0)
+    waiting = asyncio.create_task(watcher.take())
+    await asyncio.sleep(0)
+    hub.publish(added(1))
+    assert [event.version for event in await waiting] == [1]
+    waiting = asyncio.create_task(watcher.take())
+    await asyncio.sleep(0)
+    hub.end_all(Expired("over"))
+    with pytest.raises(Expired, match="over"):
+        await waiting
+
+
+async def test_a_selectors_bug_ends_its_own_watch_only(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(obj: Object) -> bool:
+        raise TypeError("no such thing")
+
+    hub = Hub(0)
+    bad, good = Watcher("", broken), Watcher("", None)
+    hub.attach("pods", bad, since=0)
+    hub.attach("pods", good, since=0)
+    hub.publish(added(1))
+    hub.publish(added(2))
+    assert [event.version for event in await good.take()] == [1, 2]
+    with pytest.raises(InternalError):
+        await bad.take()
+    assert [record.message for record in caplog.records] == ["watch failed"]
+
+
+async def test_a_detached_watcher_hears_nothing() -> None:
+    hub = Hub(0)
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=0)
+    hub.detach("pods", watcher)
+    hub.publish(added(1))
+    assert await watcher.take(seconds=0) == []

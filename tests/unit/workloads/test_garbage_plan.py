@@ -1,0 +1,64 @@
+"""What an owner's end means for its dependents."""
+
+from __future__ import annotations
+
+from bessemer.cluster.workloads.garbage import plan
+from bessemer.cluster.workloads.garbage.plan import Delete, Keep, Owner, Unlink
+from bessemer.resources.kind import Object
+
+
+def owned_by(*uids: str) -> Object:
+    references = [{"uid": uid, "kind": "K", "blockOwnerDeletion": uid == "a"} for uid in uids]
+    return {"metadata": {"name": "x", "resourceVersion": "7", "ownerReferences": references}}
+
+
+def judge(obj: Object, **known: Owner) -> plan.Verdict:
+    return plan.judge(obj, lambda reference: known[reference["uid"]])
+
+
+def test_it_stays_while_all_its_owners_live() -> None:
+    assert judge(owned_by()) == Keep()
+    assert judge(owned_by("a", "b"), a=Owner.THERE, b=Owner.THERE) == Keep()
+
+
+def test_it_goes_with_its_last_owner() -> None:
+    assert judge(owned_by("a"), a=Owner.GONE) == Delete("Background")
+    assert judge(owned_by("a", "b"), a=Owner.GONE, b=Owner.GONE) == Delete("Background")
+
+
+def test_it_goes_thoroughly_when_an_owner_waits_for_it() -> None:
+    assert judge(owned_by("a"), a=Owner.WAITING) == Delete("Foreground")
+
+
+def test_it_stays_with_the_owners_that_live() -> None:
+    obj = owned_by("a", "b")
+
+    verdict = judge(obj, a=Owner.GONE, b=Owner.THERE)
+
+    assert verdict == Unlink((obj["metadata"]["ownerReferences"][1],))
+
+
+def test_one_that_is_deleted_already_is_left_alone() -> None:
+    obj = owned_by("a")
+    obj["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
+
+    assert judge(obj, a=Owner.GONE) == Keep()
+
+
+def test_patches_are_guarded_by_the_version_that_was_read() -> None:
+    obj = owned_by("a", "b")
+    obj["metadata"]["finalizers"] = ["mine", plan.ORPHAN]
+
+    assert plan.finalizers_without(obj, plan.ORPHAN)["metadata"] == {
+        "finalizers": ["mine"],
+        "resourceVersion": "7",
+    }
+    assert [
+        reference["uid"]
+        for reference in plan.references_without(obj, "a")["metadata"]["ownerReferences"]
+    ] == ["b"]
+
+
+def test_only_references_that_say_so_block() -> None:
+    assert plan.blocks(owned_by("a", "b"), "a")
+    assert not plan.blocks(owned_by("a", "b"), "b")
