@@ -67,7 +67,7 @@ def _choose(home: Home, port: int | None) -> Setting:
 async def _serve(setting: Setting, say: Say) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(signum, stop.set)
     plane = ControlPlane(setting)
     asked = asyncio.create_task(stop.wait(), name="stop")

@@ -22,7 +22,7 @@ def command(
     home: options.Home = folder.DEFAULT,
     verbose: options.Verbose = False,  # noqa: FBT002 - typer's form of a flag
 ) -> None:
-    """Delete environments, downloads and what ended pods left, their logs too."""
+    """Delete environments, caches and what ended pods left, their logs too."""
     place = folder.locate(home)
     if not place.version_file.exists():
         typer.echo(f"nothing to prune: {place.root} is no home")
@@ -33,7 +33,7 @@ def command(
     try:
         table = [
             _delete("environments", _unused_environments(place), verbose=verbose),
-            _delete("downloads", place.cache.iterdir(), verbose=verbose),
+            _delete("caches", place.cache.iterdir(), verbose=verbose),
             _delete("ended pods", _ended_pods(place), verbose=verbose),
         ]
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bessemer.dashboard.html import Html, join, tag
 
-_SIDE, _MARGIN = 240, 34  # pixels
+_SIDE, _MARGIN = 240, 44  # pixels
 
 
 def draw_metrics(metadata: Mapping[str, Any]) -> list[Html]:

@@ -54,7 +54,7 @@ dt { color:var(--soft) } dd { margin:0; overflow-wrap:anywhere }
 iframe { width:100%; height:26rem; border:1px solid var(--line); border-radius:6px;
   background:#fff }
 .matrix { width:auto } .matrix td,.matrix th { text-align:center; padding:.45rem .9rem;
-  border:1px solid var(--line) }
+  border:1px solid var(--line); overflow-wrap:normal }
 .more { margin-top:.8rem }
 """
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-_VOID = frozenset({"meta", "link", "br", "input", "line", "path", "rect", "polyline", "circle"})
+# HTML's own; the elements of an SVG have to be closed.
+_VOID = frozenset({"meta", "link", "br", "input"})
 
 
 class Html(str):

@@ -37,6 +37,7 @@ CONTROLLER_NAME = "bessemer.dev/gateway"
 # Envoy follows a change within milliseconds; it is asked this often, and less while it is away.
 _ASK_AGAIN_SECONDS = 0.03
 _AWAY_SECONDS = 0.5
+_SETTLE_SECONDS = 0.1
 _ASK_TIMEOUT_SECONDS = 1.0
 
 
@@ -90,6 +91,8 @@ class GatewayReconciler:
         if followed != current.version:
             return Result(_AWAY_SECONDS if followed is None else _ASK_AGAIN_SECONDS)
         if coming != current:
+            # That Envoy follows the routes doesn't yet say that its newest clusters are warm.
+            await self._clock.sleep(_SETTLE_SECONDS)
             await self._write_xds(stored, coming)
             return Result(_ASK_AGAIN_SECONDS)
         for route in routes:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from bessemer.database.database import Database
 from bessemer.database.engine import upsert
-from bessemer.pipelines import listing, rows
+from bessemer.pipelines import lineage, listing, rows
 from bessemer.pipelines.errors import FailedPrecondition, NotFound
 from bessemer.pipelines.records import (
     Artifact,
@@ -61,17 +61,6 @@ RUN_FIELDS = listing.Fields(
         "pipeline_version_id": RUNS.c.pipeline_version_id,
     },
 )
-ARTIFACT_FIELDS = listing.Fields(
-    ARTIFACTS,
-    {
-        "artifact_id": ARTIFACTS.c.id,
-        "name": ARTIFACTS.c.name,
-        "type": ARTIFACTS.c.type,
-        "uri": ARTIFACTS.c.uri,
-        "created_at": ARTIFACTS.c.created_at,
-        "run_id": ARTIFACTS.c.run_id,
-    },
-)
 
 
 # Built once: building a statement costs more than running it, and the engine saves all the time.
@@ -88,28 +77,6 @@ _UPDATE_RUN = (
         history=bindparam("changes"),
     )
 )
-
-
-@dataclass(frozen=True)
-class Link:
-    """One end of an artifact's lineage: a task that gave or took it, under a name."""
-
-    task_id: str
-    run_id: str
-    direction: str  # INPUT or OUTPUT
-    name: str
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """An artifact with where it comes from and where it went."""
-
-    artifact: Artifact
-    namespace: str
-    run_id: str  # of the run that made it
-    task_id: str
-    created_at: datetime | None
-    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -389,39 +356,21 @@ class SqlHistory:
 
         await self._database.write(write)
 
-    async def get_artifact(self, artifact_id: str) -> Provenance:
+    async def get_artifact(self, artifact_id: str) -> lineage.Provenance:
         """An artifact with its lineage.
 
         Raises:
             NotFound: there is none.
         """
-
-        def read(connection: Connection) -> Provenance:
-            row = (
-                connection.execute(select(ARTIFACTS).where(ARTIFACTS.c.id == artifact_id))
-                .mappings()
-                .first()
-            )
-            if row is None:
-                raise NotFound(f"artifact {artifact_id} not found")
-            return _to_provenance(connection, [row])[0]
-
-        return await self._database.read(read)
+        return await self._database.read(lambda connection: lineage.get(connection, artifact_id))
 
     async def list_artifacts(
         self, query: listing.Query, namespace: str, run_id: str = ""
-    ) -> tuple[list[Provenance], int, str]:
+    ) -> lineage.ArtifactPage:
         """A page of a namespace's artifacts; of a run: those that its tasks took or gave."""
-
-        def read(connection: Connection) -> tuple[list[Provenance], int, str]:
-            where = [ARTIFACTS.c.namespace == namespace]
-            if run_id:
-                named = select(LINKS.c.artifact_id).where(LINKS.c.run_id == run_id)
-                where.append(ARTIFACTS.c.id.in_(named))
-            page = listing.run(connection, query, where)
-            return _to_provenance(connection, page.rows), page.total, page.next_token
-
-        return await self._database.read(read)
+        return await self._database.read(
+            lambda connection: lineage.find(connection, query, namespace, run_id)
+        )
 
 
 def missing_run(run_id: str) -> NotFound:
@@ -505,7 +454,8 @@ def _save_artifacts(
 def _reset_tasks(connection: Connection, run_id: str) -> None:
     """Forget what did not end well, so that the engine does it again.
 
-    A task that had pods keeps its row, because its next pod must have another name.
+    A task that had pods keeps its row, from whose attempt the engine counts on: its next pod must
+    have another name.
     """
     unwell = (TaskState.FAILED, TaskState.CANCELED, TaskState.SKIPPED)
     of_run = (TASKS.c.run_id == run_id, TASKS.c.state.in_(unwell))
@@ -521,28 +471,8 @@ def _reset_tasks(connection: Connection, run_id: str) -> None:
         .where(*of_run, ~parents)
         .values(
             state=TaskState.PENDING,
-            attempt=TASKS.c.attempt + 1,
             pod_name="",
             started_at=None,
             **again,
         )
     )
-
-
-def _to_provenance(connection: Connection, found: Sequence[RowMapping]) -> list[Provenance]:
-    ids = [row["id"] for row in found]
-    links: dict[str, list[Link]] = {}
-    for row in connection.execute(select(LINKS).where(LINKS.c.artifact_id.in_(ids))).mappings():
-        link = Link(row["task_id"], row["run_id"], row["direction"], row["name"])
-        links.setdefault(row["artifact_id"], []).append(link)
-    return [
-        Provenance(
-            rows.to_artifact(row),
-            row["namespace"],
-            row["run_id"],
-            row["task_id"],
-            row["created_at"],
-            tuple(links.get(row["id"], ())),
-        )
-        for row in found
-    ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from bessemer.pipelines.catalog import Experiment, Pipeline, Version
 from bessemer.pipelines.errors import InvalidArgument
-from bessemer.pipelines.history import Provenance
+from bessemer.pipelines.lineage import Provenance
 from bessemer.pipelines.records import Run, StateChange, Task, TaskKind, TaskState, Values
 
 Json = dict[str, Any]

@@ -107,15 +107,16 @@ class InferenceServiceReconciler:
             self._observed(isvc, revisions),
             self._clock.now(),
         )
+        weights = _route_weights(step, revisions)
         for action in step.actions:
             await self._act(isvc, action, revision_parts)
         if not any(isinstance(action, Create) for action in step.actions):
-            await self._write_routes(isvc, step)
+            await self._write_routes(isvc, weights)
         facts = Facts(
             plan=step,
             revisions={entry.name: entry for entry in revisions},
             url=self._address.of(isvc),
-            routed=self._is_routed(isvc, step),
+            routed=self._is_routed(isvc, weights),
             runtime=revision_parts.runtime if revision_parts else "",
             refusal=refusal,
         )
@@ -226,10 +227,10 @@ class InferenceServiceReconciler:
         except NotFound:
             return
 
-    async def _write_routes(self, isvc: Object, step: Plan) -> None:
-        if not step.weights:
+    async def _write_routes(self, isvc: Object, weights: Mapping[str, int]) -> None:
+        if not weights:
             return
-        for wanted in manifests.make_routes(isvc, step.weights, self._address):
+        for wanted in manifests.make_routes(isvc, weights, self._address):
             known = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
             if known is None:
                 await self._make(HTTP_ROUTE, wanted)
@@ -244,9 +245,9 @@ class InferenceServiceReconciler:
                 changed = {**known, "spec": wanted["spec"]}
                 await self._client.update(HTTP_ROUTE, changed)
 
-    def _is_routed(self, isvc: Object, step: Plan) -> bool:
-        """Whether the gateway says that it follows the routes with the weights of this step."""
-        for wanted in manifests.make_routes(isvc, step.weights, self._address):
+    def _is_routed(self, isvc: Object, weights: Mapping[str, int]) -> bool:
+        """Whether the gateway says that it follows the routes with these weights."""
+        for wanted in manifests.make_routes(isvc, weights, self._address):
             route = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
             if route is None or route["spec"] != wanted["spec"]:
                 return False
@@ -292,6 +293,12 @@ def _declared(isvc: Object, *, servable: bool) -> Declared:
         canary=predictor.get("canaryTrafficPercent"),
         replicas=predictor.get("minReplicas", 1),
     )
+
+
+def _route_weights(step: Plan, revisions: tuple[Revision, ...]) -> dict[str, int]:
+    """With every revision that stays: the gateway must know it long before it gets traffic."""
+    gone = {action.name for action in step.actions if isinstance(action, Remove)}
+    return {entry.name: 0 for entry in revisions if entry.name not in gone} | dict(step.weights)
 
 
 def _read_weights(route: Object | None, isvc: Object) -> dict[str, int]:

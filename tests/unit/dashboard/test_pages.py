@@ -150,6 +150,7 @@ async def test_metrics_are_drawn(site: Site) -> None:
     text = await site.page("/runs/r1")
 
     assert text.count("<svg") == 1
+    assert text.count("<polyline") == text.count("</polyline>") == 2
     assert "ROC curve, area 0.8750" in text
     assert text.count("Confusion matrix") == 1
     assert "0.97" in text

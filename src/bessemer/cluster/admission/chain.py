@@ -73,8 +73,8 @@ def _check_kind(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
             raise
         # No schema stands before this kind's rules, so they may meet values of any type.
         raise BadRequest(
-            f"{kind.kind} {new['metadata'].get('name', '')!r} can't be read: a value is of another "
-            f"type than its field ({error})"
+            f"{kind.kind} {new['metadata'].get('name', '')!r} can't be read: a value is of "
+            f"another type than its field ({error})"
         ) from error
 
 

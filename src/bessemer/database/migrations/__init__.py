@@ -1,5 +1,7 @@
 """The chain of changes to the database's form, one file a step, and its newest state by name.
 
+May import: nothing of ours; ``versions`` only alembic and sqlalchemy.
+
 To change a table: edit the room's declaration, add ``versions/NNNN_what.py``, move HEAD, and add
 new tables to TABLES. ``tests/unit/database`` compares the two ways to the same form.
 """

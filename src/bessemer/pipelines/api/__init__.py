@@ -1,5 +1,8 @@
 """The REST face: KFP's v2beta1 over the history and the catalog.
 
+May import: the rest of ``pipelines``, ``kube.access``, ``kube.errors``, ``database``, ``base``;
+nothing of ``pipelines`` imports it.
+
 To change a route open the module of its noun; what all share (errors to HTTP, JSON bodies),
 ``http``; who may, ``access``; under which paths it is served, ``face``.
 """

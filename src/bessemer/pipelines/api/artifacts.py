@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bessemer.pipelines import history, listing, wire
+from bessemer.pipelines import lineage, listing, wire
 from bessemer.pipelines.api.http import JsonResponse, Services, params_of, user_of
 from bessemer.pipelines.errors import NotFound
 
@@ -38,12 +38,12 @@ class Artifacts:
         """A page."""
         await self._check(request, "list")
         params = params_of(request)
-        query = listing.parse(params, history.ARTIFACT_FIELDS)
-        found, total, token = await self._services.history.list_artifacts(
+        query = listing.parse(params, lineage.ARTIFACT_FIELDS)
+        page = await self._services.history.list_artifacts(
             query, self._services.namespace, params.get("run_id", "")
         )
-        items = [wire.artifact(record) for record in found]
-        return JsonResponse(wire.page("artifacts", items, total, token))
+        items = [wire.artifact(record) for record in page.artifacts]
+        return JsonResponse(wire.page("artifacts", items, page.total, page.next_token))
 
     async def get(self, request: Request) -> Response:
         """One, with its lineage."""

@@ -126,10 +126,8 @@ def to_code(error: Exception) -> tuple[int, str]:
         return _CODES.get(error.status_code, 13), str(error.detail)
     if isinstance(error, ApiError):
         return _CODES.get(error.code, 13), error.message
-    if isinstance(error, DatabaseError):
-        return 14, str(error)
     if isinstance(error, BessemerError):
-        return 13, str(error)
+        return (14 if isinstance(error, DatabaseError) else 13), str(error)
     return 13, "internal error: this is a bug of Bessemer; its log has the details"
 
 
