@@ -67,7 +67,7 @@ def wait_ready(process: subprocess.Popen[bytes], home: Path, began: float) -> fl
     """Seconds until the ready line stands in the log."""
     log = home.parent / f"{home.name}.log"
     while time.perf_counter() - began < LIMIT:
-        if b"ready" in log.read_bytes():
+        if b"Bessemer is ready" in log.read_bytes():
             return time.perf_counter() - began
         if process.poll() is not None:
             break

@@ -25,9 +25,9 @@ def add(a: int, b: int) -> int:
 def chain(steps: int):
     @dsl.pipeline(name=f"chain-{steps}")
     def pipeline(start: int = 0):
-        last = add(a=start, b=1)
+        last = add(a=start, b=1).set_caching_options(False)
         for _ in range(steps - 1):
-            last = add(a=last.output, b=1)
+            last = add(a=last.output, b=1).set_caching_options(False)
 
     return pipeline
 
@@ -36,7 +36,7 @@ def fan(steps: int):
     @dsl.pipeline(name=f"fan-{steps}")
     def pipeline(start: int = 0):
         with dsl.ParallelFor(list(range(steps))) as item:
-            add(a=start, b=item)
+            add(a=start, b=item).set_caching_options(False)
 
     return pipeline
 

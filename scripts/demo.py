@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -32,6 +34,8 @@ NAMESPACE = "kubeflow"
 READY_LIMIT = 60  # seconds
 POLL = 0.4  # seconds between looks at the run
 COLORS = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "yellow", "SKIPPED": "cyan"}
+#: What kfp's executor logs around a component: its own lines, and JSON over several.
+KFP_LINE = re.compile(r"\[KFP Executor|[\s{}]|$")
 #: What a demo may reuse of an earlier one; all else in its home starts anew.
 KEPT = {"environments", "cache"}
 
@@ -63,20 +67,34 @@ class Watcher:
             timeout=5,
         )
         self.tails: dict[str, str] = {}
+        self.ended: dict[str, dict[str, Any]] = {}
 
     def steps(self) -> list[Step]:
         """The pods' tasks of all runs, oldest first; empty while the API can't be reached."""
         try:
-            answer = self.http.get("/apis/v2beta1/runs", params={"sort_by": "created_at"})
-            runs = answer.raise_for_status().json().get("runs", [])
+            runs = self.get("/apis/v2beta1/runs", sort_by="created_at").json().get("runs", [])
+            details = [self.details(run) for run in runs]
         except httpx.HTTPError:
             return []
         return [
             self.step(run["display_name"], task)
-            for run in runs
+            for run in details
             for task in run.get("run_details", {}).get("task_details", [])
             if task.get("pod_name") or task.get("state") == "SKIPPED"
         ]
+
+    def get(self, path: str, **query: str | int) -> httpx.Response:
+        """One answer; anything but success raises."""
+        return self.http.get(path, params=query).raise_for_status()
+
+    def details(self, run: dict[str, Any]) -> dict[str, Any]:
+        """A run with its tasks; one that ended is asked for once."""
+        if run["run_id"] not in self.ended:
+            found: dict[str, Any] = self.get(f"/apis/v2beta1/runs/{run['run_id']}").json()
+            if found["state"] not in {"SUCCEEDED", "FAILED"}:
+                return found
+            self.ended[run["run_id"]] = found
+        return self.ended[run["run_id"]]
 
     def step(self, run: str, task: dict[str, str]) -> Step:
         """A task as a line; a finished one's log tail is read once."""
@@ -92,12 +110,11 @@ class Watcher:
         return Step(run, task["display_name"], state, took, tail)
 
     def tail(self, pod: str) -> str:
-        """The last line that the pod wrote, or nothing."""
+        """The last line that the component itself wrote, or nothing."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log"
         with contextlib.suppress(httpx.HTTPError):
-            answer = self.http.get(path, params={"tailLines": 1})
-            if answer.is_success:
-                return answer.text.strip()
+            lines = self.get(path, tailLines=40).text.splitlines()
+            return next((line for line in reversed(lines) if not KFP_LINE.match(line)), "")
         return ""
 
 
@@ -257,24 +274,21 @@ def tell_what_stays(console: Console) -> None:
     url = f"{values['BESSEMER_GATEWAY']}/serving/{NAMESPACE}/breast-cancer"
     pages = f"{values['BESSEMER_PIPELINES']}/?token={values['BESSEMER_TOKEN']}"
     console.print("\nBessemer goes on running.", style="bold")
+    python = f"{EXAMPLE.relative_to(ROOT)}/.venv/bin/python"
+    script = f"{EXAMPLE.relative_to(ROOT)}/job.py"
+    asking = f'curl -H "Authorization: Bearer $BESSEMER_TOKEN" {url}/v2/models/breast-cancer/infer'
     for title, text in (
-        (
-            "API, for kubectl and all SDKs",
-            f"{values['BESSEMER_API']}   KUBECONFIG={values['KUBECONFIG']}",
-        ),
+        ("API, for kubectl and all SDKs", values["BESSEMER_API"]),
         ("pages: runs, ROC curve, confusion matrix", pages),
         ("the HTML report", report),
         (
-            "ask the model",
-            f'curl -H "Authorization: Bearer $BESSEMER_TOKEN" '
-            f"{url}/v2/models/breast-cancer/infer -d '{body}'",
-        ),
-        (
             "first, in your shell",
-            f'eval "$(uv run --locked bessemer env --home {short})"   (uv is in .uv/bin)',
+            'export PATH="$PWD/.uv/bin:$PATH"; '
+            f'eval "$(uv run --locked bessemer env --home {short})"',
         ),
-        ("promote the canary", f"{EXAMPLE}/.venv/bin/python {EXAMPLE}/job.py promote"),
-        ("roll it back", f"{EXAMPLE}/.venv/bin/python {EXAMPLE}/job.py rollback"),
+        ("ask the model", f"{asking} -d '{body}'"),
+        ("promote the canary", f"{python} {script} promote"),
+        ("roll it back", f"{python} {script} rollback"),
         ("stop", f"uv run --locked bessemer down --home {short}"),
         ("delete everything", f"make clean   (or only this home: rm -rf {short})"),
     ):

@@ -8,6 +8,7 @@ tritonclient alone. ``python job.py`` does all of it; ``python job.py promote`` 
 import argparse
 import collections
 import csv
+import os
 import statistics
 import sys
 import time
@@ -15,7 +16,13 @@ from urllib.parse import urlsplit
 
 import kfp
 import numpy
-from kserve import KServeClient
+from kserve import (
+    KServeClient,
+    V1beta1InferenceService,
+    V1beta1InferenceServiceSpec,
+    V1beta1PredictorSpec,
+    constants,
+)
 from kubernetes import client as kubernetes
 from kubernetes import config
 from pipeline import breast_cancer
@@ -103,9 +110,21 @@ def bearer() -> str:
 def set_share(percent: int) -> None:
     """Give the newest version that share of the traffic: 100 promotes it, 0 takes it back."""
     serving = KServeClient()
-    body = {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
-    serving.patch(SERVICE, body, NAMESPACE)
-    serving.wait_isvc_ready(SERVICE, NAMESPACE, polling_interval=POLL)
+    change = V1beta1InferenceService(
+        api_version=constants.KSERVE_V1BETA1,
+        kind=constants.KSERVE_KIND_INFERENCESERVICE,
+        metadata=kubernetes.V1ObjectMeta(name=SERVICE, namespace=NAMESPACE),
+        spec=V1beta1InferenceServiceSpec(
+            predictor=V1beta1PredictorSpec(canary_traffic_percent=percent)
+        ),
+    )
+    written = serving.patch(SERVICE, change, NAMESPACE)
+    serving.wait_isvc_ready(
+        SERVICE,
+        NAMESPACE,
+        polling_interval=POLL,
+        expected_generation=written["metadata"]["generation"],
+    )
     traffic = serving.get(SERVICE, NAMESPACE)["status"]["components"]["predictor"]["traffic"]
     for target in traffic:
         print(f"{target['revisionName']}: {target['percent']} %")
@@ -113,14 +132,15 @@ def set_share(percent: int) -> None:
 
 def main(requests: int) -> None:
     """The whole job, printing what it finds; a wrong finding is a non-zero exit code."""
-    client, serving = kfp.Client(), KServeClient()
+    pages = os.environ.get("BESSEMER_PIPELINES")  # where the printed links lead, if it is known
+    client, serving = kfp.Client(ui_host=pages), KServeClient()
     expected = {}
     run(client, "first version", settings=DEEP, rounds=60)
     url, revision, notes = describe(serving)
     expected[revision] = float(notes["example/accuracy"])
     print(f"serving {revision} at {url}")
 
-    canary = {"settings": SHALLOW, "rounds": 40, "canary_percent": 10}
+    canary = {"settings": SHALLOW, "rounds": 120, "canary_percent": 10}
     run(client, "canary", **canary)
     url, revision, notes = describe(serving)
     expected[revision] = float(notes["example/accuracy"])

@@ -30,16 +30,16 @@ def check(train: Input[Dataset], test: Input[Dataset], columns: int = 31) -> str
     """Fail the run if the schema, missing values or class balance are not as they should be."""
     import numpy
 
-    for artifact in (train, test):
+    for part, artifact in (("train", train), ("test", test)):
         table = numpy.genfromtxt(artifact.path, delimiter=",", skip_header=1)
         if table.shape[1] != columns:
-            raise ValueError(f"{artifact.name}: {columns} columns wanted, {table.shape[1]} found")
+            raise ValueError(f"{part}: {columns} columns wanted, {table.shape[1]} found")
         if missing := int(numpy.isnan(table).sum()):
-            raise ValueError(f"{artifact.name}: no value may be missing, but {missing} are")
+            raise ValueError(f"{part}: no value may be missing, but {missing} are")
         share = float(table[:, -1].mean())
         if not 0.5 <= share <= 0.75:
-            raise ValueError(f"{artifact.name}: 50-75 % benign wanted, {share:.1%} found")
-        print(f"{artifact.name}: {len(table)} rows, {share:.1%} benign, nothing missing")
+            raise ValueError(f"{part}: 50-75 % benign wanted, {share:.1%} found")
+        print(f"{part}: {len(table)} rows, {share:.1%} benign, nothing missing")
     return "ok"
 
 
@@ -67,7 +67,7 @@ def fit(
     classifier.save_model(os.path.join(model.path, "model.json"))
     model.metadata["framework"] = f"xgboost {xgboost.__version__}"
     metrics.log_metric("cross_validated_accuracy", score)
-    print(f"{setting}: {score:.4f}")
+    print(f"cross-validated accuracy {score:.4f} with {setting}")
     return score
 
 
@@ -199,7 +199,7 @@ def deploy(
 @dsl.component(base_image=PYTHON)
 def tell(status: dsl.PipelineTaskFinalStatus):
     """Always the last word, whether the run went well or not."""
-    print(f"{status.pipeline_job_resource_name}: {status.state} {status.error_message}")
+    print(f"the run ended {status.state}. {status.error_message or ''}")
 
 
 @dsl.pipeline(name="breast-cancer", description="From data to an endpoint, with a canary")

@@ -17,6 +17,7 @@ from bessemer.base.home import Home
 from bessemer.cluster.apiserver import certificates, kubeconfig
 from bessemer.cluster.apiserver.app import Collaborators, build_app
 from bessemer.cluster.apiserver.certificates import Keys
+from bessemer.cluster.apiserver.expiry import EventExpiry
 from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
@@ -86,6 +87,7 @@ class ControlPlane:
             self._parts.start("workloads", workloads.run())
             scheduler = Scheduler(core.client, core.informers, clock)
             self._parts.start("scheduler", scheduler.controller().run())
+            self._parts.start("event expiry", EventExpiry(core.machine, clock).run())
         finally:
             self._choice = await choosing
         folder.tell_runtime(home, self._choice.describe())

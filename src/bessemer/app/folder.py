@@ -6,9 +6,8 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bessemer.base.errors import BessemerError
@@ -125,12 +124,6 @@ def write_config(home: Home, config: Config) -> None:
         _write(home.config, json.dumps(asdict(config), indent=1) + "\n")
     except OSError as error:
         raise unusable(home, error) from error
-
-
-def with_network(config: Config) -> Config:
-    """The choices with a loopback network, so that homes side by side don't share addresses."""
-    # 127.0 is everybody's; some distributions put names on 127.0 and 127.1.
-    return config if config.network else replace(config, network=2 + secrets.randbelow(250))
 
 
 def tell_runtime(home: Home, description: str) -> None:

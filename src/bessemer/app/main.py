@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import uvloop
 
 from bessemer.app import folder, ports
 from bessemer.app.control_plane import ControlPlane, Setting
+from bessemer.app.folder import Config
+from bessemer.app.network import Network
 from bessemer.base import logs
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
@@ -41,8 +44,11 @@ def start(home: Home, port: int | None, say: Say) -> int:
 async def run(home: Home, port: int | None, say: Say) -> int:
     """As ``start``, on the running loop."""
     lock = folder.Lock(home)
+    network = None
     try:
-        setting = _choose(home, port)
+        config = folder.read_config(home)
+        network = Network(config.network)
+        setting = _choose(home, replace(config, network=network.number), port)
         try:
             return await _serve(setting, say)
         except OSError as error:
@@ -52,14 +58,15 @@ async def run(home: Home, port: int | None, say: Say) -> int:
         finally:
             setting.ports.close()
     finally:
+        if network is not None:
+            network.release()
         lock.release()
 
 
-def _choose(home: Home, port: int | None) -> Setting:
-    config = folder.with_network(folder.read_config(home))
+def _choose(home: Home, config: Config, port: int | None) -> Setting:
     # After a kill -9 our own Envoy may still hold the gateway's port.
     first, chosen = ports.choose(config, port, gateway_is_ours=folder.has_running_pods(home))
-    config = folder.Config(port=first, network=config.network)
+    config = replace(config, port=first)
     folder.write_config(home, config)
     return Setting(home, config, chosen, SystemClock())
 

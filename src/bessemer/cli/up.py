@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,14 +39,35 @@ def command(
 
 def _load(home: Home) -> Any:
     """The composition root: by name, for no other command should pay for its imports."""
-    if sys.dont_write_bytecode:
-        # Where the environment forbids bytecode beside the source, each start would compile it
-        # all again: twice as long. The home's cache may have it.
-        sys.pycache_prefix = str(home.cache / "bytecode")
-        sys.dont_write_bytecode = False
+    _keep_bytecode(home)
     gc.disable()
     try:
         return importlib.import_module("bessemer.app.main")
     finally:
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.enable()
+
+
+def _keep_bytecode(home: Home) -> None:
+    """Where Python may not write bytecode beside the source, write it to the user's cache.
+
+    Else each start would compile everything again, which takes longer than all the rest. One
+    place for all homes, for a new home should start as fast as a known one.
+    """
+    if not sys.dont_write_bytecode or sys.pycache_prefix or _is_compiled():
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    place = cache / "bessemer" / "bytecode"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What others may have written is not to be run.
+        is_ours = place.stat().st_uid == os.getuid() and os.access(place, os.W_OK)
+    except OSError:
+        is_ours = False
+    sys.pycache_prefix = str(place if is_ours else home.cache / "bytecode")
+    sys.dont_write_bytecode = False
+
+
+def _is_compiled() -> bool:
+    """Whether the installer compiled this program."""
+    return os.path.exists(importlib.util.cache_from_source(__file__))

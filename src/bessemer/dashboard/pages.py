@@ -222,13 +222,9 @@ def _refuse() -> Response:
     form = tag("form", field, " ", tag("button", "Open"), method="get", action="/")
     words = tag(
         "p",
-        "These pages need a token. Open the address with the token that ",
-        tag("code", "bessemer up"),
-        " or ",
-        tag("code", "bessemer status"),
-        " shows, or put the token of ",
+        "These pages need a token: the BESSEMER_TOKEN that ",
         tag("code", "bessemer env"),
-        " here:",
+        " prints. Put it here:",
     )
     content = page("Sign in", tag("section", tag("h1", "401: no valid token"), words, form))
     return _answer(content, 401)

@@ -81,7 +81,7 @@ def _ordered(tasks: Iterable[Task]) -> list[Task]:
     """Last first, as a stack wants it."""
 
     def key(task: Task) -> tuple[bool, float, int, str]:
-        start = task.started_at
+        start = task.started_at or task.created_at  # cached and skipped ones never started
         return start is None, start.timestamp() if start else 0.0, task.iteration, task.name
 
     return sorted(tasks, key=key, reverse=True)

@@ -103,7 +103,7 @@ class Ledger:
             iteration=node.iteration,
             kind=kind,
             state=TaskState.PENDING,
-            display_name=display if node.iteration < 0 else f"{display} {node.iteration}",
+            display_name=display,
             created_at=self.now,
             inputs=_row_inputs(node),
         )
