@@ -144,7 +144,7 @@ def envoy(folder: Path, backend: int) -> Iterator[int]:
     }
     service = {"metadata": meta, "spec": {"ports": [{"name": "http", "port": 80}]}}
     route = {"metadata": meta, "spec": {"rules": [rule]}}
-    snapshot = render([route], {("default", "iris"): service}, [endpoints], folders)
+    snapshot = render([route], {("default", "iris"): service}, [endpoints])
     for name, text in plan.write_files(snapshot, STRIPPED_HEADERS).items():
         (Path(folders.xds) / name).write_text(text)
     port = free_port()

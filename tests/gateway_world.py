@@ -189,11 +189,12 @@ def swap(folder: Path, files: dict[str, str], version: str) -> None:
     fresh.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (fresh / name).write_text(text)
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"..data/{name}")
     link = folder / "..data_tmp"
     link.symlink_to(fresh.name)
     link.replace(folder / "..data")
+    for name in files:  # only now, as kubelet: what is new is named before it can be opened
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
 
 
 @asynccontextmanager

@@ -32,6 +32,8 @@ PROGRAM = Path(sys.executable).parent / "bessemer"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 HOST = "127.0.0.1"
 START_SECONDS = 40.0
+#: Homes of tests share the downloads of the person who runs them; each would fetch them anew.
+DOWNLOADS = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
 STOP_SECONDS = 40.0
 
 
@@ -79,6 +81,24 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def processes_of(folder: Path) -> list[int]:
+    """The pids of every process that works in the folder or was told of it."""
+    mark = str(folder).encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            # A sandboxed process shows the folder only in what is mounted for it.
+            traces = [(entry / name).read_bytes() for name in ("cmdline", "environ", "mountinfo")]
+            traces.append(os.readlink(entry / "cwd").encode())
+        except OSError:
+            continue
+        if any(mark in trace for trace in traces):
+            found.append(int(entry.name))
+    return found
+
+
 class Running:
     """One home and the process on it."""
 
@@ -103,7 +123,7 @@ class Running:
             text=True,
             # A process group of its own: what a test's Ctrl-C hits is chosen by the test.
             start_new_session=True,
-            env={**os.environ, "NO_COLOR": "1"},
+            env={**os.environ, "NO_COLOR": "1", "UV_CACHE_DIR": DOWNLOADS},
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         self.wait_for_line("  runtime", START_SECONDS)
@@ -306,21 +326,7 @@ class Running:
 
     def processes(self) -> list[int]:
         """The pids of every process that works for this home: it, its helpers, its pods' all."""
-        mark = str(self.home).encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                # A sandboxed process shows the home only in what is mounted for it.
-                traces = [(entry / name).read_bytes() for name in ("cmdline", "environ")]
-                traces.append((entry / "mountinfo").read_bytes())
-                traces.append(os.readlink(entry / "cwd").encode())
-            except OSError:
-                continue
-            if any(mark in trace for trace in traces):
-                found.append(int(entry.name))
-        return found
+        return processes_of(self.home)
 
     def pod_pids(self) -> dict[str, int]:
         """The pid of each container that has started and not ended, by its attempt's folder."""

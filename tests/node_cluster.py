@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
 from bessemer.cluster.node.logs import LogOptions
-from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.cluster.node.runtime.choose import choose_runtime
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
@@ -163,10 +164,27 @@ async def stop(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def end_pods(runtime: Runtime, home: Home) -> None:
+    """Kill what runs, and wait until it is gone."""
+    running = [
+        attempt
+        for attempt in home.pods.glob("*/containers/*/*")
+        if runtime.observe(attempt).state is ContainerState.RUNNING
+    ]
+    for attempt in running:
+        await runtime.signal(attempt, signal.SIGKILL)
+    await asyncio.gather(*(runtime.wait(attempt) for attempt in running))
+
+
 @asynccontextmanager
 async def open_cluster(
-    root: Path, config: NodeConfig | None = None, runtime: Runtime | None = None
+    root: Path,
+    config: NodeConfig | None = None,
+    runtime: Runtime | None = None,
+    *,
+    leave_pods: bool = False,
 ) -> AsyncIterator[Cluster]:
+    """Begin a cluster; at its end its pods end too, or are left as by a crash."""
     home = Home(root)
     home.root.mkdir(parents=True, exist_ok=True)
     home.run.mkdir(exist_ok=True)
@@ -205,6 +223,8 @@ async def open_cluster(
                 task.result()
     finally:
         await stop(tasks)
+        if not leave_pods:
+            await end_pods(runtime, home)
         if own:
             await runtime.close()
         await store.close()

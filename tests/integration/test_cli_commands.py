@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +99,12 @@ def test_logs_of_a_pod(running: harness.Running) -> None:
     told = cli(running, "logs", "told", "-n", "default", "--follow")
     unknown = cli(running, "logs", "nobody", "-n", "default")
 
-    assert re.search(r"^told +Succeeded ", listed.out, re.MULTILINE)
+    everywhere = cli(running, "logs")
+    found = cli(running, "logs", "told")
+
+    assert re.search(r"^told +default +Succeeded ", listed.out, re.MULTILINE)
+    assert re.search(r"^gateway-\S+ +bessemer-system ", everywhere.out, re.MULTILINE)
+    assert found.out == told.out
     assert (told.code, told.out) == (0, "it was me\n")
     assert unknown.code == 1
     assert is_one_clear_line(unknown)
@@ -109,6 +118,43 @@ def test_a_second_up_says_who_holds_the_home(running: harness.Running) -> None:
     assert is_one_clear_line(ended)
     assert f"pid {running.pid}" in ended.err
     assert cli(running, "status").code == 0
+
+
+def test_a_home_whose_network_another_holds_says_so(
+    running: harness.Running, tmp_path: Path
+) -> None:
+    network = json.loads((running.home / "config.json").read_text())["network"]
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {"port": harness.free_block(), "network": network}
+    (home / "config.json").write_text(json.dumps(kept))
+
+    ended = harness.run("up", "--home", str(home))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert f"127.{network}.0.0/16" in ended.err
+    assert f"pid {running.pid}" in ended.err
+    assert json.loads((home / "config.json").read_text()) == kept
+
+
+def test_in_a_terminal_errors_break_between_words_and_commands_stay_whole(tmp_path: Path) -> None:
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    home = str(tmp_path / "none")
+    subprocess.run(
+        [str(harness.PROGRAM), "status", "--home", home],
+        stdin=writer, stdout=writer, stderr=writer, check=False, env=environment,
+    )  # fmt: skip
+    os.close(writer)
+    said = os.read(reader, 65536).decode()
+    os.close(reader)
+
+    lines = said.splitlines()
+    assert len(lines) > 1
+    assert f"`bessemer up --home {home}`" in said
+    assert all(len(line) <= 80 or home in line for line in lines)
 
 
 def test_prune_waits_for_the_end(running: harness.Running) -> None:

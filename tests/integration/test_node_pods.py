@@ -151,12 +151,13 @@ async def test_deleting_asks_first_and_leaves_nothing(cluster: Cluster) -> None:
 
 
 async def test_one_that_ignores_sigterm_is_killed_with_its_children(cluster: Cluster) -> None:
-    script = "trap '' TERM; (trap '' TERM; exec sleep 4711) & sleep 4711"
+    mark = f"4711.{os.getpid()}"  # of this run of the tests alone
+    script = f"trap '' TERM; (trap '' TERM; exec sleep {mark}) & sleep {mark}"
     await cluster.run("a", "sh", "-c", script)
     await cluster.until("a", is_ready)
     await delete(cluster, "a", grace=1)
     left = [each for each in psutil.process_iter(["cmdline"])
-            if each.info["cmdline"] == ["sleep", "4711"]]  # fmt: skip
+            if each.info["cmdline"] == ["sleep", mark]]  # fmt: skip
     assert left == []
 
 
@@ -218,7 +219,7 @@ async def test_logs_by_lines_and_bytes(cluster: Cluster) -> None:
 
 async def test_a_new_agent_adopts_what_runs(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    async with open_cluster(home) as first:
+    async with open_cluster(home, leave_pods=True) as first:
         await first.run("a", "sleep", "4713")
         await first.run("ends", "sh", "-c", "while ! test -e /go/now; do sleep 0.05; done; exit 5",
                         volumeMounts=[{"name": "go", "mountPath": "/go"}],

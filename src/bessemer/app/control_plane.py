@@ -75,10 +75,12 @@ class ControlPlane:
         self._parts.start("informers", core.informers.run())
         self._readiness = readiness.Readiness(core.informers, NODE, self._setting.ports.gateway)
         choosing = asyncio.create_task(choose.choose(home.run, f"bessemer-{config.network}"))
+        gateway_at = (HOST, self._setting.ports.gateway)
+        services = f"127.{config.network}.0.0/17"
         try:
             _, platform = await asyncio.gather(
                 bootstrap.apply(core.client),
-                open_platform(set_up(home, clock, keys, HOST, self._setting.ports.gateway), core),
+                open_platform(set_up(home, clock, keys, gateway_at, services), core),
             )
             self._platform = platform
             workloads = controllers.Workloads(

@@ -35,8 +35,8 @@ class Network:
                 return
         if not kept:
             raise HomeError(
-                f"one of the loopback networks 127.{FIRST} to 127.{FIRST + COUNT - 1} must be free "
-                "for this home, but running Bessemers hold them all; stop one with `bessemer down`"
+                f"one of the networks 127.{FIRST} to 127.{FIRST + COUNT - 1} must be free for "
+                "this home, but running Bessemers hold them all; stop one with `bessemer down`"
             )
         raise HomeError(
             f"the home's loopback network 127.{kept}.0.0/16 must be its own, but {_holder(kept)} "
@@ -66,9 +66,7 @@ def _holder(number: int) -> str:
         asking.settimeout(1)
         try:
             asking.connect(_name(number))
-            found = asking.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-            )
+            found = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         except OSError:
             return "another process"
     pid, _, _ = _CREDENTIALS.unpack(found)

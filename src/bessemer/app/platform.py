@@ -56,8 +56,10 @@ class Setting:
         return f"http://{self.gateway.host}:{self.gateway.port}"
 
 
-def set_up(home: Home, clock: Clock, keys: Keys, host: str, port: int) -> Setting:
-    """The setting of a platform whose gateway listens there."""
+def set_up(
+    home: Home, clock: Clock, keys: Keys, gateway_at: tuple[str, int], services: str
+) -> Setting:
+    """The setting of a platform whose gateway listens there, and for Services in a network."""
     public = keys.signing_key.public_key().public_bytes_raw()
     key = {
         "kty": "OKP",
@@ -67,7 +69,8 @@ def set_up(home: Home, clock: Clock, keys: Keys, host: str, port: int) -> Settin
         "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
     }
     authentication = Authentication(keys.admin_token, {"keys": [key]}, ISSUER, AUDIENCE)
-    return Setting(home, clock, GatewaySettings(host, port, authentication))
+    host, port = gateway_at
+    return Setting(home, clock, GatewaySettings(host, port, authentication, services=services))
 
 
 async def open_platform(setting: Setting, core: Core) -> Platform:

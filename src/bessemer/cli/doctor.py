@@ -76,9 +76,15 @@ def _runtime() -> Check:
     name, description = trial.runtime()
     if name == "sandbox":
         return Check("ok", "isolation", description)
+    cure = (
+        "unset BESSEMER_RUNTIME"
+        if os.environ.get("BESSEMER_RUNTIME") == name
+        else "allow user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a "
+        "laxer container profile)"
+    )
     text = (
-        f"pods run without isolation: {description}; allow user namespaces (sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns=0, or a laxer container profile)"
+        f"{description}: pods see this machine's files and each other, and mounts of models and "
+        f"other volumes at paths of their own are refused; {cure}"
     )
     return Check("warn", "isolation", text)
 

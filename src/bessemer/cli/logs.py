@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
 
 from bessemer.app import folder
+from bessemer.base.home import Home
 from bessemer.cli import access, options, output
 
 
 def command(
     pod: Annotated[str, typer.Argument(help="The pod; none: list the pods.")] = "",
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="The pod's namespace.")
-    ] = "kubeflow",
+        str, typer.Option("--namespace", "-n", help="The pod's namespace; none: any.")
+    ] = "",
     follow: Annotated[  # noqa: FBT002 - typer's form of a flag
         bool, typer.Option("--follow", "-f", help="Go on while the container runs.")
     ] = False,
@@ -26,31 +27,54 @@ def command(
     home: options.Home = folder.DEFAULT,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
-    """Print a pod's log, or list the pods of a namespace."""
+    """Print a pod's log; without a pod, list the pods."""
     running = access.Running(home)
-    place = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
+    pods = _pods(running, namespace)
     if not pod:
-        _list(running, place, namespace)
+        _list(pods, namespace)
         return
+    place = _place(pods, pod, namespace, running.home)
     query = {"follow": "true"} if follow else {}
     if container:
         query["container"] = container
-    for piece in running.stream(f"{place}/{quote(pod, safe='')}/log?{urlencode(query)}"):
+    for piece in running.stream(f"{place}/log?{urlencode(query)}"):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 
 
-def _list(running: access.Running, place: str, namespace: str) -> None:
-    pods = running.read(place)["items"]
+def _pods(running: access.Running, namespace: str) -> list[Any]:
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    pods: list[Any] = running.read(f"/api/v1{place}/pods")["items"]
+    return pods
+
+
+def _list(pods: list[Any], namespace: str) -> None:
     if not pods:
-        typer.echo(f"no pods in namespace {namespace}; choose another with -n")
+        typer.echo(f"no pods in namespace {namespace}" if namespace else "no pods")
         return
     table = [
         (
             pod["metadata"]["name"],
+            pod["metadata"]["namespace"],
             pod.get("status", {}).get("phase", "Pending"),
             pod["metadata"].get("creationTimestamp", ""),
         )
         for pod in pods
     ]
-    output.rows(sorted(table, key=lambda row: row[2]), ("POD", "PHASE", "CREATED"))
+    output.rows(sorted(table, key=lambda row: row[3]), ("POD", "NAMESPACE", "PHASE", "CREATED"))
+
+
+def _place(pods: list[Any], name: str, namespace: str, home: Home) -> str:
+    """The pod's path in the API."""
+    option = folder.option(home)
+    found = [each["metadata"] for each in pods if each["metadata"]["name"] == name]
+    if not found:
+        where = f" in namespace {namespace}" if namespace else ""
+        raise access.Refused(
+            f'pods "{name}" not found{where}; `bessemer logs{option}` lists all pods'
+        )
+    if len(found) > 1:
+        spaces = ", ".join(sorted(each["namespace"] for each in found))
+        raise access.Refused(f'pods "{name}" are in several namespaces ({spaces}); choose with -n')
+    space = quote(found[0]["namespace"], safe="")
+    return f"/api/v1/namespaces/{space}/pods/{quote(name, safe='')}"

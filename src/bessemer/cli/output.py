@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
+_GAP = "  "
+_FIXED_SPACE = "\N{NO-BREAK SPACE}"
+_NARROWEST = 20  # columns that a text needs to be worth wrapping
 _COLORS = {
     "ok": typer.colors.GREEN,
     "ready": typer.colors.GREEN,
@@ -22,13 +29,14 @@ def rows(table: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
     """Print columns as wide as their widest cell; known marks in colour."""
     lines = [list(heads), *map(list, table)] if heads else [list(row) for row in table]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
+    indent = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
+    for *line, last in lines:
         cells = []
-        for cell, width in zip(line, widths, strict=True):
+        for cell, width in zip(line, widths[:-1], strict=True):
             padding = " " * (width - len(cell))
             color = _COLORS.get(cell)
             cells.append((typer.style(cell, fg=color) if color else cell) + padding)
-        typer.echo("  ".join(cells).rstrip())
+        typer.echo(_GAP.join([*cells, _wrap(last, indent, sys.stdout)]).rstrip())
 
 
 def error(problem: BaseException, *, verbose: bool) -> None:
@@ -37,7 +45,18 @@ def error(problem: BaseException, *, verbose: bool) -> None:
         traceback.print_exception(problem, file=sys.stderr)
     text = str(problem) or type(problem).__name__
     typer.secho("error: ", fg=typer.colors.RED, nl=False, err=True)
-    typer.echo(text, err=True)
+    typer.echo(_wrap(text, len("error: "), sys.stderr), err=True)
+
+
+def _wrap(text: str, indent: int, stream: TextIO) -> str:
+    """Between words for a person's terminal, as it is for a program's pipe."""
+    width = shutil.get_terminal_size().columns - indent
+    if not stream.isatty() or width < _NARROWEST:
+        return text
+    # A command between backticks stays in one piece, to be copied.
+    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", _FIXED_SPACE), text)
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines).replace(_FIXED_SPACE, " ")
 
 
 def size(count: int) -> str:

@@ -15,15 +15,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("up")(up.command)
-app.command("down")(down.command)
-app.command("status")(status.command)
-app.command("env")(env.command)
-app.command("doctor")(doctor.command)
-app.command("logs")(logs.command)
-app.command("prune")(prune.command)
+app.command("up", short_help="Start everything; stay in the foreground until Ctrl-C.")(up.command)
+app.command("down", short_help="End it with all its pods; data stays.")(down.command)
+app.command("status", short_help="Say what is ready and what is not.")(status.command)
+app.command("env", short_help="Print a shell's variables for clients.")(env.command)
+app.command("doctor", short_help="Check this machine.")(doctor.command)
+app.command("logs", short_help="List pods, or print a pod's log.")(logs.command)
+app.command("prune", short_help="Free the disk of what can be made again.")(prune.command)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def command(
 
 def _load(home: Home) -> Any:
     """The composition root: by name, for no other command should pay for its imports."""
-    _keep_bytecode(home)
+    keep_bytecode(home)
     gc.disable()
     try:
         return importlib.import_module("bessemer.app.main")
@@ -48,7 +48,7 @@ def _load(home: Home) -> Any:
         gc.enable()
 
 
-def _keep_bytecode(home: Home) -> None:
+def keep_bytecode(home: Home) -> None:
     """Where Python may not write bytecode beside the source, write it to the user's cache.
 
     Else each start would compile everything again, which takes longer than all the rest. One

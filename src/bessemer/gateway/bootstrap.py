@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bessemer.gateway.plan import READY_PATH, VERSION_PATH
+from bessemer.gateway.plan import ADMIN_CLUSTER, READY_PATH, VERSION_PATH
 from bessemer.resources.kind import Object
 
 _MOST_CONNECTIONS = 20_000
@@ -21,11 +21,20 @@ _MOST_CONNECTIONS = 20_000
 
 @dataclass(frozen=True)
 class Folders:
-    """Where Envoy finds its files (in its pod)."""
+    """Where Envoy finds its files (in its pod).
 
-    bootstrap: str = "/etc/envoy/bootstrap"
-    xds: str = "/etc/envoy/xds"
-    run: str = "/var/run/envoy"
+    Below its working directory they are told to it relative to that: where a machine has no
+    namespaces, a pod's home is really elsewhere.
+    """
+
+    bootstrap: str = "/home/pod/bootstrap"
+    xds: str = "/home/pod/xds"
+    run: str = "/home/pod/run"
+    home: str = "/home/pod"
+
+    def told(self, folder: str) -> str:
+        """One of the folders as Envoy is to open it."""
+        return folder.removeprefix(f"{self.home}/")
 
 
 @dataclass(frozen=True)
@@ -53,20 +62,27 @@ def make_jwks(public_key: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Settings:
-    """A gateway: where it listens, and whom it lets pass (None: everyone)."""
+    """A gateway: where it listens, and whom it lets pass (None: everyone).
+
+    Attributes:
+        services: the network ("127.7.0.0/17") whose addresses Services have that it answers for;
+            None: somebody else does, as kube-proxy on Kubernetes.
+    """
 
     host: str
     port: int
     authentication: Authentication | None = None
     folders: Folders = Folders()
+    services: str | None = None
 
 
-def config_source(folders: Folders, name: str) -> Object:
+def _config_source(folders: Folders, name: str) -> Object:
     """A file that Envoy follows. Kubelet swaps a link in the folder, so the folder is watched."""
+    folder = folders.told(folders.xds)
     return {
         "path_config_source": {
-            "path": f"{folders.xds}/{name}",
-            "watched_directory": {"path": folders.xds},
+            "path": f"{folder}/{name}",
+            "watched_directory": {"path": folder},
         },
         "resource_api_version": "V3",
     }
@@ -78,9 +94,19 @@ def make_bootstrap(settings: Settings) -> str:
     return json.dumps(
         {
             "node": {"id": "gateway", "cluster": "bessemer"},
-            "admin": {"address": {"pipe": {"path": f"{folders.run}/admin.sock", "mode": 0o600}}},
-            "static_resources": {"listeners": [_make_listener(settings)]},
-            "dynamic_resources": {"cds_config": config_source(folders, "cds.json")},
+            "admin": {
+                "address": {
+                    "pipe": {"path": f"{folders.told(folders.run)}/admin.sock", "mode": 0o600}
+                }
+            },
+            "static_resources": {
+                "listeners": [_make_listener(settings)],
+                "clusters": [_make_admin_cluster(folders)],
+            },
+            "dynamic_resources": {
+                "cds_config": _config_source(folders, "cds.json"),
+                "lds_config": _config_source(folders, "lds.json"),
+            },
             # Each statistic costs memory in each cluster.
             "stats_config": {
                 "stats_matcher": {
@@ -117,6 +143,19 @@ def make_bootstrap(settings: Settings) -> str:
     )
 
 
+def _make_admin_cluster(folders: Folders) -> Object:
+    """Envoy's own account of itself, to which two paths lead."""
+    address = {"pipe": {"path": f"{folders.told(folders.run)}/admin.sock"}}
+    return {
+        "name": ADMIN_CLUSTER,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": ADMIN_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+
+
 def _make_listener(settings: Settings) -> Object:
     router = {
         "name": "envoy.filters.http.router",
@@ -133,7 +172,7 @@ def _make_listener(settings: Settings) -> Object:
         "stat_prefix": "gateway",
         "rds": {
             "route_config_name": "gateway",
-            "config_source": config_source(settings.folders, "rds.json"),
+            "config_source": _config_source(settings.folders, "rds.json"),
         },
         "http_filters": [*check, router],
         "normalize_path": True,
@@ -170,11 +209,17 @@ def _make_check(authentication: Authentication) -> Object:
         "name": "authorization",
         "string_match": {"exact": f"Bearer {authentication.admin_token}"},
     }
+    trusted = {
+        "audiences": [authentication.audience],
+        "local_jwks": {"inline_string": json.dumps(authentication.jwks)},
+    }
     # The first rule that matches decides; one that requires nothing lets pass.
     rules: list[Object] = [
         {"match": {"path": READY_PATH}},
         {"match": {"path": VERSION_PATH}},
         {"match": {"prefix": "/", "headers": [bearer]}},
+        # What is left of our own is the admin's alone: nobody issues such tokens.
+        {"match": {"prefix": "/-/"}, "requires": {"provider_name": "nobody"}},
         {"match": {"prefix": "/"}, "requires": {"provider_name": "home"}},
     ]
     return {
@@ -183,11 +228,8 @@ def _make_check(authentication: Authentication) -> Object:
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3."
             "JwtAuthentication",
             "providers": {
-                "home": {
-                    "issuer": authentication.issuer,
-                    "audiences": [authentication.audience],
-                    "local_jwks": {"inline_string": json.dumps(authentication.jwks)},
-                }
+                "home": {"issuer": authentication.issuer, **trusted},
+                "nobody": {"issuer": "nobody", **trusted},
             },
             "rules": rules,
         },

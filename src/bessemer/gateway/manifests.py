@@ -48,9 +48,10 @@ def make_deployment(settings: Settings) -> Object:
         "name": "envoy",
         "image": IMAGE,
         "command": ["envoy"],
+        "workingDir": folders.home,
         "args": [
             "--config-path",
-            f"{folders.bootstrap}/envoy.json",
+            f"{folders.told(folders.bootstrap)}/envoy.json",
             "--concurrency",
             "1",
             # Its shared memory is one a machine; two homes would meet in it.

@@ -1,7 +1,7 @@
 """In which order changes reach Envoy, so that no request is dropped. Pure.
 
-Envoy reads clusters, endpoints and routes each on its own. So what a new route needs is there
-before the route, and what an old route needs stays until the route is gone.
+Envoy reads clusters, listeners and routes each on its own. So what a new route or listener needs
+is there before it, and what an old one needs stays until it is gone.
 """
 
 from __future__ import annotations
@@ -16,41 +16,115 @@ from bessemer.resources.kind import Object
 # Where Envoy says which configuration it follows, and that it answers.
 VERSION_PATH = "/-/version"
 READY_PATH = "/-/ready"
+# Where the admin's bearer reads what Envoy itself says that it uses.
+CLUSTERS_PATH = "/-/clusters"
+LISTENERS_PATH = "/-/listeners"
+ADMIN_CLUSTER = "admin"
+_DUMPS = {
+    CLUSTERS_PATH: "/config_dump?resource=dynamic_active_clusters"
+    "&mask=cluster.name,cluster.load_assignment",
+    LISTENERS_PATH: "/config_dump?resource=dynamic_listeners"
+    "&mask=name,error_state,active_state.version_info",
+}
+
+
+# An address and a port.
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A whole configuration: clusters, endpoints and virtual hosts by name."""
+    """A whole configuration: clusters (with endpoints), listeners and virtual hosts by name."""
 
     clusters: Mapping[str, Object] = field(default_factory=dict)
-    endpoints: Mapping[str, Object] = field(default_factory=dict)
+    listeners: Mapping[str, Object] = field(default_factory=dict)
     hosts: Mapping[str, Object] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
         """A hash of all of it."""
-        text = json.dumps([self.clusters, self.endpoints, self.hosts], sort_keys=True)
+        text = json.dumps([self.clusters, self.listeners, self.hosts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def users(self) -> tuple[Mapping[str, Object], Mapping[str, Object]]:
+        """What sends to clusters."""
+        return self.listeners, self.hosts
+
+
+@dataclass(frozen=True)
+class InUse:
+    """What Envoy says that it uses now.
+
+    Attributes:
+        version: of the routes.
+        clusters: where the endpoints of each are that is warm.
+        listeners: those that take connections.
+        refused: why others don't.
+    """
+
+    version: str
+    clusters: Mapping[str, frozenset[Place]]
+    listeners: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def follows(self, snapshot: Snapshot) -> bool:
+        """Whether nothing of the snapshot is still to come."""
+        return (
+            self.version == snapshot.version
+            and all(
+                self.clusters.get(name) == _places(cluster)
+                for name, cluster in snapshot.clusters.items()
+            )
+            and set(snapshot.listeners) <= self.listeners | set(self.refused)
+        )
+
+
+def read_in_use(version: str, clusters: Object, listeners: Object) -> InUse:
+    """From Envoy's dumps of its configuration."""
+    active: set[str] = set()
+    refused: dict[str, str] = {}
+    for entry in listeners.get("configs") or ():
+        error = entry.get("error_state") or {}
+        name = entry.get("name") or (error.get("failed_configuration") or {}).get("name", "")
+        if "active_state" in entry:
+            active.add(name)
+        if error:
+            refused[name] = error.get("details", "")
+    return InUse(
+        version,
+        {
+            entry["cluster"]["name"]: _places(entry["cluster"])
+            for entry in clusters.get("configs") or ()
+        },
+        frozenset(active),
+        {name: why for name, why in refused.items() if name not in active},
+    )
+
+
+def _places(cluster: Object) -> frozenset[Place]:
+    found = set()
+    for group in cluster["load_assignment"].get("endpoints") or ():
+        for member in group.get("lb_endpoints") or ():
+            place = member["endpoint"]["address"]["socket_address"]
+            found.add((place["address"], place["port_value"]))
+    return frozenset(found)
 
 
 def step(current: Snapshot, wanted: Snapshot) -> Snapshot:
     """What to write next on the way from one configuration to another."""
-    if current.hosts == wanted.hosts:
+    if current.users == wanted.users:
         return wanted
-    prepared = Snapshot(
-        clusters={**current.clusters, **wanted.clusters},
-        # The newest truth of each; of what only the old routes know, the last.
-        endpoints={**current.endpoints, **wanted.endpoints},
-        hosts=current.hosts,
-    )
-    if (current.clusters, current.endpoints) != (prepared.clusters, prepared.endpoints):
-        return prepared
-    return Snapshot(prepared.clusters, prepared.endpoints, wanted.hosts)
+    # The newest truth of each; of what only the old routes know, the last.
+    clusters = {**current.clusters, **wanted.clusters}
+    if current.clusters != clusters:
+        return Snapshot(clusters, *current.users)
+    return Snapshot(clusters, *wanted.users)
 
 
 def harms_nobody(current: Snapshot, coming: Snapshot) -> bool:
     """Whether Envoy may get it before it follows the current one: nothing in use goes away."""
-    return current.hosts == coming.hosts and set(current.clusters) <= set(coming.clusters)
+    return current.users == coming.users and set(current.clusters) <= set(coming.clusters)
 
 
 def write_files(snapshot: Snapshot, stripped_headers: tuple[str, ...]) -> dict[str, str]:
@@ -59,6 +133,7 @@ def write_files(snapshot: Snapshot, stripped_headers: tuple[str, ...]) -> dict[s
     own = [
         _fixed(READY_PATH, '{"ready":true}'),
         _fixed(VERSION_PATH, version),
+        *(_dump(path, source) for path, source in _DUMPS.items()),
     ]
     route_configuration = {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
@@ -71,18 +146,13 @@ def write_files(snapshot: Snapshot, stripped_headers: tuple[str, ...]) -> dict[s
     }
     files = {
         "cds.json": list(snapshot.clusters.values()),
+        "lds.json": list(snapshot.listeners.values()),
         "rds.json": [route_configuration],
-        **{endpoints_file(name): [entry] for name, entry in snapshot.endpoints.items()},
     }
     return {
         name: json.dumps({"version_info": version, "resources": resources}, sort_keys=True)
         for name, resources in files.items()
     }
-
-
-def endpoints_file(cluster: str) -> str:
-    """The file of a cluster's endpoints: Envoy takes one cluster a file."""
-    return f"eds.{cluster.replace('/', '_')}.json"
 
 
 def _fixed(path: str, text: str) -> Object:
@@ -92,19 +162,29 @@ def _fixed(path: str, text: str) -> Object:
     }
 
 
+def _dump(path: str, source: str) -> Object:
+    """A path that shows a part of Envoy's own account."""
+    whole = {"pattern": {"regex": ".*"}, "substitution": source}
+    only_read = {"name": ":method", "string_match": {"exact": "GET"}}
+    return {
+        "match": {"path": path, "headers": [only_read]},
+        "route": {"cluster": ADMIN_CLUSTER, "regex_rewrite": whole},
+    }
+
+
 def read_files(files: Mapping[str, str]) -> Snapshot:
     """The snapshot that files were written from; an empty one if they are none of ours."""
     try:
         parts = {name: json.loads(text)["resources"] for name, text in files.items()}
         clusters, routes = parts["cds.json"], parts["rds.json"]
-        endpoints = [parts[name][0] for name in sorted(parts) if name.startswith("eds.")]
+        own = 2 + len(_DUMPS)
         hosts = {
-            host["name"]: {**host, "routes": host["routes"][2:]}
+            host["name"]: {**host, "routes": host["routes"][own:]}
             for host in routes[0]["virtual_hosts"]
         }
         return Snapshot(
             clusters={entry["name"]: entry for entry in clusters},
-            endpoints={entry["cluster_name"]: entry for entry in endpoints},
+            listeners={entry["name"]: entry for entry in parts["lds.json"]},
             hosts=hosts,
         )
     except (KeyError, ValueError, TypeError, IndexError):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
 from bessemer.control.controller import Controller
+from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source
-from bessemer.gateway import manifests, plan
+from bessemer.gateway import envoy, manifests, plan, services
 from bessemer.gateway.bootstrap import Settings
-from bessemer.gateway.plan import Snapshot
-from bessemer.gateway.render import STRIPPED_HEADERS, render
+from bessemer.gateway.plan import InUse, Snapshot
+from bessemer.gateway.render import STRIPPED_HEADERS, Door, find_doors, render
 from bessemer.kube.client import Client, Selection
-from bessemer.kube.errors import AlreadyExists, NotFound
+from bessemer.kube.errors import AlreadyExists, Conflict, NotFound
 from bessemer.kube.informer import Informer, Informers
 from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
@@ -37,8 +37,6 @@ CONTROLLER_NAME = "bessemer.dev/gateway"
 # Envoy follows a change within milliseconds; it is asked this often, and less while it is away.
 _ASK_AGAIN_SECONDS = 0.03
 _AWAY_SECONDS = 0.5
-_SETTLE_SECONDS = 0.1
-_ASK_TIMEOUT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class GatewayReconciler:
         self._caches = caches
         self._settings = settings
         self._clock = clock
+        self._events = EventRecorder(client, "gateway", clock)
 
     async def reconcile(self, key: Key) -> Result:
         """Write the next configuration, or tell the routes that Envoy follows the last."""
@@ -87,24 +86,26 @@ class GatewayReconciler:
         if coming != current and plan.harms_nobody(current, coming):
             await self._write_xds(stored, coming)
             return Result(_ASK_AGAIN_SECONDS)
-        followed = await self._ask()
-        if followed != current.version:
-            return Result(_AWAY_SECONDS if followed is None else _ASK_AGAIN_SECONDS)
+        in_use = await envoy.ask(self._settings)
+        if in_use is None:
+            return Result(_AWAY_SECONDS)
+        if not in_use.follows(current):
+            return Result(_ASK_AGAIN_SECONDS)
         if coming != current:
-            # That Envoy follows the routes doesn't yet say that its newest clusters are warm.
-            await self._clock.sleep(_SETTLE_SECONDS)
             await self._write_xds(stored, coming)
             return Result(_ASK_AGAIN_SECONDS)
         for route in routes:
             await self._tell(route)
+        await self._tell_services(in_use)
         return DONE
 
     def _render(self, routes: list[Object]) -> Snapshot:
-        services = {
+        known = {
             (meta.namespace(service), meta.name(service)): service
             for service in self._caches.services.list()
+            if not meta.is_deleting(service)
         }
-        return render(routes, services, self._caches.slices.list(), self._settings.folders)
+        return render(routes, known, self._caches.slices.list(), self._settings.services)
 
     async def _write_xds(self, stored: Object | None, snapshot: Snapshot) -> None:
         files = plan.write_files(snapshot, STRIPPED_HEADERS)
@@ -142,13 +143,26 @@ class GatewayReconciler:
         except AlreadyExists:
             return
 
-    async def _ask(self) -> str | None:
-        """The version that Envoy follows; None when it does not answer."""
-        try:
-            async with asyncio.timeout(_ASK_TIMEOUT_SECONDS):
-                return await ask_version(self._settings.host, self._settings.port)
-        except (OSError, TimeoutError, ValueError, EOFError):
-            return None
+    async def _tell_services(self, in_use: InUse) -> None:
+        """Write in the status of Services where Envoy could not listen for them."""
+        found = self._caches.services.list()
+        doors: Mapping[tuple[str, str], list[Door]] = defaultdict(list)
+        for door in find_doors(found, self._settings.services):
+            doors[door.backend[:2]].append(door)
+        for service in found:
+            owned = doors.get((meta.namespace(service), meta.name(service)), [])
+            told = services.judge(service, owned, in_use, self._clock.now())
+            if told is None:
+                continue
+            try:
+                await self._client.update(SERVICE, told, subresource="status")
+            except (NotFound, Conflict):
+                continue  # it changed: it is looked at again for that
+            condition = meta.condition(told, services.CONDITION) or {}
+            if condition["status"] == "False":
+                await self._events.record(
+                    told, "Warning", condition["reason"], condition["message"]
+                )
 
     async def _tell(self, route: Object) -> None:
         """Write in the route's status that Envoy follows it."""
@@ -183,27 +197,6 @@ class GatewayReconciler:
             )
         except NotFound:
             return
-
-
-async def ask_version(host: str, port: int) -> str:
-    """The version of the configuration that the Envoy there follows.
-
-    Raises:
-        OSError: nobody answers.
-        ValueError: it answers something else.
-    """
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        request = f"GET {plan.VERSION_PATH} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
-        writer.write(request.encode())
-        # By its length: Envoy leaves the connection open for a second.
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = re.search(r"\r\ncontent-length: (\d+)\r\n", head)
-        if not head.startswith("http/1.1 200") or length is None:
-            raise ValueError(f"the gateway's version must come with 200, got {head[:100]!r}")
-        return (await reader.readexactly(int(length[1]))).decode()
-    finally:
-        writer.close()
 
 
 def _text(secret: Object) -> bytes:

@@ -1,18 +1,19 @@
-"""From HTTPRoutes, Services and EndpointSlices to Envoy's clusters, endpoints and routes. Pure.
+"""From HTTPRoutes, Services and EndpointSlices to Envoy's clusters, listeners and routes. Pure.
 
-Source: Envoy's API v3 (cluster.proto, endpoint.proto, route_components.proto); the meaning of
-routes: Gateway API, HTTPRoute.
+Source: Envoy's API v3 (cluster.proto, listener.proto, route_components.proto); the meaning of
+routes: Gateway API, HTTPRoute (``retry``: GEP-1731); of addresses: pkg/proxy.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from bessemer.gateway.bootstrap import Folders, config_source
-from bessemer.gateway.plan import Snapshot, endpoints_file
+from bessemer.gateway.plan import Snapshot
 from bessemer.resources import meta
+from bessemer.resources.httproute import seconds
 from bessemer.resources.kind import Object
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
@@ -31,9 +32,10 @@ STRIPPED_HEADERS = (
     "x-remote-group",
     "x-forwarded-client-cert",
 )
+_UNSEEN = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = {
     # Only where the server behind has not seen the request.
-    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "retry_on": _UNSEEN,
     "num_retries": 3,
     "retry_host_predicate": [
         {
@@ -67,23 +69,38 @@ def render(
     routes: Iterable[Object],
     services: Mapping[tuple[str, str], Object],
     slices: Iterable[Object],
-    folders: Folders,
+    network: str | None = None,
 ) -> Snapshot:
-    """The whole configuration. ``services`` by namespace and name."""
+    """The whole configuration.
+
+    Args:
+        routes: where requests go.
+        services: by namespace and name.
+        slices: where the Services' endpoints are.
+        network: Services with an address in it are listened for there; None: for none.
+    """
     ordered = sorted(routes, key=_age)
-    backends = sorted({backend for route in ordered for backend in _backends(route)})
+    backends = {backend for route in ordered for backend in _backends(route)}
     by_service: dict[tuple[str, str], list[Object]] = {}
     for entry in slices:
         service = meta.labels(entry).get(_SERVICE_LABEL, "")
         by_service.setdefault((meta.namespace(entry), service), []).append(entry)
-    clusters, endpoints = {}, {}
-    for backend in backends:
+
+    def members(backend: Backend) -> list[Object]:
         owner = (backend.namespace, backend.service)
-        clusters[backend.cluster] = _make_cluster(backend, folders)
-        endpoints[backend.cluster] = _make_endpoints(
-            backend, services.get(owner), by_service.get(owner, [])
-        )
-    return Snapshot(clusters, endpoints, _make_hosts(ordered))
+        return _find_members(backend, services.get(owner), by_service.get(owner, []))
+
+    # A port that nobody answers refuses connections, so it is not listened on.
+    doors = [door for door in find_doors(services.values(), network) if members(door.backend)]
+    backends |= {door.backend for door in doors}
+    return Snapshot(
+        clusters={
+            backend.cluster: _make_cluster(backend, members(backend))
+            for backend in sorted(backends)
+        },
+        listeners={door.listener: _make_listener(door) for door in doors},
+        hosts=_make_hosts(ordered),
+    )
 
 
 def _age(route: Object) -> tuple[str, str, str]:
@@ -99,17 +116,69 @@ def _backends(route: Object) -> list[Backend]:
     ]
 
 
-def _make_cluster(backend: Backend, folders: Folders) -> Object:
+class Door(NamedTuple):
+    """A Service's own address and port: what becomes a listener."""
+
+    backend: Backend
+    address: str
+
+    @property
+    def listener(self) -> str:
+        """The listener's name. With the address: a Service made anew gets another listener."""
+        return f"{self.address}:{self.backend.port}"
+
+
+def find_doors(services: Iterable[Object], network: str | None) -> list[Door]:
+    """The TCP ports of all Services that have an address in the network."""
+    if network is None:
+        return []
+    inside = ipaddress.ip_network(network)
+    found = []
+    for service in services:
+        address = meta.dig(service, "spec.clusterIP") or "None"
+        if address == "None" or ipaddress.ip_address(address) not in inside:
+            continue
+        found += [
+            Door(Backend(meta.namespace(service), meta.name(service), port["port"]), address)
+            for port in meta.dig(service, "spec.ports") or ()
+            if port.get("protocol", "TCP") == "TCP"
+        ]
+    return sorted(found)
+
+
+def _make_listener(door: Door) -> Object:
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "service",
+        "cluster": door.backend.cluster,
+        "max_connect_attempts": 3,
+        "idle_timeout": "0s",
+    }
+    address = {"address": door.address, "port_value": door.backend.port}
+    return {
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": door.listener,
+        "address": {"socket_address": address},
+        "enable_reuse_port": False,
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
+        ],
+    }
+
+
+def _make_cluster(backend: Backend, members: Sequence[Object]) -> Object:
     return {
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": backend.cluster,
-        "type": "EDS",
+        # With its endpoints in it: each file that Envoy follows takes one of the 128 inotify
+        # instances of a user, and one that is named before it is there fails the whole update.
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": backend.cluster,
+            "endpoints": [{"lb_endpoints": list(members)}] if members else [],
+        },
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        "eds_cluster_config": {
-            "service_name": backend.cluster,
-            "eds_config": config_source(folders, endpoints_file(backend.cluster)),
-        },
         # The limits are the servers' own; Envoy's defaults (1024, 3 retries) would refuse.
         "circuit_breakers": {
             "thresholds": [
@@ -134,27 +203,26 @@ def _make_cluster(backend: Backend, folders: Folders) -> Object:
     }
 
 
-def _make_endpoints(backend: Backend, service: Object | None, slices: Sequence[Object]) -> Object:
+def _find_members(
+    backend: Backend, service: Object | None, slices: Sequence[Object]
+) -> list[Object]:
+    """The ready endpoints of a Service's port, each once."""
     name = _port_name(backend, service)
-    members = [] if name is None else [
-        {
-            "endpoint": {
-                "address": {"socket_address": {"address": address, "port_value": port["port"]}}
-            }
-        }
+    if name is None:
+        return []
+    places = {
+        (address, port["port"])
         for entry in slices
         for port in entry.get("ports") or ()
         if (port.get("name") or "") == name
         for endpoint in entry.get("endpoints") or ()
         if meta.dig(endpoint, "conditions.ready") is not False
         for address in endpoint.get("addresses") or ()
-    ]  # fmt: skip
-    members.sort(key=lambda member: str(member))
-    return {
-        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": backend.cluster,
-        "endpoints": [{"lb_endpoints": members}] if members else [],
     }
+    return [
+        {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
+        for address, port in sorted(places)
+    ]
 
 
 def _port_name(backend: Backend, service: Object | None) -> str | None:
@@ -229,9 +297,21 @@ def _make_action(route: Object, spec: Object) -> Object:
     return {
         "route": {
             "weighted_clusters": {"clusters": weights},
-            "timeout": meta.dig(spec, "timeouts.request") or _TIMEOUT,
-            "retry_policy": _RETRIES,
+            "timeout": f"{seconds(meta.dig(spec, 'timeouts.request') or _TIMEOUT):.3f}s",
+            "retry_policy": _make_retries(spec.get("retry")),
         }
+    }
+
+
+def _make_retries(asked: Object | None) -> Object:
+    """Who asks for retries says that a repetition does no harm: then lost answers count too."""
+    if asked is None:
+        return _RETRIES
+    return {
+        **_RETRIES,
+        "retry_on": f"{_UNSEEN},reset,retriable-status-codes",
+        "retriable_status_codes": list(asked.get("codes") or ()),
+        "num_retries": asked.get("attempts", 2),
     }
 
 

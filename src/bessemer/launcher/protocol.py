@@ -39,7 +39,8 @@ class Line:
                 rights = array.array("i", descriptors)
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
                 data = data[self.connection.sendmsg([data], ancillary) :]
-            self.connection.sendall(data)
+            if data:  # else the other side may have read it all and be gone
+                self.connection.sendall(data)
         except OSError as error:
             raise Closed from error
 

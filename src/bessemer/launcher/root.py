@@ -7,8 +7,11 @@ Nothing of the machine is there that the spec does not name, the home folder lea
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
+from typing import Container
 
 from bessemer.launcher import linux
 from bessemer.launcher.folder import Record
@@ -33,17 +36,19 @@ def build(spec: Record) -> None:
     linux.mount("tmpfs", base, "tmpfs", _NO_DEVICES, _ROOT_SIZE)
     if spec["image"] is not None:
         base = _overlay(spec["image"], base)
+    tree = _Tree(base)
     for path in spec["folders"]:
-        os.makedirs(_inside(base, path), exist_ok=True)
+        tree.make_folder(path)
     for path, text in spec["files"].items():
-        _write(_inside(base, os.path.dirname(path)) + "/" + os.path.basename(path), text)
+        folder = tree.make_folder(os.path.dirname(path))
+        _write(folder + "/" + os.path.basename(path), text)
     for target, name in spec["links"]:
         os.symlink(name, base + target)
     _fill_dev(base + "/dev")
     if spec["own_processes"]:
         _fill_proc(base + "/proc", spec["proc_guarded"])
     for source, target, read_only in spec["binds"]:
-        _bind(source, base, target, linux.MS_RDONLY if read_only else 0)
+        tree.bind(source, target, linux.MS_RDONLY if read_only else 0)
     os.chdir(base)
     linux.pivot_root(".", ".")
     linux.umount(".", linux.MNT_DETACH)
@@ -58,15 +63,6 @@ def _overlay(image: str, scratch: str) -> str:
     options = "lowerdir=%s,upperdir=%s,workdir=%s" % (image, upper, work)
     linux.mount("overlay", merged, "overlay", _NO_DEVICES, options + ",userxattr")
     return merged
-
-
-def _bind(source: str, base: str, target: str, flags: int) -> None:
-    place = _inside(base, target)
-    if os.path.isdir(source):
-        os.makedirs(place, exist_ok=True)
-    else:
-        _touch(place)
-    linux.bind(source, place, flags | _NO_DEVICES)
 
 
 def _fill_dev(path: str) -> None:
@@ -98,31 +94,78 @@ def _fill_proc(path: str, guarded: list[str]) -> None:
 
 
 def _touch(path: str) -> None:
-    if not os.path.lexists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
+    with contextlib.suppress(FileExistsError):
+        os.mknod(path, 0o644 | stat.S_IFREG)
 
 
 def _write(path: str, text: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.lexists(path):
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # an image's own, perhaps a link to somewhere else
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(path, "xb", buffering=0) as file:
+        file.write(text.encode())
 
 
-def _inside(base: str, path: str) -> str:
-    """Where the path leads when ``base`` is the root: links of images and volumes end in there."""
+class _Tree:
+    """The root that is built: where paths lead in it, and the folders that mounts need."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        # Folders that are no links and stay so: nobody else can write beside our mounts yet.
+        self._plain = {base}
+        self._mounts: list[str] = []
+
+    def bind(self, source: str, target: str, flags: int) -> None:
+        """Show the source at the target, which is made if it isn't there."""
+        if os.path.isdir(source):
+            place = self.make_folder(target)
+        else:
+            parent, name = os.path.split(_inside(self._base, target, self._plain))
+            place = self._make(parent) + "/" + name
+            _touch(place)
+        linux.bind(source, place, flags | _NO_DEVICES)
+        self._mounts.append(place + "/")
+        self._plain = {path for path in self._plain if not self._is_mounted(path)}
+
+    def make_folder(self, path: str) -> str:
+        """Where the folder is; it and its parents are made if they aren't there."""
+        return self._make(_inside(self._base, path, self._plain))
+
+    def _make(self, place: str) -> str:
+        missing = []
+        while place not in self._plain and place != self._base:
+            missing.append(place)
+            place = os.path.dirname(place)
+        for place in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place)
+            if not self._is_mounted(place):
+                self._plain.add(place)
+        return place
+
+    def _is_mounted(self, place: str) -> bool:
+        """Whether it shows what others may change."""
+        return any((place + "/").startswith(mount) for mount in self._mounts)
+
+
+def _inside(base: str, path: str, plain: Container[str] = ()) -> str:
+    """Where the path leads when ``base`` is the root: links of images and volumes end in there.
+
+    Those in ``plain`` are known to be no links.
+    """
     steps, place, links = path.split("/")[::-1], base, 0
     while steps:
         step = steps.pop()
         if step == "..":
             place = place if place == base else os.path.dirname(place)
         elif step not in ("", "."):
+            below = place + "/" + step
+            if below in plain:
+                place = below
+                continue
             try:
-                name = os.readlink(place + "/" + step)
+                name = os.readlink(below)
             except OSError:
-                place += "/" + step
+                place = below
                 continue
             links += 1
             if links > _MOST_LINKS:

@@ -110,14 +110,12 @@ def _join(line: Line) -> Dict[str, Any]:
     try:
         message, descriptors = line.receive_with_descriptors()
         spec, log = descriptors[:2]
-        with open(spec, "rb") as file:
-            job: Dict[str, Any] = json.loads(file.read())
         for name, descriptor in zip(message["namespaces"], descriptors[2:]):  # noqa: B905 -- 3.8
             linux.enter_namespace(descriptor, name)
         child = os.fork()
         if child == 0:
-            _settle(job, line, log)
-            return job
+            return _settle(spec, line, log)
+        os.close(spec)
         os.close(log)
         line.send({"pid": child})
         status = os.waitpid(child, 0)[1]
@@ -129,9 +127,11 @@ def _join(line: Line) -> Dict[str, Any]:
     os._exit(0)
 
 
-def _settle(job: Dict[str, Any], line: Line, log: int) -> None:
+def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
     """In the program's fork: become what the command would have been at its exec."""
     try:
+        with open(spec, "rb") as file:  # here and no earlier: what is read is not copied twice
+            job: Dict[str, Any] = json.loads(file.read())
         (root,) = line.receive_with_descriptors()[1]
         linux.enter_namespace(root, "mnt")
         command.settle(log, job["cwd"])
@@ -155,6 +155,7 @@ def _settle(job: Dict[str, Any], line: Line, log: int) -> None:
     if os.environ.get("PYTHONUNBUFFERED"):
         raw = io.FileIO(1, "w", closefd=False)
         sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # as -u does
+    return job
 
 
 def _run(job: Dict[str, Any]) -> Any:

@@ -2,7 +2,8 @@
 
 Started as ``python -I -S -c '…; main()' LISTENER IDLE`` by the runtime. It keeps next to nothing
 in memory and never runs a command itself: each request on the socket that it inherits is answered
-by a fork. One connection is the leash: while the control plane holds it, the zygote stays.
+by a fork, which was made before and waits for it. One connection is the leash: while the control
+plane holds it, the zygote stays.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import signal
 import socket
 import sys
 import time
-from typing import List
+from typing import List, Tuple
 
-from bessemer.launcher import execution, supervisor, warmstart
+from bessemer.launcher import execution, protocol, supervisor, warmstart
 from bessemer.launcher.protocol import Closed, Line, Message
 
 
@@ -30,9 +31,10 @@ def main() -> None:
 
 
 def serve(listener: socket.socket, idle: float) -> None:
-    """Fork for each connection."""
+    """Give each connection a fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the kernel
     leashes: List[socket.socket] = []
+    spare = _fork([listener])
     last = time.monotonic()
     while leashes or time.monotonic() - last < idle:
         pause = None if leashes else idle
@@ -56,24 +58,49 @@ def serve(listener: socket.socket, idle: float) -> None:
             line.send({"pid": os.getpid()})
             leashes.append(connection)
             continue
-        if os.fork() == 0:
-            _become(request, line, [listener, *leashes])
+        try:
+            spare.send(request, (connection.fileno(),))
+        except Closed:  # somebody killed it
+            spare = _fork([listener, connection, *leashes])
+            spare.send(request, (connection.fileno(),))
         connection.close()
+        spare.connection.close()
+        spare = _fork([listener, *leashes])
 
 
-def _become(request: Message, line: Line, inherited: List[socket.socket]) -> None:
-    """In the fork: do what was asked, then end."""
+def _fork(inherited: List[socket.socket]) -> Line:
+    """A line to a fork that waits for its request and the connection that it came by."""
+    ours, theirs = protocol.pair()
+    if os.fork() == 0:
+        _serve_one(theirs, [ours.connection, *inherited])
+    theirs.connection.close()
+    return ours
+
+
+def _serve_one(zygote: Line, inherited: List[socket.socket]) -> None:
+    """In the fork: do what is asked, then end."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in inherited:
             one.close()
-        _DEEDS[request["do"]](request, line)
+        supervisor.rehearse()
+        request, connection = _take(zygote)
+        _DEEDS[request["do"]](request, connection)
         code = 0
     except BaseException:  # noqa: BLE001 -- the fork must never fall back into the zygote's loop
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
+
+
+def _take(zygote: Line) -> Tuple[Message, Line]:
+    try:
+        request, descriptors = zygote.receive_with_descriptors()
+    except Closed:
+        os._exit(0)  # the zygote ended
+    zygote.connection.close()
+    return request, Line(socket.socket(fileno=descriptors[0]))
 
 
 _DEEDS = {

@@ -16,7 +16,7 @@ import uvicorn
 import uvloop
 
 from bessemer.base import logs
-from bessemer.base.clock import SystemClock
+from bessemer.base.clock import Clock, SystemClock
 from bessemer.base.logs import fields
 from bessemer.modelserver.asgi import App
 from bessemer.modelserver.dataplane import DataPlane
@@ -27,6 +27,8 @@ from bessemer.modelserver.metrics import Metrics
 
 _log = logs.get("bessemer.modelserver")
 _MEBIBYTE = 1024 * 1024
+# A pod has 30 s to end by default; the last of them are for requests under way.
+_MOST_DRAIN_SECONDS = 15.0
 
 
 def main() -> int:
@@ -60,7 +62,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--drain_seconds",
         type=float,
         default=1.0,
-        help="after SIGTERM: how long new requests are still answered, until nobody sends any",
+        help="after SIGTERM: the server ends when for so long nobody has sent a request",
     )
     parser.add_argument("--termination_path", default="/dev/termination-log")
     return parser.parse_args(argv)
@@ -96,7 +98,7 @@ async def _serve(arguments: argparse.Namespace, load: Callable[[], Model], model
         timeout_keep_alive=3600,  # the gateway's kept connections end when the gateway says so
         timeout_graceful_shutdown=25,
     )
-    server = _DrainingServer(config, app, arguments.drain_seconds)
+    server = _DrainingServer(config, app, clock, arguments.drain_seconds)
     _log.info(
         "model loaded",
         extra=fields(
@@ -116,14 +118,18 @@ async def _serve(arguments: argparse.Namespace, load: Callable[[], Model], model
 class _DrainingServer(uvicorn.Server):
     """On SIGTERM it says it isn't ready and closes connections after their next answer, then ends.
 
-    The gateway learns of the end a moment after the process does: whoever still comes in between
-    is answered.
+    The gateway learns of the end a moment after the process does: whoever still comes is answered,
+    and the process ends only when for a while nobody has come.
     """
 
-    def __init__(self, config: uvicorn.Config, app: App, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: App, clock: Clock, drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._app = app
+        self._clock = clock
         self._drain_seconds = drain_seconds
+        self._latest_end = 0.0
         self._own_loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -132,12 +138,17 @@ class _DrainingServer(uvicorn.Server):
             self.should_exit = True
             return
         self._app.draining = True
-        self._own_loop.call_soon_threadsafe(
-            self._own_loop.call_later, self._drain_seconds, self._end
-        )
+        self._app.asked_at = self._clock.monotonic()
+        self._latest_end = self._app.asked_at + _MOST_DRAIN_SECONDS
+        self._own_loop.call_soon_threadsafe(self._end_when_quiet)
 
-    def _end(self) -> None:
-        self.should_exit = True
+    def _end_when_quiet(self) -> None:
+        end = min(self._app.asked_at + self._drain_seconds, self._latest_end)
+        left = end - self._clock.monotonic()
+        if left > 0:
+            self._own_loop.call_later(left, self._end_when_quiet)
+        else:
+            self.should_exit = True
 
 
 if __name__ == "__main__":

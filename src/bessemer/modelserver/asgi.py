@@ -71,6 +71,7 @@ class App:
 
     def __init__(self, plane: DataPlane, clock: Clock, *, max_body_bytes: int) -> None:
         self.draining = False
+        self.asked_at = 0.0  # when somebody last sent a request that isn't a mere look
         self._plane = plane
         self._clock = clock
         self._limit = max_body_bytes
@@ -83,6 +84,8 @@ class App:
             return
         if scope["type"] != "http":
             return
+        if self.draining and scope["method"] == "POST":
+            self.asked_at = self._clock.monotonic()
         answer = await self._answer(scope, receive)
         headers = [
             (b"content-type", answer.content_type),

@@ -27,6 +27,7 @@ from bessemer.database.database import Database
 from bessemer.database.engine import upsert
 from bessemer.pipelines import lineage, listing, rows
 from bessemer.pipelines.errors import FailedPrecondition, NotFound
+from bessemer.pipelines.irs import Irs
 from bessemer.pipelines.records import (
     Artifact,
     Run,
@@ -67,6 +68,7 @@ RUN_FIELDS = listing.Fields(
 _SELECT_STORED = select(RUNS.c.id, RUNS.c.namespace, RUNS.c.state, RUNS.c.history).where(
     RUNS.c.id.in_(bindparam("ids", expanding=True))
 )
+_SELECT_RUN = select(RUNS).where(RUNS.c.id == bindparam("id"))
 _UPDATE_RUN = (
     update(RUNS)
     .where(RUNS.c.id == bindparam("run_id"))
@@ -93,6 +95,7 @@ class SqlHistory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._irs = Irs()
 
     # -- the engine's port -------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ class SqlHistory:
         """A run with all its tasks and the artifacts that they name; None when deleted."""
 
         def read(connection: Connection) -> tuple[Run, list[Task], list[Artifact]] | None:
-            run = _find_run(connection, run_id)
+            run = self._find_run(connection, run_id)
             if run is None:
                 return None
             tasks = connection.execute(
@@ -210,6 +213,12 @@ class SqlHistory:
 
         return await self._database.read(read)
 
+    def _find_run(self, connection: Connection, run_id: str) -> Run | None:
+        row = connection.execute(_SELECT_RUN, {"id": run_id}).mappings().first()
+        if row is None:
+            return None
+        return rows.to_run(row, self._irs.find(connection, [row["spec_id"]])[row["spec_id"]])
+
     # -- what the REST face and the pages need -----------------------------------------------
 
     async def create_run(self, run: Run) -> None:
@@ -235,7 +244,7 @@ class SqlHistory:
         """
 
         def read(connection: Connection) -> Run:
-            run = _find_run(connection, run_id)
+            run = self._find_run(connection, run_id)
             if run is None:
                 raise missing_run(run_id)
             return run
@@ -252,10 +261,8 @@ class SqlHistory:
             if experiment_id:
                 where.append(RUNS.c.experiment_id == experiment_id)
             page = listing.run(connection, query, where)
-            ids = {row["spec_id"] for row in page.rows}
-            found = connection.execute(select(SPECS).where(SPECS.c.id.in_(ids))).mappings()
-            specs = {row["id"]: row for row in found}
-            runs = [rows.to_run(row, specs[row["spec_id"]]) for row in page.rows]
+            irs = self._irs.find(connection, {row["spec_id"] for row in page.rows})
+            runs = [rows.to_run(row, irs[row["spec_id"]]) for row in page.rows]
             return RunPage(runs, page.total, page.next_token)
 
         return await self._database.read(read)
@@ -385,16 +392,6 @@ def prune_spec(connection: Connection, spec_id: str) -> None:
     connection.execute(
         delete(SPECS).where(SPECS.c.id == spec_id, ~by_run.exists(), ~by_version.exists())
     )
-
-
-def _find_run(connection: Connection, run_id: str) -> Run | None:
-    statement = (
-        select(RUNS, SPECS.c.spec, SPECS.c.platform_spec)
-        .join(SPECS, SPECS.c.id == RUNS.c.spec_id)
-        .where(RUNS.c.id == run_id)
-    )
-    row = connection.execute(statement).mappings().first()
-    return None if row is None else rows.to_run(row, row)
 
 
 def _find_row(connection: Connection, run_id: str) -> RowMapping:

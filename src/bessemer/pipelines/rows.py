@@ -67,7 +67,7 @@ def from_run(run: Run, spec_id: str) -> dict[str, Any]:
     }
 
 
-def to_run(row: RowMapping, spec: RowMapping) -> Run:
+def to_run(row: RowMapping, spec: Mapping[str, Any]) -> Run:
     """A row and its IR as a run."""
     return Run(
         id=row["id"],

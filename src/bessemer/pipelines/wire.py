@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bessemer.pipelines import irs
 from bessemer.pipelines.catalog import Experiment, Pipeline, Version
 from bessemer.pipelines.errors import InvalidArgument
 from bessemer.pipelines.lineage import Provenance
@@ -214,11 +215,11 @@ def version(record: Version) -> Json:
     )
 
 
-def spec_document(spec: Mapping[str, Any], platform_spec: Mapping[str, Any]) -> Json:
+def spec_document(spec: Mapping[str, Any], platform_spec: Mapping[str, Any]) -> Any:
     """An IR as it stands in ``pipeline_spec``: alone, or beside its platform document."""
     if not platform_spec:
-        return dict(spec)
-    return {"pipeline_spec": dict(spec), "platform_spec": dict(platform_spec)}
+        return irs.as_json(spec)
+    return {"pipeline_spec": irs.as_json(spec), "platform_spec": irs.as_json(platform_spec)}
 
 
 def run(record: Run, tasks: Iterable[Task] | None = None) -> Json:

@@ -6,104 +6,205 @@ What the gateway does not do is refused.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from bessemer.resources import meta
 from bessemer.resources.kind import Cause, Column, Kind, Object
 from bessemer.resources.rules import bad, required
 
-_RULE_FIELDS = ("name", "matches", "filters", "backendRefs", "timeouts")
+_RULE_FIELDS = ("name", "matches", "filters", "backendRefs", "timeouts", "retry")
 _PATH_TYPES = ("PathPrefix", "Exact")
+_HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+# Gateway API's durations (GEP-2257).
+_DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
+_MOST_ATTEMPTS = 10
 
 
 def default(obj: Object) -> None:
     """A rule without matches takes every path; a backend without weight counts once."""
-    for rule in meta.dig(obj, "spec.rules") or ():
+    rules = meta.dig(obj, "spec.rules")
+    for rule in rules if isinstance(rules, list) else ():
         if not isinstance(rule, dict):
             continue
         if not rule.get("matches"):
             rule["matches"] = [{"path": {"type": "PathPrefix", "value": "/"}}]
-        for backend in rule.get("backendRefs") or ():
+        backends = rule.get("backendRefs")
+        for backend in backends if isinstance(backends, list) else ():
             if isinstance(backend, dict):
                 backend.setdefault("weight", 1)
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
     """The broken rules."""
+    spec = obj.get("spec")
     rules = meta.dig(obj, "spec.rules")
-    if not isinstance(rules, list) or not rules:
-        return [required("spec.rules")]
-    causes: list[Cause] = []
+    if not isinstance(spec, dict) or not isinstance(rules, list) or not rules:
+        return [required("spec.rules", "a list of at least one rule")]
+    causes = _check_hosts(spec.get("hostnames"))
     for number, rule in enumerate(rules):
         path = f"spec.rules[{number}]"
-        if not isinstance(rule, dict):
+        if isinstance(rule, dict):
+            causes += _check_rule(rule, path)
+        else:
             causes.append(bad(path, rule, "must be an object"))
+    return causes
+
+
+def _check_hosts(hosts: Any) -> list[Cause]:
+    if hosts is None:
+        return []
+    if not isinstance(hosts, list):
+        return [bad("spec.hostnames", hosts, "must be a list of host names")]
+    return [
+        bad(f"spec.hostnames[{number}]", host, "must be a host name, or one after '*.'")
+        for number, host in enumerate(hosts)
+        if not isinstance(host, str) or not _HOST.fullmatch(host)
+    ]
+
+
+def _check_rule(rule: Object, path: str) -> list[Cause]:
+    causes = [
+        bad(f"{path}.{name}", name, f"is not supported; supported are {_RULE_FIELDS}")
+        for name in rule
+        if name not in _RULE_FIELDS
+    ]
+    for part, check in _LISTS.items():
+        entries = rule.get(part)
+        if entries is None:
             continue
-        causes += [
-            bad(f"{path}.{name}", name, f"is not supported; supported are {_RULE_FIELDS}")
-            for name in rule
-            if name not in _RULE_FIELDS
-        ]
-        for part, check in _PARTS:
-            entries = rule.get(part) or []
-            if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
-                causes += check(entries, path)
+        if not isinstance(entries, list):
+            causes.append(bad(f"{path}.{part}", entries, "must be a list of objects"))
+            continue
+        for number, entry in enumerate(entries):
+            where = f"{path}.{part}[{number}]"
+            if isinstance(entry, dict):
+                causes += check(entry, where)
             else:
-                causes.append(bad(f"{path}.{part}", entries, "must be a list of objects"))
+                causes.append(bad(where, entry, "must be an object"))
+    for part, check in _OBJECTS.items():
+        value = rule.get(part)
+        if isinstance(value, dict):
+            causes += check(value, f"{path}.{part}")
+        elif value is not None:
+            causes.append(bad(f"{path}.{part}", value, "must be an object"))
     return causes
 
 
-def _check_matches(matches: list[Any], path: str) -> list[Cause]:
-    causes = []
-    for number, match in enumerate(matches):
-        where = f"{path}.matches[{number}]"
-        causes += [
-            bad(f"{where}.{name}", name, "is not supported; match by path")
-            for name in match
-            if name != "path"
-        ]
-        kind = meta.dig(match, "path.type", "PathPrefix")
-        if kind not in _PATH_TYPES:
-            causes.append(bad(f"{where}.path.type", kind, f"must be one of {_PATH_TYPES}"))
-        value = meta.dig(match, "path.value", "/")
-        if not isinstance(value, str) or not value.startswith("/"):
-            causes.append(bad(f"{where}.path.value", value, "must start with '/'"))
+def _check_match(match: Object, where: str) -> list[Cause]:
+    causes = [
+        bad(f"{where}.{name}", name, "is not supported; match by path")
+        for name in match
+        if name != "path"
+    ]
+    path = match.get("path")
+    if path is None:
+        return causes
+    if not isinstance(path, dict):
+        return [*causes, bad(f"{where}.path", path, "must be an object")]
+    kind = path.get("type", "PathPrefix")
+    if kind not in _PATH_TYPES:
+        causes.append(bad(f"{where}.path.type", kind, f"must be one of {_PATH_TYPES}"))
+    value = path.get("value", "/")
+    if not isinstance(value, str) or not value.startswith("/") or set(value) & set("?#"):
+        causes.append(
+            bad(f"{where}.path.value", value, "must start with '/' and have no '?' or '#'")
+        )
     return causes
 
 
-def _check_filters(filters: list[Any], path: str) -> list[Cause]:
-    causes = []
-    for number, entry in enumerate(filters):
-        replaced = meta.dig(entry, "urlRewrite.path.type")
-        if entry.get("type") != "URLRewrite" or replaced != "ReplacePrefixMatch":
-            where = f"{path}.filters[{number}]"
-            causes.append(bad(where, entry, "must be URLRewrite with path ReplacePrefixMatch"))
-    return causes
-
-
-def _check_backends(backends: list[Any], path: str) -> list[Cause]:
-    causes = []
-    for number, backend in enumerate(backends):
-        where = f"{path}.backendRefs[{number}]"
-        if not backend.get("name"):
-            causes.append(required(f"{where}.name"))
-        if not isinstance(backend.get("port"), int):
-            causes.append(required(f"{where}.port", "the Service's port"))
-        weight = backend.get("weight", 1)
-        if not isinstance(weight, int) or not 0 <= weight <= 1_000_000:
-            causes.append(bad(f"{where}.weight", weight, "must be between 0 and 1000000"))
-        if backend.get("namespace"):
-            causes.append(
-                bad(f"{where}.namespace", backend["namespace"], "only the route's own namespace")
+def _check_filter(entry: Object, where: str) -> list[Cause]:
+    rewrite = entry.get("urlRewrite")
+    known = (
+        entry.get("type") == "URLRewrite"
+        and isinstance(rewrite, dict)
+        and set(rewrite) == {"path"}
+        and meta.dig(rewrite, "path.type") == "ReplacePrefixMatch"
+    )
+    if not known:
+        return [bad(where, entry, "must be URLRewrite with path ReplacePrefixMatch")]
+    replacement = meta.dig(rewrite, "path.replacePrefixMatch")
+    if not isinstance(replacement, str) or not re.fullmatch(r"(/[^?#\\]*)?", replacement):
+        return [
+            bad(
+                f"{where}.urlRewrite.path.replacePrefixMatch",
+                replacement,
+                "must be a path that starts with '/', without '?', '#' and backslash",
             )
+        ]
+    return []
+
+
+def _check_backend(backend: Object, where: str) -> list[Cause]:
+    causes = []
+    name = backend.get("name")
+    if not isinstance(name, str) or not name:
+        causes.append(required(f"{where}.name", "the Service's name"))
+    if backend.get("kind", "Service") != "Service" or backend.get("group"):
+        causes.append(bad(f"{where}.kind", backend.get("kind"), "must be Service"))
+    port: Any = backend.get("port")
+    if not _is_whole(port) or not 1 <= port <= 65535:
+        causes.append(required(f"{where}.port", "the Service's port, between 1 and 65535"))
+    weight = backend.get("weight", 1)
+    if not _is_whole(weight) or not 0 <= weight <= 1_000_000:
+        causes.append(bad(f"{where}.weight", weight, "must be between 0 and 1000000"))
+    if backend.get("namespace"):
+        causes.append(
+            bad(f"{where}.namespace", backend["namespace"], "only the route's own namespace")
+        )
     return causes
 
 
-_PARTS = (
-    ("matches", _check_matches),
-    ("filters", _check_filters),
-    ("backendRefs", _check_backends),
-)
+def _check_timeouts(timeouts: Object, where: str) -> list[Cause]:
+    causes = [
+        bad(f"{where}.{name}", name, "is not supported; supported is request")
+        for name in timeouts
+        if name != "request"
+    ]
+    request = timeouts.get("request")
+    if request is not None and not (isinstance(request, str) and _DURATION.fullmatch(request)):
+        causes.append(bad(f"{where}.request", request, "must be a duration such as 30s or 1m30s"))
+    return causes
+
+
+def _check_retry(retry: Object, where: str) -> list[Cause]:
+    causes = [
+        bad(f"{where}.{name}", name, "is not supported; supported are attempts and codes")
+        for name in retry
+        if name not in ("attempts", "codes")
+    ]
+    attempts = retry.get("attempts", 1)
+    if not _is_whole(attempts) or not 1 <= attempts <= _MOST_ATTEMPTS:
+        causes.append(
+            bad(f"{where}.attempts", attempts, f"must be between 1 and {_MOST_ATTEMPTS}")
+        )
+    codes = retry.get("codes", [])
+    if not isinstance(codes, list) or not all(
+        _is_whole(code) and 400 <= code <= 599 for code in codes
+    ):
+        causes.append(bad(f"{where}.codes", codes, "must be status codes between 400 and 599"))
+    return causes
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def seconds(duration: str) -> float:
+    """A duration of Gateway API ("1m30s") in seconds."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    parts = re.findall(r"([0-9]+)(ms|h|m|s)", duration)
+    return sum(int(number) * units[unit] for number, unit in parts)
+
+
+_Check = Callable[[Object, str], list[Cause]]
+_LISTS: dict[str, _Check] = {
+    "matches": _check_match,
+    "filters": _check_filter,
+    "backendRefs": _check_backend,
+}
+_OBJECTS: dict[str, _Check] = {"timeouts": _check_timeouts, "retry": _check_retry}
 
 HTTP_ROUTE = Kind(
     "gateway.networking.k8s.io",

@@ -26,6 +26,8 @@ IDLE_SINCE = "serving.bessemer.dev/idle-since"
 SERVICE_PORT = 80
 SERVER_PORT = 8080
 _GRACE_SECONDS = 30
+# To ask a model twice does no harm; 503 is what a server says that did not ask it.
+_RETRY = {"attempts": 2, "codes": [503]}
 # Changes of these alone make no new revision.
 _NO_REVISION = ("canaryTrafficPercent", "minReplicas", "maxReplicas")
 # Small: a machine for one person has room for several models. Limits are the user's to set.
@@ -144,6 +146,8 @@ def make_service(isvc: Object, number: int) -> Object:
         labels=_labels(isvc, name),
         owners=[meta.owner_reference(isvc)],
         spec={
+            # As KServe's: the gateway goes to the pods themselves, so no address is needed.
+            "clusterIP": "None",
             "selector": {REVISION_LABEL: name},
             "ports": [
                 {
@@ -165,6 +169,11 @@ def _labels(isvc: Object, revision: str) -> dict[str, str]:
     }
 
 
+def route_names(isvc: Object) -> tuple[str, str]:
+    """Of the route by path and the one by host."""
+    return meta.name(isvc), f"{meta.name(isvc)}-host"
+
+
 def make_routes(isvc: Object, weights: Mapping[str, int], address: Address) -> list[Object]:
     """By path for every host, and by host for every path."""
     name, namespace = meta.name(isvc), meta.namespace(isvc)
@@ -180,16 +189,19 @@ def make_routes(isvc: Object, weights: Mapping[str, int], address: Address) -> l
         "matches": [{"path": {"type": "PathPrefix", "value": path_of(isvc)}}],
         "filters": [rewrite],
         "backendRefs": backends,
+        "retry": _RETRY,
     }
     by_host = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
         "backendRefs": backends,
+        "retry": _RETRY,
     }
     domain = address.domain
     hosts = [f"{name}-{namespace}.{domain}", f"{name}.{namespace}.{domain}"]
+    path_name, host_name = route_names(isvc)
     return [
-        _route(isvc, name, {"rules": [by_path]}),
-        _route(isvc, f"{name}-host", {"hostnames": hosts, "rules": [by_host]}),
+        _route(isvc, path_name, {"rules": [by_path]}),
+        _route(isvc, host_name, {"hostnames": hosts, "rules": [by_host]}),
     ]
 
 

@@ -87,6 +87,7 @@ class Observed:
     rolled_out: str = ""
     previous: str = ""
     last_number: int = 0  # of the newest revision ever made
+    routed: bool = True  # the gateway says that it follows those weights
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,9 @@ def plan(declared: Declared, observed: Observed, now: datetime) -> Plan:
     weights = wanted if _can_move(wanted, current, revisions) else current
     rolled_out, previous = _roll_out(weights, observed)
     busy = {name for name, weight in (*wanted.items(), *weights.items()) if weight}
-    keeper = _Keeper(declared, busy | {latest.name}, previous, now)
+    # What the gateway may still send to is not to end: it counts as idle once that is over.
+    settled = observed.routed and {name: one for name, one in weights.items() if one} == current
+    keeper = _Keeper(declared, busy | {latest.name}, (previous if settled else None), now)
     actions = [action for entry in observed.revisions for action in keeper.keep(entry)]
     return Plan(
         actions=tuple(actions),
@@ -206,7 +209,7 @@ class _Keeper:
     """Decides for each revision whether it runs, drains, is parked or goes."""
 
     def __init__(
-        self, declared: Declared, running: set[str], previous: str, now: datetime
+        self, declared: Declared, running: set[str], previous: str | None, now: datetime
     ) -> None:
         self._replicas = max(1, declared.replicas)
         self._running = running
@@ -222,6 +225,8 @@ class _Keeper:
             if entry.replicas != self._replicas:
                 actions.append(Scale(entry.name, self._replicas))
             return actions
+        if self._previous is None:
+            return []
         if entry.idle_since is None:
             self._wait(DRAIN)
             return [MarkIdle(entry.name, self._now)]

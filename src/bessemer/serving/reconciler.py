@@ -168,13 +168,19 @@ class InferenceServiceReconciler:
         component: Mapping[str, Any] = meta.dig(isvc, "status.components.predictor") or {}
         newest = component.get("latestCreatedRevision", "")
         number = newest.rpartition("-")[2]
-        route = self._caches.routes.get(meta.name(isvc), meta.namespace(isvc))
+        routes = [
+            self._caches.routes.get(name, meta.namespace(isvc))
+            for name in manifests.route_names(isvc)
+        ]
+        weights = [_read_weights(route, isvc) for route in routes]
         return Observed(
             revisions=revisions,
-            weights=_read_weights(route, isvc),
+            weights=weights[0],
             rolled_out=component.get("latestRolledoutRevision", ""),
             previous=component.get("previousRolledoutRevision", ""),
             last_number=int(number) if number.isdigit() else 0,
+            routed=all(each == weights[0] for each in weights)
+            and all(route is not None and _is_programmed(route) for route in routes),
         )
 
     async def _act(self, isvc: Object, action: Action, parts: _RevisionParts | None) -> None:

@@ -3,16 +3,36 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.gateway.plan import Snapshot, harms_nobody, read_files, step, write_files
+from bessemer.gateway.plan import (
+    InUse,
+    Snapshot,
+    harms_nobody,
+    read_files,
+    read_in_use,
+    step,
+    write_files,
+)
+from bessemer.resources.kind import Object
 
 STRIPPED = ("kubeflow-userid",)
 
 
+def cluster(name: str, *ports: int) -> Object:
+    members = [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+        for port in ports
+    ]
+    assignment: Object = {"cluster_name": name}
+    if members:
+        assignment["endpoints"] = [{"lb_endpoints": members}]
+    return {"name": name, "load_assignment": assignment}
+
+
 def snapshot(clusters: dict[str, int], routes: dict[str, str]) -> Snapshot:
-    """Clusters by name with a version of their endpoints; hosts by name with their cluster."""
+    """Clusters by name with their endpoint's port; hosts and listeners with their cluster."""
     return Snapshot(
-        clusters={name: {"name": name} for name in clusters},
-        endpoints={name: {"cluster_name": name, "at": at} for name, at in clusters.items()},
+        clusters={name: cluster(name, port) for name, port in clusters.items()},
+        listeners={f"{name}:80": {"name": f"{name}:80"} for name in routes.values()},
         hosts={
             host: {"name": host, "domains": [host], "routes": [{"route": {"cluster": cluster}}]}
             for host, cluster in routes.items()
@@ -69,3 +89,33 @@ def test_files_read_back_as_they_were_written(given_one: Snapshot) -> None:
 def test_files_that_are_none_of_ours_are_an_empty_configuration() -> None:
     assert read_files({}) == Snapshot()
     assert read_files({"cds.json": "no json", "rds.json": "{}"}) == Snapshot()
+
+
+def test_what_envoy_does_not_use_yet_is_not_followed() -> None:
+    wanted = snapshot({"a": 1, "b": 2}, {"*": "a"})
+    dump = {"configs": [{"cluster": wanted.clusters["a"]}, {"cluster": wanted.clusters["b"]}]}
+    listening = {"configs": [{"name": "a:80", "active_state": {"version_info": "1"}}]}
+    assert read_in_use(wanted.version, dump, listening).follows(wanted)
+    assert not read_in_use("older", dump, listening).follows(wanted)
+    one_is_not_warm = {"configs": dump["configs"][:1]}
+    assert not read_in_use(wanted.version, one_is_not_warm, listening).follows(wanted)
+    assert not read_in_use(wanted.version, dump, {}).follows(wanted)
+    before = {"configs": [dump["configs"][0], {"cluster": cluster("b", 1)}]}
+    assert not read_in_use(wanted.version, before, listening).follows(wanted)
+
+
+def test_a_listener_that_envoy_refused_is_not_waited_for_and_says_why() -> None:
+    wanted = snapshot({"a": 1}, {"*": "a"})
+    dump = {"configs": [{"cluster": wanted.clusters["a"]}]}
+    error = {"failed_configuration": {"name": "a:80"}, "details": "cannot bind"}
+    in_use = read_in_use(wanted.version, dump, {"configs": [{"error_state": error}]})
+    assert in_use == InUse(
+        wanted.version, {"a": frozenset({("127.0.0.1", 1)})}, refused={"a:80": "cannot bind"}
+    )
+    assert in_use.follows(wanted)
+
+
+def test_a_cluster_without_endpoints_is_followed_when_envoy_has_none_either() -> None:
+    wanted = Snapshot(clusters={"a": cluster("a")})
+    dump = {"configs": [{"cluster": {"name": "a", "load_assignment": {}}}]}
+    assert read_in_use(wanted.version, dump, {}).follows(wanted)

@@ -67,6 +67,10 @@ def test_traffic_waits_for_the_new_revision() -> None:
     ready = replace(starting, revisions=(rev(1), rev(2)))
     step = plan(Declared("d2"), ready, NOW)
     assert (step.weights, step.rolled_out, step.previous) == ({"r2": 100}, "r2", "r1")
+    assert step.actions == ()
+    moved = replace(ready, weights={"r2": 100}, rolled_out="r2", previous="r1", routed=False)
+    assert plan(Declared("d2"), moved, NOW).actions == ()  # the gateway still sends to r1
+    step = plan(Declared("d2"), replace(moved, routed=True), NOW)
     assert step.actions == (MarkIdle("r1", NOW),)
     assert step.look_again == DRAIN
 
@@ -154,6 +158,7 @@ class World:
             self.phases[entry.name] = new
 
 
+_TWO_STARTED = [("declare", 1), ("start", 0), ("declare", 2), ("start", 0)]
 _MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("declare"), st.integers(1, 4)),
@@ -167,7 +172,9 @@ _MOVES = st.lists(
 
 
 @given(_MOVES)
-@example([("declare", 1), ("start", 0), ("declare", 2), ("start", 0), ("declare", 1), ("canary", 0)])
+@example(
+    [("declare", 1), ("start", 0), ("declare", 2), ("start", 0), ("declare", 1), ("canary", 0)]
+)
 def test_whatever_happens_traffic_goes_only_to_what_answers(moves: list[tuple[str, int]]) -> None:
     world, declared = World(), Declared("d1")
     for kind, value in moves:

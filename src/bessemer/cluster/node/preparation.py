@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bessemer.cluster.node import addresses, images, payloads, programs, spec, variables
+from bessemer.cluster.node import (
+    addresses,
+    clientconfig,
+    images,
+    payloads,
+    programs,
+    spec,
+    variables,
+)
 from bessemer.cluster.node.environments import BuildFailure, Wish
 from bessemer.cluster.node.errors import StartFailure, mount_error
 from bessemer.cluster.node.images import Image
@@ -86,6 +94,8 @@ class Preparation:
         }
         env = variables.resolve(pod, container, self._facts(), referred, base)
         mounts = list(self._mounts(pod, container, env))
+        if self._services.runtime.name == "process":
+            env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
         environment = await self._environment(pod, container, image, command)
         if image.is_userland:
@@ -138,7 +148,7 @@ class Preparation:
 
     def _mounts(self, pod: Object, container: Object, env: dict[str, str]) -> tuple[Mount, ...]:
         if self._services.runtime.name == "process":
-            # It has no mounts elsewhere; the API's address and a kubeconfig must do.
+            # It has no mounts elsewhere; a kubeconfig must do (``_client_config``).
             kept = [
                 each
                 for each in container.get("volumeMounts") or ()
@@ -146,6 +156,19 @@ class Preparation:
             ]
             container = {**container, "volumeMounts": kept}
         return self._volumes.mounts(pod, container, env)
+
+    def _client_config(self, pod: Object, container: Object) -> dict[str, str]:
+        """Where a container without mounts finds what those of its service account would hold."""
+        mounts = container.get("volumeMounts") or ()
+        names = [each["name"] for each in mounts if each["name"].startswith(_API_ACCESS)]
+        if not names:
+            return {}
+        config = self._services.config
+        server = f"https://{config.api_host}:{config.api_port}"
+        path = self._folder / "kubeconfig"
+        volume = self._folder / "volumes" / names[0]
+        path.write_text(clientconfig.make(server, meta.namespace(pod), volume))
+        return {clientconfig.VARIABLE: str(path)}
 
     def _tell_once(self, pod: Object, type_: str, reason: str, message: str) -> None:
         if message not in self._told:

@@ -18,8 +18,9 @@ from bessemer.kube.informer import Informers
 from bessemer.resources.kind import Object
 
 _COMPONENT = "kubelet"
-# Events are written beside the work, this many at once, so that they share a commit.
-_BATCH = 16
+# Events are written beside the work: those of a moment, and so many at once, share a commit.
+_GATHER_SECONDS = 0.05
+_BATCH = 64
 
 
 class IssueToken(Protocol):
@@ -49,6 +50,7 @@ class Events:
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._recorder = EventRecorder(client, _COMPONENT, clock)
+        self._clock = clock
         self._queue: asyncio.Queue[tuple[Object, str, str, str]] = asyncio.Queue()
 
     def tell(self, pod: Object, type_: str, reason: str, message: str) -> None:
@@ -59,6 +61,7 @@ class Events:
         """Write them, for ever."""
         while True:
             batch = [await self._queue.get()]
+            await self._clock.sleep(_GATHER_SECONDS)
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             await asyncio.gather(*(self._recorder.record(*each) for each in batch))

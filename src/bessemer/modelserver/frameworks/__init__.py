@@ -3,4 +3,5 @@
 ``base`` has the port ``Model`` and its laws; ``files`` finds and recognises model files;
 one module a framework (``sklearn``, ``xgboost``) with ``load(path) -> Model``.
 To add a framework: a module here with ``load``, and its name in ``base.FRAMEWORKS``.
+May import the model server's ``errors`` and ``tensors``; only its own module imports a framework.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bessemer.cluster.node.runtime.zygotes import Zygotes
 FORCED = "BESSEMER_RUNTIME"
 #: How long a warm zygote stays without work, in seconds.
 WARM_IDLE = 60.0
+_TRIAL = "trial-"
 #: How long the trial container may take, in seconds.
 _PATIENCE = 30.0
 
@@ -42,16 +44,16 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     """Try a sandboxed container; without namespaces there is the process runtime."""
     zygotes = Zygotes(home_run, warm_idle)
     if not sys.platform.startswith("linux"):
-        reason = f"namespaces need Linux, this is {sys.platform}"
+        reason = f"no isolation: namespaces need Linux, this is {sys.platform}"
         return Choice(ProcessRuntime(zygotes, machine.NO_CGROUPS), reason, machine.NO_CGROUPS)
     cgroups = machine.find_cgroups(cgroup_name)
     if os.environ.get(FORCED) == ProcessRuntime.name:
-        reason = f"no isolation, as {FORCED} asks"
+        reason = f"no isolation: {FORCED} asks for that"
         return Choice(ProcessRuntime(zygotes, cgroups), reason, cgroups)
     sandbox = SandboxRuntime(zygotes, cgroups)
     problem = await _try(sandbox, home_run)
     if problem:
-        return Choice(ProcessRuntime(zygotes, cgroups), f"no sandbox: {problem}", cgroups)
+        return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
     return Choice(sandbox, "user namespaces work", cgroups)
 
 
@@ -63,7 +65,12 @@ async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:
 async def _try(runtime: SandboxRuntime, home_run: Path) -> str:
     """Run a command in the sandbox; what went wrong, or nothing."""
     os.makedirs(home_run, mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home_run, prefix="trial-") as folder:
+    _clean(home_run)
+    # The supervisor may still be tidying up when its container has ended: what it then leaves
+    # behind is no reason to fail, and goes with the next start.
+    with tempfile.TemporaryDirectory(
+        dir=home_run, prefix=_TRIAL, ignore_cleanup_errors=True
+    ) as folder:
         trial = Path(folder, "container")
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -72,3 +79,8 @@ async def _try(runtime: SandboxRuntime, home_run: Path) -> str:
         except (RuntimeFailure, TimeoutError) as error:
             return str(error) or "the trial container did not end"
     return seen.start_error or ("" if seen.exit_code == 0 else f"code {seen.exit_code}")
+
+
+def _clean(home_run: Path) -> None:
+    for left in home_run.glob(f"{_TRIAL}*"):
+        shutil.rmtree(left, ignore_errors=True)

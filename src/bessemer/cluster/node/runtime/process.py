@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.node.runtime import machine, sandbox
-from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, RuntimeFailure
+from bessemer.cluster.node.runtime import layout, machine, sandbox
+from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, RuntimeFailure
 from bessemer.cluster.node.runtime.launched import LaunchedRuntime
 from bessemer.cluster.node.runtime.zygotes import Zygotes
 
@@ -29,21 +30,17 @@ class ProcessRuntime(LaunchedRuntime):
                 f"an image's files need namespaces, which are off here, but got {spec.rootfs}; "
                 "use a python image or switch user namespaces on"
             )
-        for mount in spec.mounts:
-            if str(mount.source) != mount.target:
-                raise RuntimeFailure(
-                    "without namespaces a mount must be at its own path, but got "
-                    f"{mount.source} at {mount.target}; switch user namespaces on"
-                )
         home, temporary = spec.folder / "home", spec.folder / "tmp"
         home.mkdir(exist_ok=True)
         temporary.mkdir(exist_ok=True)
+        for mount in spec.mounts:
+            _show(mount, home)
         variables = {"TMPDIR": str(temporary)} | sandbox.environment_variables(spec, str(home))
         return {
             "sandbox": False,
             "argv": spec.argv,
             "env": variables,
-            "cwd": spec.working_dir or str(home),
+            "cwd": str(_at_home(spec.working_dir, home) or spec.working_dir or home),
             "limits": sandbox.limits_record(spec.limits),
             "cgroups": sandbox.cgroups_record(self._cgroups, spec),
             "warm": None,
@@ -57,3 +54,25 @@ class ProcessRuntime(LaunchedRuntime):
         """As the port says."""
         await super().close()
         self._cgroups.remove()
+
+
+def _at_home(path: str | None, home: Path) -> Path | None:
+    """A path in the pod's home, as it is without namespaces; None for every other path."""
+    parts = PurePosixPath(path or "/")
+    if ".." in parts.parts or not parts.is_relative_to(layout.HOME):
+        return None
+    return home / parts.relative_to(layout.HOME)
+
+
+def _show(mount: Mount, home: Path) -> None:
+    """Make a mount visible: at its own path it is, in the pod's home a link does."""
+    if str(mount.source) == mount.target:
+        return
+    link = _at_home(mount.target, home)
+    if link is None or link == home:
+        raise RuntimeFailure(
+            f"without namespaces a mount must be at its own path or below {layout.HOME}, but got "
+            f"{mount.source} at {mount.target}; switch user namespaces on"
+        )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(mount.source)

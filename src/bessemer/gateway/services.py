@@ -1,0 +1,50 @@
+"""What a Service is told of its address: a condition where Envoy can't listen there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from bessemer.gateway.plan import InUse
+from bessemer.gateway.render import Door
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+
+CONDITION = "bessemer.dev/AddressProgrammed"
+_PRIVILEGED = 1024
+
+
+def judge(service: Object, doors: Iterable[Door], in_use: InUse, now: datetime) -> Object | None:
+    """The Service with what is true of its address now; None: it says so already.
+
+    The condition is there only where there was a failure once: most Services have none.
+    """
+    failures = [
+        _explain(door, in_use.refused[door.listener])
+        for door in doors
+        if door.listener in in_use.refused
+    ]
+    conditions = meta.dig(service, "status.conditions") or []
+    old = meta.condition(service, CONDITION)
+    if old is None and not failures:
+        return None
+    wanted = {
+        "type": CONDITION,
+        "status": "False" if failures else "True",
+        "reason": "PortNotBound" if failures else "Programmed",
+        "message": "; ".join(failures) or "the gateway listens on the Service's address",
+    }
+    merged = meta.merge_conditions(conditions, [wanted], now)
+    if merged == conditions:
+        return None
+    return {**service, "status": {**(service.get("status") or {}), "conditions": merged}}
+
+
+def _explain(door: Door, why: str) -> str:
+    text = f"the gateway can't listen on {door.listener}: {why}"
+    if door.backend.port < _PRIVILEGED:
+        return f"{text}; choose a port of {_PRIVILEGED} or more, smaller ones need root"
+    return (
+        f"{text}; a program that binds the port on all addresses holds it: "
+        "have it bind its pod's own (status.podIP)"
+    )

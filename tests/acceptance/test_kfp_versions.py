@@ -1,0 +1,88 @@
+"""``kfp.Client()`` with nothing but KUBECONFIG: the SDKs that users have, oldest to newest."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import client_environments
+import harness
+
+CLIENT = Path(__file__).parent / "clients" / "every_day.py"
+PROXY = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("kfp-versions")]
+
+
+@pytest.fixture(scope="module")
+def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
+    with harness.bessemer(tmp_path_factory.mktemp("versions")) as running:
+        yield running
+
+
+def python_of(version: str) -> Path:
+    """The example's own environment has 2.17.0; the others are made."""
+    if version != "2.17.0":
+        return client_environments.make_python(f"kfp=={version}")
+    python = harness.EXAMPLE / ".venv" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("needs the example's environment: make install")
+    return python
+
+
+@pytest.mark.parametrize("version", ["2.9.0", "2.14.3", "2.17.0"])
+def test_a_days_work_needs_only_the_kubeconfig(
+    bessemer: harness.Running, tmp_path: Path, version: str
+) -> None:
+    done = subprocess.run(
+        [python_of(version), CLIENT],
+        env={"KUBECONFIG": str(bessemer.kubeconfig), "HOME": str(tmp_path), "PATH": "/usr/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == {
+        "version": version,
+        "multi user": False,
+        "run": "SUCCEEDED",
+        "read": "SUCCEEDED",
+        "tasks": ["add", "add-2", "adder"],  # the run itself is one of them
+        "listed": True,
+        "uploaded": True,
+        "found": True,
+        "versions": 1,
+        "by version": "SUCCEEDED",
+        "terminated": "FAILED",
+        "no such run": 404,
+        "wrong argument": 400,
+    }
+
+
+@pytest.mark.parametrize(
+    "service", ["ml-pipeline:http", "http:ml-pipeline:8888", "http:ml-pipeline:http"]
+)
+@pytest.mark.parametrize("slashes", ["", "/"])
+def test_the_service_proxys_path_leads_to_the_same_runs(
+    bessemer: harness.Running, service: str, slashes: str
+) -> None:
+    proxy = f"/api/v1/namespaces/kubeflow/services/{service}/proxy/"
+    path = f"{proxy}{slashes}apis/v2beta1/healthz"
+
+    assert bessemer.get(path) == bessemer.get("/apis/v2beta1/healthz")
+
+
+@pytest.mark.parametrize("path", ["/apis/v2beta1/runs", f"{PROXY}/apis/v2beta1/runs"])
+@pytest.mark.parametrize("token", ["", "not-a-token"])
+def test_without_a_known_token_neither_path_answers(
+    bessemer: harness.Running, path: str, token: str
+) -> None:
+    answer: Any
+    status, answer = bessemer.request("GET", path, token=token)
+
+    assert status == 401, answer

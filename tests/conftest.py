@@ -1,0 +1,46 @@
+"""What holds for all tests: none leaves a process behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import harness
+
+END_SECONDS = 15.0  # for what was told to end by the last tests
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the run, and end them, if processes of the tests' own folders outlive the tests."""
+    yield
+    left = _processes_of(tmp_path_factory.getbasetemp())
+    _, left = psutil.wait_procs(left, END_SECONDS)
+    told = [_describe(process) for process in left]
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    assert told == [], "tests must end what they start"
+
+
+def _processes_of(folder: Path) -> list[psutil.Process]:
+    ours = {process.pid for process in psutil.Process().parents()}  # they may name the folder
+    found = []
+    for pid in harness.processes_of(folder):
+        with contextlib.suppress(psutil.Error):
+            if pid not in ours:
+                found.append(psutil.Process(pid))
+    return found
+
+
+def _describe(process: psutil.Process) -> str:
+    """Its command, and where in the tests' folder it works: that names the test."""
+    with contextlib.suppress(psutil.Error, OSError):
+        mounts = Path(f"/proc/{process.pid}/mountinfo").read_text().split()
+        homes = sorted(word for word in mounts if "/pods/" in word)
+        return f"{process.pid}: {process.cmdline()} in {process.cwd()}; {homes[:1]}"
+    return f"{process.pid}: ended just now"
