@@ -30,6 +30,8 @@ def start(request: Record, asker: Line) -> None:
     linux.unshare(linux.CLONE_NEWNS)
     root.build(request["spec"])
     linux.drop_privileges()
+    # After the capabilities, for their change would forget it: no warm zygote without its zygote.
+    linux.die_with_parent(signal.SIGTERM)
     try:
         asker.send({"pid": os.getpid()})
     except Closed:
