@@ -7,6 +7,7 @@ UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 EXAMPLE := examples/breast_cancer
 RUN := $(UV) run --locked
+PYTEST := -n 2 --dist loadgroup -q --durations=10
 
 .PHONY: help install demo check test test-long bench format clean
 
