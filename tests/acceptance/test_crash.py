@@ -6,7 +6,6 @@ stopped answering, no finished step runs twice, and the run ends SUCCEEDED.
 
 import collections
 import http.server
-import os
 import random
 import subprocess
 import threading
@@ -26,8 +25,6 @@ import kfp, sys
 print(kfp.Client().wait_for_run_completion(sys.argv[1], timeout=600, sleep_duration=1).state)
 """
 SEED = 20261123
-LONG = bool(os.environ.get("BESSEMER_LONG"))
-KILLS = 50 if LONG else 10
 STEPS = 59  # in the loop; one more collects them
 STEP_SECONDS = 0.5
 PAUSE_SECONDS = (0.05, 0.8)  # between ready and the next kill
@@ -110,19 +107,20 @@ def run_client(bessemer: harness.Running, name: str, *words: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-@pytest.mark.timeout(1500 if LONG else 400)
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.long)])
 @pytest.mark.skipif(not PYTHON.exists(), reason="needs the example's environment: make install")
 def test_kill_9_at_random_moments_loses_and_doubles_nothing(
-    tmp_path: Path, counter: Counter
+    tmp_path: Path, counter: Counter, kills: int
 ) -> None:
     chance = random.Random(SEED)
     with harness.bessemer(tmp_path) as bessemer:
         url = run_client(bessemer, "deploy_model.py")
         caller = Caller(url, bessemer.token)
         caller.start()
-        run_id = run_client(bessemer, "long_run.py", counter.url, str(STEP_SECONDS * KILLS / 10))
+        run_id = run_client(bessemer, "long_run.py", counter.url, str(STEP_SECONDS * kills / 10))
 
-        for number in range(KILLS):
+        for number in range(kills):
             made = {"metadata": {"name": f"kept-{number}"}, "data": {"n": str(number)}}
             bessemer.create(CONFIG_MAPS, made)
             caller.stop.wait(chance.uniform(*PAUSE_SECONDS))
@@ -143,4 +141,4 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(
     assert counter.ended == {str(index): 1 for index in range(STEPS)}
     assert counter.began == counter.ended
     assert caller.bad == []
-    assert caller.good > KILLS
+    assert caller.good > kills
