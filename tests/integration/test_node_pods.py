@@ -165,7 +165,9 @@ async def test_a_forced_delete_kills_at_once(cluster: Cluster) -> None:
     await cluster.run("a", "sleep", "4712")
     pod = await cluster.until("a", is_ready)
     await delete(cluster, "a", grace=0)
-    await folder_gone(cluster.home.pods / meta.uid(pod))
+    folder = cluster.home.pods / meta.uid(pod)
+    await folder_gone(folder)
+    assert not folder.exists()
 
 
 async def test_the_active_deadline(cluster: Cluster) -> None:

@@ -273,6 +273,7 @@ async def test_a_container_ends_when_its_folder_is_deleted(bench: Bench, mark: s
 
     await until(lambda: not processes_with(mark))
     await until(lambda: not Path(f"/proc/{supervisor}").exists())
+    assert processes_with(mark) == []
 
 
 async def test_a_mount_at_its_own_path_is_seen(bench: Bench, tmp_path: Path) -> None:

@@ -31,3 +31,5 @@ async def test_a_spare_ends_with_its_zygote(bench: Bench) -> None:
     zygote(bench).kill()
 
     await until(lambda: not spare.is_running())
+    seen, log = await bench.run("echo", "again")
+    assert (seen.exit_code, log) == (0, "again\n")

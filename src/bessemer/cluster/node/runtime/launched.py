@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import base64
 import fcntl
@@ -81,7 +82,7 @@ def _start_time(pid: int) -> str:
     return text.rpartition(b")")[2].split()[19].decode()
 
 
-class LaunchedRuntime:
+class LaunchedRuntime(abc.ABC):
     """A runtime whose containers are forked from the zygote; subclasses say into what."""
 
     name = ""
@@ -90,9 +91,9 @@ class LaunchedRuntime:
         self._zygotes = zygotes
         self._clock = clock or SystemClock()
 
+    @abc.abstractmethod
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
         """What the launcher's spec.json says for this container."""
-        raise NotImplementedError
 
     async def start(self, spec: ContainerSpec) -> None:
         """As the port says."""

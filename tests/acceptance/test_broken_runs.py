@@ -1,0 +1,106 @@
+"""Runs that are broken from outside or by their data: they end FAILED and say why."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import harness
+
+PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
+CLIENTS = Path(__file__).parent / "clients"
+PODS = "/api/v1/namespaces/kubeflow/pods"
+
+pytestmark = [
+    pytest.mark.skipif(
+        not PYTHON.exists(), reason="needs the example's environment: make install"
+    ),
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("broken-runs"),
+]
+
+
+@pytest.fixture(scope="module")
+def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
+    with harness.bessemer(tmp_path_factory.mktemp("broken")) as running:
+        yield running
+
+
+def is_running_step(pod: dict[str, Any]) -> bool:
+    is_it = pod["metadata"]["name"].startswith("stubborn")
+    return is_it and pod.get("status", {}).get("phase") == "Running"
+
+
+def test_data_that_fails_its_check_fails_the_run_and_the_exit_task_tells(
+    bessemer: harness.Running, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [PYTHON, CLIENTS / "broken_data.py"],
+        env=bessemer.env(), cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+
+    assert told["state"] == "FAILED"
+    assert "check" in told["error"]
+    assert told["tasks"]["load"] == "SUCCEEDED"
+    assert told["tasks"]["check"] == "FAILED"
+    assert told["tasks"]["tell"] == "SUCCEEDED"
+    assert "fit" not in told["tasks"] or told["tasks"]["fit"] != "SUCCEEDED"
+    _, text = bessemer.request("GET", f"{PODS}/{told['told']}/log")
+    assert "the run ended FAILED" in text
+    isvcs = "/apis/serving.kserve.io/v1beta1/namespaces/kubeflow/inferenceservices"
+    assert bessemer.get(isvcs)["items"] == []
+
+
+def test_a_step_whose_supervisor_is_killed_is_lost_and_the_run_says_so(
+    bessemer: harness.Running,
+) -> None:
+    with subprocess.Popen(
+        [PYTHON, CLIENTS / "faulty.py", "stubborn", json.dumps({"mark": "supervised"})],
+        env=bessemer.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as client:  # fmt: skip
+        assert client.stdin is not None
+        assert client.stdout is not None
+        run_id = client.stdout.readline().strip()
+        pods = bessemer.until(PODS, lambda pods: any(is_running_step(pod) for pod in pods))
+        (pod,) = [pod for pod in pods if is_running_step(pod)]
+        uid = pod["metadata"]["uid"]
+        ((folder, pid),) = [found for found in bessemer.pod_pids().items() if uid in found[0]]
+        program = psutil.Process(pid)
+        supervisor = program.parent()
+        assert supervisor is not None
+        family = [program, *program.children(recursive=True), supervisor]
+
+        supervisor.kill()
+
+        pods = bessemer.until(
+            f"{PODS}?fieldSelector=metadata.name%3D{pod['metadata']['name']}",
+            lambda pods: not pods or pods[0]["status"]["phase"] == "Failed",
+        )
+        _, left = psutil.wait_procs(family, 30)
+        client.kill()
+    assert left == []
+    assert folder not in bessemer.pod_pids()
+    if pods:
+        state = pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]
+        assert (state["exitCode"], state["reason"]) == (137, "ContainerStatusUnknown")
+    run = ended(bessemer, run_id)
+    assert run["state"] == "FAILED"
+    assert "lost" in run["error"]["message"].lower(), run["error"]
+
+
+WAIT = """
+import kfp, json, sys
+run = kfp.Client().wait_for_run_completion(sys.argv[1], timeout=120, sleep_duration=1)
+print(json.dumps({"state": run.state, "error": {"message": run.error and run.error.message}}))
+"""
+
+
+def ended(bessemer: harness.Running, run_id: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(bessemer.client(WAIT, run_id).strip().splitlines()[-1])
+    return told

@@ -1,0 +1,134 @@
+"""A ServiceAccount of another namespace: what it may not see, change or call."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+import harness
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ISVC = "/apis/serving.kserve.io/v1beta1"
+RUNS = "/apis/v2beta1/runs"
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("second-user")]
+
+
+@dataclass
+class User:
+    """Who may edit all in namespace ``other``, and a run of namespace ``kubeflow``."""
+
+    bessemer: harness.Running
+    token: str
+    run_id: str
+
+    def ask(self, method: str, path: str, body: Any = None) -> int:
+        status, _ = self.bessemer.request(method, path, body, token=self.token)
+        return status
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    with harness.bessemer(tmp_path_factory.mktemp("second")) as running:
+        running.create("/api/v1/namespaces", {"metadata": {"name": "other"}})
+        account = "/api/v1/namespaces/other/serviceaccounts"
+        running.create(account, {"metadata": {"name": "she"}})
+        binding = {
+            "metadata": {"name": "she"},
+            "roleRef": {"kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"kind": "ServiceAccount", "name": "she", "namespace": "other"}],
+        }
+        running.create(f"{RBAC}/namespaces/other/rolebindings", binding)
+        request = {"spec": {"expirationSeconds": 3600}}
+        token = running.create(f"{account}/she/token", request)["status"]["token"]
+        yield User(running, token, running.create(RUNS, run())["run_id"])
+
+
+def run() -> dict[str, Any]:
+    task = {"componentRef": {"name": "comp-a"}, "taskInfo": {"name": "a"}}
+    executor = {"container": {"image": "busybox", "command": ["echo", "private"]}}
+    spec = {
+        "components": {"comp-a": {"executorLabel": "exec-a"}},
+        "deploymentSpec": {"executors": {"exec-a": executor}},
+        "pipelineInfo": {"name": "private"},
+        "root": {"dag": {"tasks": {"a": task}}},
+        "schemaVersion": "2.1.0",
+        "sdkVersion": "kfp-2.17.0",
+    }
+    return {"display_name": "private", "pipeline_spec": spec}
+
+
+def test_in_her_own_namespace_she_works(user: User) -> None:
+    made = {"metadata": {"name": "hers"}, "data": {"a": "1"}}
+
+    assert user.ask("POST", "/api/v1/namespaces/other/configmaps", made) == 201
+    assert user.ask("GET", "/api/v1/namespaces/other/pods") == 200
+    assert user.ask("GET", f"{ISVC}/namespaces/other/inferenceservices") == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", RUNS),
+        ("GET", f"{RUNS}?namespace=kubeflow"),
+        ("GET", f"{RUNS}/{{run}}"),
+        ("POST", f"{RUNS}/{{run}}:terminate"),
+        ("DELETE", f"{RUNS}/{{run}}"),
+        ("POST", RUNS),
+        ("GET", "/apis/v2beta1/pipelines?namespace=kubeflow"),
+        ("GET", "/apis/v2beta1/experiments?namespace=kubeflow"),
+        ("GET", f"{ISVC}/namespaces/kubeflow/inferenceservices"),
+        ("GET", f"{ISVC}/inferenceservices"),
+        ("POST", f"{ISVC}/namespaces/kubeflow/inferenceservices"),
+        ("GET", "/api/v1/namespaces/kubeflow/pods"),
+        ("GET", "/api/v1/namespaces/kubeflow/secrets"),
+        ("GET", "/api/v1/namespaces/bessemer-system/configmaps"),
+        ("GET", "/api/v1/pods"),
+        ("GET", "/api/v1/secrets"),
+        ("DELETE", "/api/v1/namespaces/kubeflow"),
+        ("POST", "/api/v1/namespaces/kubeflow/serviceaccounts/pipeline-runner/token"),
+        ("GET", "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy//apis/v2beta1/runs"),
+    ],
+)
+def test_of_another_namespace_she_sees_and_changes_nothing(
+    user: User, method: str, path: str
+) -> None:
+    body = run() if path == RUNS else {"metadata": {"name": "x"}} if method == "POST" else None
+
+    assert user.ask(method, path.format(run=user.run_id), body) == 403
+    assert user.bessemer.get(f"{RUNS}/{user.run_id}")["display_name"] == "private"
+
+
+def test_she_cannot_give_herself_more(user: User) -> None:
+    binding = {
+        "metadata": {"name": "more"},
+        "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "she", "namespace": "other"}],
+    }
+
+    assert user.ask("POST", f"{RBAC}/namespaces/other/rolebindings", binding) == 403
+    assert user.ask("POST", f"{RBAC}/clusterrolebindings", binding) == 403
+
+
+@pytest.mark.parametrize("page", ["/", "/runs", "/runs/{run}", "/models"])
+def test_pages_show_her_nothing_of_it(user: User, page: str) -> None:
+    url = user.bessemer.pipelines + page.format(run=user.run_id)
+
+    stranger = httpx.get(url)
+    hers = httpx.get(url, headers={"Authorization": f"Bearer {user.token}"})
+
+    assert stranger.status_code in (401, 303, 307)
+    assert "private" not in stranger.text
+    assert hers.status_code in (200, 401, 403, 404)
+    assert "private" not in hers.text
+    assert user.run_id not in hers.text.replace(page.format(run=user.run_id), "")
+
+
+@pytest.mark.parametrize("token", ["", "not-a-token"])
+def test_without_a_known_token_no_model_answers(user: User, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"{user.bessemer.gateway}/serving/kubeflow/any/v2/models/any/infer"
+
+    assert httpx.post(url, json={"inputs": []}, headers=headers).status_code == 401
