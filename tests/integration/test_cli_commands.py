@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import fcntl
+import itertools
 import json
 import os
 import pty
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -280,25 +281,37 @@ def test_a_full_disk_is_refused_before_anything_is_made(small_disk: Path) -> Non
         assert cli(one, "status").code == 0
 
 
+def fill(file: Path) -> None:
+    """Take all that is left of a disk that others write to, too."""
+    with file.open("wb", buffering=0) as ballast:
+        for size in (1 << 16, 1 << 12):
+            pieces = (ballast.write(bytes(size)) for _ in itertools.count())
+            with pytest.raises(OSError, match="No space left"):
+                collections.deque(pieces, maxlen=0)
+
+
 def test_a_disk_that_fills_up_refuses_writes_and_keeps_what_it_has(small_disk: Path) -> None:
     place = "/api/v1/namespaces/default/configmaps"
     with harness.bessemer(small_disk) as one:
         one.create(place, {"metadata": {"name": "kept"}, "data": {"a": "1"}})
-        free = shutil.disk_usage(small_disk).free
-        (small_disk / "ballast").write_bytes(bytes(free))
+        fill(small_disk / "ballast")
         big = {"a": "x" * 900_000}
-        statuses = [
-            one.request("POST", place, {"metadata": {"name": f"n{n}"}, "data": big})[0]
+        answers = [
+            one.request("POST", place, {"metadata": {"name": f"n{n}"}, "data": big})
             for n in range(12)
         ]
-        assert statuses[-1] >= 500
+        status, last = answers[-1]
+        assert (status, last["reason"]) == (503, "ServiceUnavailable")
+        assert "disk is full" in last["message"]
+        assert one.get(f"{place}/kept")["data"] == {"a": "1"}  # what is there is still answered
         (small_disk / "ballast").unlink()
+        one.create(place, {"metadata": {"name": "after"}, "data": big})
         one.kill9()
         one.restart()
 
         stored = {entry["metadata"]["name"] for entry in one.get(place)["items"]}
-        accepted = {f"n{n}" for n, status in enumerate(statuses) if status == 201}
-        assert {"kept", *accepted} == stored - {"kube-root-ca.crt"}
+        accepted = {f"n{n}" for n, (status, _) in enumerate(answers) if status == 201}
+        assert {"kept", "after", *accepted} == stored - {"kube-root-ca.crt"}
 
 
 def test_ctrl_c_during_the_start_ends_it(tmp_path: Path) -> None:

@@ -137,8 +137,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if code in (13, 14):
         _log.error(
             "request failed",
-            extra=logs.fields(method=request.method, path=request.url.path),
-            exc_info=error,
+            extra=logs.fields(method=request.method, path=request.url.path, reason=message),
+            exc_info=error if code == 13 else None,  # a full disk is no bug: its reason is enough
         )
     status = HTTP_STATUS[code]
     if isinstance(error, HTTPException):
