@@ -133,7 +133,7 @@ def duration(start: str | None, end: str | None) -> str:
 
 def table(steps: list[Step]) -> Table:
     """The live table of steps."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold dim")
+    drawn = Table(box=None, pad_edge=False, header_style="bold dim", expand=True)
     for title, justify in (
         ("run", "left"),
         ("step", "left"),
@@ -141,7 +141,8 @@ def table(steps: list[Step]) -> Table:
         ("time", "right"),
     ):
         drawn.add_column(title, no_wrap=True, justify=justify)  # type: ignore[arg-type]
-    drawn.add_column("last line of its log", no_wrap=True, overflow="ellipsis", style="dim")
+    # Only the log gives way in a narrow terminal: states and times are shown whole.
+    drawn.add_column("last line of its log", no_wrap=True, ratio=1, style="dim")
     shown = ""
     for step in steps:
         title = "" if step.run == shown else step.run
