@@ -45,10 +45,11 @@ def free_port() -> int:
 
 
 class Backend:
-    """A server that answers its own name; ``slow`` seconds before the answer."""
+    """A server that answers its own name, or nothing while it is silent."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_silent = False
         self.port = 0
         self.requests: list[tuple[str, dict[str, str]]] = []
         self._server: asyncio.Server | None = None
@@ -72,6 +73,8 @@ class Backend:
                 headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
                 await reader.readexactly(int(headers.get("content-length", "0")))
                 self.requests.append((lines[0].split(" ")[1], headers))
+                if self.is_silent:
+                    continue
                 body = self.name.encode()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
@@ -86,6 +89,7 @@ class Backend:
 class World:
     """What a test acts on."""
 
+    machine: Machine
     client: Client
     informers: Informers
     settings: Settings
@@ -208,11 +212,12 @@ async def open_world(
         store = Store(tmp_path / "objects.db")
         stack.push_async_callback(store.close)
         clock = SystemClock()
-        client = InProcessClient(Machine(store, clock))
+        machine = Machine(store, clock)
+        client = InProcessClient(machine)
         for namespace in ("default", manifests.NAMESPACE):
             await client.create(NAMESPACE, meta.new(NAMESPACE, namespace))
         informers = Informers(client, clock)
-        world = World(client, informers, settings, Path(folders.xds))
+        world = World(machine, client, informers, settings, Path(folders.xds))
 
         def follow(_type: EventType, obj: Object) -> None:
             if meta.name(obj) == manifests.XDS_CONFIG_MAP:

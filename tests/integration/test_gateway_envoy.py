@@ -118,6 +118,19 @@ async def test_route_without_any_weight_says_so(world: World) -> None:
     assert "default/a" in answer.json()["error"]
 
 
+async def test_an_answer_that_takes_longer_than_the_route_allows_is_504(world: World) -> None:
+    silent = await world.add_backend("silent")
+    silent.is_silent = True
+    spec = make_route_spec("/silent", {"silent": 100})
+    spec["rules"][0]["timeouts"] = {"request": "200ms"}
+    await world.set_route("silent", spec)
+    await world.until_programmed("silent")
+    async with httpx.AsyncClient(base_url=world.url, timeout=60) as http:
+        answer = await http.get("/silent")
+    assert answer.status_code == 504
+    assert silent.requests
+
+
 async def test_deleted_route_is_gone_and_others_stay(world: World) -> None:
     await world.add_backend("a")
     await world.add_backend("b")

@@ -7,7 +7,8 @@ May import: ``control``, ``kube``, ``resources``, ``base``; no other capability.
 
 - from objects to clusters, listeners and routes: ``render`` (pure)
 - in which order changes reach Envoy, so that no request is dropped: ``plan`` (pure)
-- the listener, who may pass it, limits: ``bootstrap`` (pure)
+- the listener, whose tokens it takes, limits: ``bootstrap`` (pure)
+- who may take which route: ``access``; in Envoy's words: ``guard`` (pure)
 - what a Service is told of its address: ``services`` (pure); what Envoy says of itself: ``envoy``
 - Envoy's own Deployment: ``manifests``; observing and writing: ``reconciler``
 """

@@ -1,7 +1,8 @@
 """Envoy's fixed part: the listener, who may pass it, where the rest comes from. Pure.
 
-Who may pass: the bearer of the home's admin token, and of a service account's token that the
-home's key signed. Envoy checks both itself, so that models answer while the control plane is down.
+Who comes in: the bearer of the home's admin token, and of a service account's token that the
+home's key signed; ``guard`` says who of them may take which route. Envoy checks all of it itself,
+so that models answer while the control plane is down.
 Source: Envoy's API v3 (bootstrap.proto, http_connection_manager.proto, jwt_authn).
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.gateway import guard
 from bessemer.gateway.plan import ADMIN_CLUSTER, READY_PATH, VERSION_PATH
 from bessemer.resources.kind import Object
 
@@ -39,11 +41,11 @@ class Folders:
 
 @dataclass(frozen=True)
 class Authentication:
-    """Whose requests pass.
+    """Whose requests come in.
 
     Attributes:
-        admin_token: its bearer passes.
-        jwks: public keys (RFC 7517); the bearer of a token that one of them signed passes.
+        admin_token: its bearer passes everywhere.
+        jwks: public keys (RFC 7517); whose token one of them signed, passes where it may.
         issuer: of those tokens.
         audience: that those tokens must be for.
     """
@@ -165,7 +167,9 @@ def _make_listener(settings: Settings) -> Object:
         },
     }
     authentication = settings.authentication
-    check = [_make_check(authentication)] if authentication is not None else []
+    checks: list[Object] = []
+    if authentication is not None:
+        checks = [_make_check(authentication), *guard.make_filters(authentication.admin_token)]
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network."
         "http_connection_manager.v3.HttpConnectionManager",
@@ -174,7 +178,8 @@ def _make_listener(settings: Settings) -> Object:
             "route_config_name": "gateway",
             "config_source": _config_source(settings.folders, "rds.json"),
         },
-        "http_filters": [*check, router],
+        "http_filters": [*checks, router],
+        "local_reply_config": guard.make_refusal(),
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
@@ -228,7 +233,11 @@ def _make_check(authentication: Authentication) -> Object:
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3."
             "JwtAuthentication",
             "providers": {
-                "home": {"issuer": authentication.issuer, **trusted},
+                "home": {
+                    "issuer": authentication.issuer,
+                    "payload_in_metadata": guard.PAYLOAD,
+                    **trusted,
+                },
                 "nobody": {"issuer": "nobody", **trusted},
             },
             "rules": rules,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bessemer.gateway import guard
 from bessemer.resources.kind import Object
 
 # Where Envoy says which configuration it follows, and that it answers.
@@ -150,15 +151,20 @@ def write_files(snapshot: Snapshot, stripped_headers: tuple[str, ...]) -> dict[s
         "rds.json": [route_configuration],
     }
     return {
-        name: json.dumps({"version_info": version, "resources": resources}, sort_keys=True)
+        name: _write({"version_info": version, "resources": resources})
         for name, resources in files.items()
     }
+
+
+def _write(obj: Object) -> str:
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"))
 
 
 def _fixed(path: str, text: str) -> Object:
     return {
         "match": {"path": path},
         "direct_response": {"status": 200, "body": {"inline_string": text}},
+        **guard.OPEN,
     }
 
 

@@ -15,6 +15,7 @@ from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source
 from bessemer.gateway import envoy, manifests, plan, services
+from bessemer.gateway.access import Grants
 from bessemer.gateway.bootstrap import Settings
 from bessemer.gateway.plan import InUse, Snapshot
 from bessemer.gateway.render import STRIPPED_HEADERS, Door, find_doors, render
@@ -27,6 +28,7 @@ from bessemer.resources.deployment import DEPLOYMENT
 from bessemer.resources.endpointslice import ENDPOINT_SLICE
 from bessemer.resources.httproute import HTTP_ROUTE
 from bessemer.resources.kind import Kind, Object
+from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
 
@@ -48,6 +50,8 @@ class Caches:
     slices: Informer
     config_maps: Informer
     deployments: Informer
+    roles: tuple[Informer, ...]
+    bindings: tuple[Informer, ...]
 
     @classmethod
     def of(cls, informers: Informers) -> Caches:
@@ -59,6 +63,8 @@ class Caches:
             slices=informers.of(ENDPOINT_SLICE),
             config_maps=informers.of(CONFIG_MAP, ours),
             deployments=informers.of(DEPLOYMENT, ours),
+            roles=(informers.of(ROLE), informers.of(CLUSTER_ROLE)),
+            bindings=(informers.of(ROLE_BINDING), informers.of(CLUSTER_ROLE_BINDING)),
         )
 
 
@@ -105,7 +111,13 @@ class GatewayReconciler:
             for service in self._caches.services.list()
             if not meta.is_deleting(service)
         }
-        return render(routes, known, self._caches.slices.list(), self._settings.services)
+        slices = self._caches.slices.list()
+        return render(routes, known, slices, self._settings.services, self._find_grants())
+
+    def _find_grants(self) -> Grants | None:
+        if self._settings.authentication is None:
+            return None
+        return Grants(_list(self._caches.roles), _list(self._caches.bindings))
 
     async def _write_xds(self, stored: Object | None, snapshot: Snapshot) -> None:
         files = plan.write_files(snapshot, STRIPPED_HEADERS)
@@ -199,6 +211,10 @@ class GatewayReconciler:
             return
 
 
+def _list(informers: Iterable[Informer]) -> list[Object]:
+    return [obj for informer in informers for obj in informer.list()]
+
+
 def _text(secret: Object) -> bytes:
     return base64.b64decode((secret.get("data") or {}).get("envoy.json", ""))
 
@@ -220,6 +236,7 @@ def make_controller(
         Source(caches.routes, everything),
         Source(caches.services, everything),
         Source(caches.slices, everything),
+        *(Source(cache, everything) for cache in (*caches.roles, *caches.bindings)),
         Source(caches.config_maps, own),
         Source(caches.deployments, own),
     ]

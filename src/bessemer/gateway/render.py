@@ -7,10 +7,13 @@ routes: Gateway API, HTTPRoute (``retry``: GEP-1731); of addresses: pkg/proxy.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from bessemer.gateway import guard
+from bessemer.gateway.access import Grants, find_model
 from bessemer.gateway.plan import Snapshot
 from bessemer.resources import meta
 from bessemer.resources.httproute import seconds
@@ -50,6 +53,15 @@ _RETRIES = {
     "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.2s"},
 }
 _MANY = 1_000_000
+# Where no route leads. The guard would call it forbidden otherwise.
+_NOWHERE = {
+    "match": {"prefix": "/"},
+    "direct_response": {
+        "status": 404,
+        "body": {"inline_string": '{"error":"no route leads to this host and path"}'},
+    },
+    **guard.OPEN,
+}
 
 
 class Backend(NamedTuple):
@@ -70,6 +82,7 @@ def render(
     services: Mapping[tuple[str, str], Object],
     slices: Iterable[Object],
     network: str | None = None,
+    grants: Grants | None = None,
 ) -> Snapshot:
     """The whole configuration.
 
@@ -78,6 +91,7 @@ def render(
         services: by namespace and name.
         slices: where the Services' endpoints are.
         network: Services with an address in it are listened for there; None: for none.
+        grants: who may take routes beside their namespace's own accounts; None: everyone may.
     """
     ordered = sorted(routes, key=_age)
     backends = {backend for route in ordered for backend in _backends(route)}
@@ -99,7 +113,7 @@ def render(
             for backend in sorted(backends)
         },
         listeners={door.listener: _make_listener(door) for door in doors},
-        hosts=_make_hosts(ordered),
+        hosts=_make_hosts(ordered, grants),
     )
 
 
@@ -245,24 +259,38 @@ class _Rule(NamedTuple):
         return not self.exact and self.path == "/"
 
 
-def _make_hosts(routes: Sequence[Object]) -> dict[str, Object]:
+def _make_hosts(routes: Sequence[Object], grants: Grants | None) -> dict[str, Object]:
     by_host: dict[str, list[_Rule]] = {"*": []}
     for route in routes:
-        rules = [rule for spec in route["spec"]["rules"] for rule in _make_rules(route, spec)]
+        gate = _make_gate(route, grants)
+        rules = [
+            rule for spec in route["spec"]["rules"] for rule in _make_rules(route, spec, gate)
+        ]
         for host in meta.dig(route, "spec.hostnames") or ["*"]:
             by_host.setdefault(host.lower(), []).extend(rules)
     anyone = by_host["*"]
-    hosts = {}
+    hosts: dict[str, Object] = {}
     for host, rules in sorted(by_host.items()):
         if host != "*" and not any(rule.takes_all for rule in rules):
             rules = [*rules, *anyone]
         rules = sorted(rules, key=lambda rule: (not rule.exact, -len(rule.path)))
-        hosts[host] = {"name": host, "domains": [host], "routes": [rule.action for rule in rules]}
-    return hosts
+        entries = [*(rule.action for rule in rules), _NOWHERE]
+        # A route's several names become one virtual host: all of it has to fit in a ConfigMap.
+        same = hosts.setdefault(json.dumps(entries), {"domains": [], "routes": entries})
+        same["domains"].append(host)
+    return {host["domains"][0]: {"name": host["domains"][0], **host} for host in hosts.values()}
 
 
-def _make_rules(route: Object, spec: Object) -> list[_Rule]:
-    action = _make_action(route, spec)
+def _make_gate(route: Object, grants: Grants | None) -> Object:
+    """What lets only those pass who may."""
+    if grants is None:
+        return {}
+    namespace = meta.namespace(route)
+    return guard.make_guard(namespace, grants.find_subjects(namespace, find_model(route)))
+
+
+def _make_rules(route: Object, spec: Object, gate: Object) -> list[_Rule]:
+    action = {**_make_action(route, spec), **gate}
     rules = []
     for match in spec.get("matches") or [{}]:
         path = meta.dig(match, "path.value") or "/"

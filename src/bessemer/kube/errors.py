@@ -28,7 +28,8 @@ class ApiError(BessemerError):
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.details = dict(details) if details else None
+        # Upstream's 404 for a path that leads nowhere has empty details, which kubectl looks into.
+        self.details = None if details is None else dict(details)
 
     def to_status(self) -> Object:
         """The error as the JSON body of a response."""
@@ -41,7 +42,7 @@ class ApiError(BessemerError):
             "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         return status
 

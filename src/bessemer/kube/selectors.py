@@ -165,10 +165,7 @@ def parse_fields(text: str, kind: Kind) -> tuple[FieldTerm, ...]:
             raise BadRequest(f"invalid selector: {part!r}; write field=value or field!=value")
         key, sign, value = found[1].strip(), found[2], found[3].strip()
         if key not in known:
-            raise BadRequest(
-                f'Unable to find "{kind.group}/{kind.version}, Resource={kind.plural}" that match '
-                f'label selector "", field selector "{text}": field label not supported: {key}'
-            )
+            raise BadRequest(f"field label not supported: {key}")
         terms.append(FieldTerm(key, known[key], value, sign != "!="))
     return tuple(terms)
 
