@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import xgboost
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer
@@ -58,12 +59,18 @@ for name in ("booster.json", "booster.ubj"):
     booster.save_model(folder / name)
     values = booster.predict(xgboost.DMatrix(cells[:64])).tolist()
     expected[name] = {"rows": cells[:64].tolist(), "batch": values, "single": values}
+booster.feature_names = [f"cell{number}" for number in range(cells.shape[1])]
+booster.save_model(folder / "columns.ubj")
 # A pipeline's artifacts have no extension.
 (folder / "artifact").mkdir()
 (folder / "artifact" / "model").write_bytes((folder / "logistic.joblib").read_bytes())
 expected["artifact/model"] = expected["logistic.joblib"]
 (folder / "boosterfile").write_bytes((folder / "booster.ubj").read_bytes())
 expected["boosterfile"] = expected["booster.ubj"]
+
+keep("clusters.joblib", KMeans(3, n_init=1, random_state=0).fit(iris), iris, joblib.dump)
+two = LinearRegression().fit(iris, np.stack([species, species * 2], axis=1))
+keep("two.joblib", two, iris, joblib.dump)
 
 text = make_pipeline(CountVectorizer(), MultinomialNB())
 joblib.dump(text.fit(["good day", "bad night"], [1, 0]), folder / "text.joblib")
@@ -76,11 +83,33 @@ for name in ("a.joblib", "b.pkl"):
 Broken.__module__ = "broken_model"
 sys.modules["broken_model"] = sys.modules["__main__"]
 joblib.dump(Broken().fit(), folder / "broken.joblib")
+
+
+class Slow(Broken):
+    pass
+
+
+class Raw(Broken):
+    pass
+
+
+for kind, name in ((Slow, "slow.joblib"), (Raw, "raw.joblib")):
+    kind.__module__ = "broken_model"
+    joblib.dump(kind().fit(), folder / name)
 (folder / "broken_model.py").write_text(
+    "import time\n"
+    "import numpy\n"
     "from sklearn.base import BaseEstimator\n"
     "class Broken(BaseEstimator):\n"
     "    def predict(self, rows):\n"
     "        raise RuntimeError('the model broke')\n"
+    "class Slow(BaseEstimator):\n"
+    "    def predict(self, rows):\n"
+    "        time.sleep(0.1)\n"
+    "        return rows[:, 0]\n"
+    "class Raw(BaseEstimator):\n"
+    "    def predict(self, rows):\n"
+    "        return numpy.array([b'a'] * len(rows))\n"
 )
 # As an older scikit-learn would have written it.
 old = pickle.dumps(LogisticRegression().fit(iris, species), protocol=4)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,12 @@ def environment(path: Path | None = None) -> dict[str, str]:
 
 @contextmanager
 def serve(
-    python: Path, model: Path, framework: str, log: Path, path: Path | None = None
+    python: Path,
+    model: Path,
+    framework: str,
+    log: Path,
+    path: Path | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Server]:
     """A server whose model is loaded; ``path`` is importable there too."""
     with socket.socket() as sock:
@@ -77,7 +82,7 @@ def serve(
         port = sock.getsockname()[1]
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command(python, model, framework, port), env=environment(path),
+            [*command(python, model, framework, port), *flags], env=environment(path),
             stdout=stream, stderr=stream,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process, log)

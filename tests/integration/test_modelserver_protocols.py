@@ -91,6 +91,41 @@ async def test_answers_equal_predict_alone_and_side_by_side(
     assert seen == (told["single"] if exact else pytest.approx(told["single"], rel=1e-9))
 
 
+def libraries(server: Server) -> str:
+    """The files mapped by a server's process: a package's compiled parts, once it is imported."""
+    return Path(f"/proc/{server.process.pid}/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "imported"), [("booster.json", False), ("boosterfile", False), ("boosted.pkl", True)]
+)
+def test_a_booster_is_served_without_scikit_learn(
+    python: Path, models: Path, tmp_path: Path, name: str, *, imported: bool
+) -> None:
+    with modelserver_world.serve(python, models / name, "xgboost", tmp_path / "log") as server:
+        row = expected(models, name)["rows"][0]
+        answer = httpx.post(f"{server.url}/v1/models/m:predict", json={"instances": [row]})
+        assert answer.json()["predictions"] == expected(models, name)["batch"][:1]
+        assert "/xgboost/" in libraries(server)
+        assert ("/sklearn/" in libraries(server)) is imported
+
+
+def test_a_booster_cannot_become_a_pickle_without_a_new_start(
+    python: Path, models: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "model"
+    shutil.copy(models / "booster.json", file)
+    with modelserver_world.serve(python, file, "xgboost", tmp_path / "log") as server:
+        shutil.copy(models / "boosted.pkl", file)
+        load = f"{server.url}/v2/repository/models/m/load"
+        refused = httpx.post(load)
+        assert (refused.status_code, "start it again" in refused.json()["error"]) == (422, True)
+        rows = expected(models, "booster.ubj")["rows"]
+        assert httpx.post(f"{server.url}/v2/models/m/infer", json=v2(rows)).status_code == 200
+        shutil.copy(models / "booster.ubj", file)
+        assert httpx.post(load).json() == {"name": "m", "load": True}
+
+
 def test_v2_names_the_version_and_makes_an_id(http: httpx.Client) -> None:
     answer = http.post("/v2/models/m/infer", json=v2([[5.1, 3.5, 1.4, 0.2]])).json()
     assert answer["model_name"] == "m"
@@ -269,7 +304,9 @@ async def test_sigterm_answers_what_comes_and_ends(
     model, log = models / "logistic.joblib", tmp_path / "log"
     statuses: list[int] = []
     loop = asyncio.get_running_loop()
-    with modelserver_world.serve(python, model, "sklearn", log) as server:
+    # Requests never pause here, so it is the second of the two times that ends the server.
+    flags = ("--drain_seconds=1", "--most_drain_seconds=2.5")
+    with modelserver_world.serve(python, model, "sklearn", log, flags=flags) as server:
         async with httpx.AsyncClient(base_url=server.url) as http:
             assert (await http.get("/v2/health/ready")).status_code == 200
             server.process.terminate()
@@ -282,7 +319,7 @@ async def test_sigterm_answers_what_comes_and_ends(
                     end = loop.time()
         assert await asyncio.to_thread(server.process.wait, 10) == 0
     assert set(statuses) == {200}
-    assert end - start > 0.9  # the second for which it drains
+    assert end - start > 2.4
 
 
 @pytest.mark.parametrize("client", ["triton", "kserve_v1", "kserve_v2"])

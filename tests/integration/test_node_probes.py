@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bessemer.cluster.node.logs import LogOptions
 from bessemer.resources import meta
+from bessemer.resources.event import EVENT
 from bessemer.resources.kind import Object
 from node_cluster import Cluster, open_cluster
 
@@ -63,6 +66,88 @@ async def test_a_pod_that_is_not_ready_says_so(cluster: Cluster) -> None:
     assert not is_ready(pod)
     ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
     assert ready["message"] == "containers with unready status: [main]"
+
+
+# Answers 503 until it was asked so many times; says of each request its path and how long ago the
+# container's process began.
+LATE = """
+import http.server, os, sys, time
+ticks = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19])
+began = ticks / os.sysconf("SC_CLK_TCK")
+seen = 0
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global seen
+        seen += 1
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
+        print(self.path, f"{age:.3f}", flush=True)
+        self.send_response(200 if seen > int(sys.argv[1]) else 503)
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+http.server.HTTPServer((os.environ["IP"], 8080), H).serve_forever()
+"""
+
+
+async def serve_late(cluster: Cluster, refusals: int, **parts: Any) -> None:
+    await cluster.run(
+        "a", "python3", "-c", LATE, str(refusals), image="python:3", env=[IP], **parts
+    )
+
+
+async def requests(cluster: Cluster, pod: Object) -> list[tuple[str, float]]:
+    lines = [line.split() for line in (await cluster.log(pod)).splitlines()]
+    return [(path, float(age)) for path, age in lines]
+
+
+async def test_what_begins_to_pass_is_ready_before_the_period_ends(cluster: Cluster) -> None:
+    # A period is longer than this test waits: only looks in between can find it.
+    probe = {"httpGet": {"port": 8080, "path": "/ready"}, "periodSeconds": 600}
+    await serve_late(cluster, 5, readinessProbe=probe)
+    pod = await cluster.until("a", is_ready)
+    # Five refusals, the look that passed, and the probe itself.
+    assert [path for path, _ in await requests(cluster, pod)] == ["/ready"] * 7
+    failures = [entry for entry in await cluster.events("a") if entry[0] == "Unhealthy"]
+    # The server did not listen yet when it was first asked; looks are never told of.
+    assert len(failures) <= 1
+
+
+async def test_looks_in_between_fail_without_a_trace(cluster: Cluster) -> None:
+    probe = {"httpGet": {"port": 8080, "path": "/ready"}, "periodSeconds": 600}
+    await serve_late(cluster, 1000, readinessProbe={**probe, "failureThreshold": 1})
+    pod = await cluster.phase("a", "Running")
+    seen = b""
+    async with asyncio.timeout(30):
+        async for piece in cluster.logs.read(pod, LogOptions(follow=True)):
+            seen += piece
+            if seen.count(b"/ready") >= 10:
+                break
+    await cluster.event("a", "Unhealthy")
+    told = [event for event in (await cluster.client.list(EVENT)).items if is_unhealthy(event)]
+    assert [event.get("count", 1) for event in told] == [1]
+
+
+def is_unhealthy(event: Object) -> bool:
+    return (event["involvedObject"]["name"], event["reason"]) == ("a", "Unhealthy")
+
+
+async def test_nobody_looks_before_the_initial_delay(cluster: Cluster) -> None:
+    probe = {"httpGet": {"port": 8080, "path": "/ready"}, "initialDelaySeconds": 2}
+    await serve_late(cluster, 0, readinessProbe={**probe, "periodSeconds": 600})
+    pod = await cluster.until("a", is_ready)
+    (_, age), *_ = await requests(cluster, pod)
+    assert age > 1.9
+
+
+async def test_nobody_looks_before_the_startup_probe_passed(cluster: Cluster) -> None:
+    startup = {"httpGet": {"port": 8080, "path": "/start"}, "periodSeconds": 1}
+    ready = {"httpGet": {"port": 8080, "path": "/ready"}, "periodSeconds": 600}
+    await serve_late(
+        cluster, 1, startupProbe={**startup, "failureThreshold": 30}, readinessProbe=ready
+    )
+    pod = await cluster.until("a", is_ready)
+    paths = [path for path, _ in await requests(cluster, pod)]
+    assert paths == ["/start", "/start", "/ready"]
 
 
 async def test_tcp_probe(cluster: Cluster) -> None:

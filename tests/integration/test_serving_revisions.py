@@ -273,6 +273,192 @@ def test_only_token_bearers_reach_a_model_and_deleting_ends_it(
         assert time.monotonic() < deadline
 
 
+ROUTES = f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+
+
+def names_of(found: list[Any], name: str) -> set[str]:
+    """The names of what belongs to that InferenceService."""
+    return {meta.name(each) for each in found if meta.name(each).startswith(name)}
+
+
+def none_of(running: harness.Running, name: str, *paths: str) -> None:
+    """Wait until nothing of that InferenceService is left there."""
+    for path in paths:
+        running.until(path, lambda found: not names_of(found, name))
+
+
+def stop(running: harness.Running, name: str, value: str | None) -> None:
+    notes = {"metadata": {"annotations": {"serving.kserve.io/stop": value}}}
+    status, answer = running.request(
+        "PATCH", f"{ISVCS}/{name}", notes, content_type="application/merge-patch+json"
+    )
+    assert status == 200, answer
+
+
+def test_stopping_ends_everything_and_taking_it_back_serves_again(
+    running: harness.Running, models: Path
+) -> None:
+    name = "halted"
+    running.create(ISVCS, declare(name, sklearn={"storageUri": str(models / "artifact")}))
+    serving = until(running, name, is_ready)
+    assert (meta.condition(serving, "Stopped") or {})["status"] == "False"
+    stop(running, name, "true")
+
+    def is_stopped(isvc: dict[str, Any]) -> bool:
+        return (meta.condition(isvc, "Stopped") or {}).get("status") == "True"
+
+    stopped = until(running, name, is_stopped)
+    assert (meta.condition(stopped, "Ready") or {})["reason"] == "Stopped"
+    assert "url" not in stopped["status"]
+    none_of(running, name, DEPLOYMENTS, SERVICES, ROUTES, PODS)
+    bearer = {"Authorization": f"Bearer {running.token}"}
+    path = f"{serving['status']['url']}/v1/models/{name}"
+    deadline = time.monotonic() + 10
+    while httpx.get(path, headers=bearer).status_code not in (403, 404):
+        assert time.monotonic() < deadline
+    # A change while it is stopped starts nothing, but is what is served afterwards.
+    patch(running, name, model={"storageUri": str(models / "logistic.joblib")})
+    stop(running, name, None)
+    back = until(running, name, is_ready)
+    assert traffic(back) == {f"{name}-predictor-00002": 100}
+    assert set(Load(running, name).count(5)) == {f"{name}-predictor-00002"}
+    running.delete(f"{ISVCS}/{name}")
+
+
+def test_the_timeout_is_on_the_routes_and_a_change_of_it_makes_no_revision(
+    running: harness.Running, models: Path
+) -> None:
+    name = "hurried"
+    uri = str(models / "artifact")
+    running.create(ISVCS, declare(name, sklearn={"storageUri": uri}, timeout=7))
+    until(running, name, is_ready)
+
+    def has(timeout: str) -> Any:
+        def holds(found: list[Any]) -> bool:
+            routes = [route for route in found if meta.name(route) in (name, f"{name}-host")]
+            rules = [rule for route in routes for rule in route["spec"]["rules"]]
+            return [rule["timeouts"]["request"] for rule in rules] == [timeout] * 2
+
+        return holds
+
+    running.until(ROUTES, has("7s"))
+    generation = patch(running, name, timeout=8)
+    changed = until(running, name, lambda isvc: is_ready(isvc, generation))
+    running.until(ROUTES, has("8s"))
+    assert traffic(changed) == {f"{name}-predictor-00001": 100}
+    running.delete(f"{ISVCS}/{name}")
+
+
+def test_versions_that_nobody_needs_go(running: harness.Running, models: Path) -> None:
+    name = "many"
+    running.create(ISVCS, declare(name, sklearn={"storageUri": str(models / "nothing0")}))
+
+    def has_failed(generation: int) -> Any:
+        def holds(isvc: dict[str, Any]) -> bool:
+            ready = meta.condition(isvc, "PredictorReady") or {}
+            seen = meta.dig(isvc, "status.observedGeneration", 0) >= generation
+            return seen and ready.get("reason") == "ModelLoadFailed"
+
+        return holds
+
+    until(running, name, has_failed(1))
+    generation = patch(running, name, model={"storageUri": str(models / "nothing1")})
+    until(running, name, has_failed(generation))
+
+    def remain(*numbers: int) -> Any:
+        wanted = {f"{name}-predictor-{number:05d}" for number in numbers}
+
+        def holds(found: list[Any]) -> bool:
+            return names_of(found, name) == wanted
+
+        return holds
+
+    for path in (DEPLOYMENTS, SERVICES):
+        running.until(path, remain(2))
+    for uri in ("artifact", "logistic.joblib", "artifact"):
+        generation = patch(running, name, model={"storageUri": str(models / uri)})
+        until(running, name, lambda isvc, wanted=generation: is_ready(isvc, wanted))
+    # The newest, and without pods the one before it.
+    for path in (DEPLOYMENTS, SERVICES):
+        running.until(path, remain(4, 5))
+    running.delete(f"{ISVCS}/{name}")
+
+
+def test_what_a_pod_may_not_be_is_told_and_the_previous_version_answers(
+    running: harness.Running, models: Path
+) -> None:
+    name = "odd"
+    running.create(ISVCS, declare(name, sklearn={"storageUri": str(models / "artifact")}))
+    until(running, name, is_ready)
+    volumes = [{"name": "disk", "iscsi": {"targetPortal": "x", "iqn": "y", "lun": 0}}]
+    generation = patch(running, name, volumes=volumes)
+
+    def is_refused(isvc: dict[str, Any]) -> bool:
+        ready = meta.condition(isvc, "PredictorReady") or {}
+        seen = isvc["status"]["observedGeneration"] >= generation
+        return seen and ready.get("reason") == "InvalidPredictorSpec"
+
+    refused = until(running, name, is_refused, 30)
+    assert "iscsi" in (meta.condition(refused, "PredictorReady") or {})["message"]
+    assert set(Load(running, name).count(5)) == {f"{name}-predictor-00001"}
+    generation = patch(running, name, volumes=None, nodeSelector={"kubernetes.io/os": "linux"})
+    until(running, name, lambda isvc: is_ready(isvc, generation))
+    assert set(Load(running, name).count(5)) == {f"{name}-predictor-00002"}
+    running.delete(f"{ISVCS}/{name}")
+
+
+KSERVE = """
+import sys
+import kserve
+from kubernetes import client
+
+name, uri = sys.argv[1:]
+
+def declare(**predictor):
+    model = kserve.V1beta1ModelSpec(
+        model_format=kserve.V1beta1ModelFormat(name="sklearn"), storage_uri=uri
+    )
+    return kserve.V1beta1InferenceService(
+        api_version="serving.kserve.io/v1beta1",
+        kind="InferenceService",
+        metadata=client.V1ObjectMeta(name=name, namespace="default"),
+        spec=kserve.V1beta1InferenceServiceSpec(
+            predictor=kserve.V1beta1PredictorSpec(model=model, **predictor)
+        ),
+    )
+
+api = kserve.KServeClient()
+for refused in ({"max_replicas": 3}, {"batcher": kserve.V1beta1Batcher(max_batch_size=8)}):
+    try:
+        api.create(declare(**refused))
+    except RuntimeError as error:
+        print("refused", *refused, "spec.predictor" in str(error))
+api.create(declare(
+    timeout=30, container_concurrency=4, min_replicas=1, max_replicas=1,
+    node_selector={"kubernetes.io/os": "linux"},
+    tolerations=[client.V1Toleration(operator="Exists")],
+))
+api.wait_isvc_ready(name, namespace="default", timeout_seconds=150, polling_interval=1)
+print("ready")
+"""
+
+
+def test_the_official_client_declares_what_is_honoured_and_hears_what_is_not(
+    running: harness.Running, models: Path
+) -> None:
+    name = "official"
+    said = running.client(KSERVE, name, str(models / "artifact"), timeout=200)
+    lines = ["refused max_replicas True", "refused batcher True", "ready"]
+    assert [line for line in said.splitlines() if line in lines] == lines
+    labels = f"?labelSelector=serving.kserve.io/inferenceservice={name}"
+    (pod,) = running.get(PODS + labels)["items"]
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert {"operator": "Exists"} in pod["spec"]["tolerations"]
+    running.delete(f"{ISVCS}/{name}")
+
+
 def _domain(running: harness.Running) -> str:
     route = running.get(
         f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes/gone-host"

@@ -27,8 +27,6 @@ from bessemer.modelserver.metrics import Metrics
 
 _log = logs.get("bessemer.modelserver")
 _MEBIBYTE = 1024 * 1024
-# A pod has 30 s to end by default; the last of them are for requests under way.
-_MOST_DRAIN_SECONDS = 15.0
 
 
 def main() -> int:
@@ -64,6 +62,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         default=1.0,
         help="after SIGTERM: the server ends when for so long nobody has sent a request",
     )
+    # A pod has 30 s to end by default; the last of them are for requests under way.
+    parser.add_argument(
+        "--most_drain_seconds",
+        type=float,
+        default=15.0,
+        help="after SIGTERM: the server ends then even while requests still come",
+    )
     parser.add_argument("--termination_path", default="/dev/termination-log")
     return parser.parse_args(argv)
 
@@ -98,7 +103,8 @@ async def _serve(arguments: argparse.Namespace, load: Callable[[], Model], model
         timeout_keep_alive=3600,  # the gateway's kept connections end when the gateway says so
         timeout_graceful_shutdown=25,
     )
-    server = _DrainingServer(config, app, clock, arguments.drain_seconds)
+    spans = (arguments.drain_seconds, arguments.most_drain_seconds)
+    server = _DrainingServer(config, app, clock, spans)
     _log.info(
         "model loaded",
         extra=fields(
@@ -123,12 +129,12 @@ class _DrainingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, app: App, clock: Clock, drain_seconds: float
+        self, config: uvicorn.Config, app: App, clock: Clock, spans: tuple[float, float]
     ) -> None:
         super().__init__(config)
         self._app = app
         self._clock = clock
-        self._drain_seconds = drain_seconds
+        self._drain_seconds, self._most_drain_seconds = spans
         self._latest_end = 0.0
         self._own_loop = asyncio.get_running_loop()
 
@@ -139,7 +145,7 @@ class _DrainingServer(uvicorn.Server):
             return
         self._app.draining = True
         self._app.asked_at = self._clock.monotonic()
-        self._latest_end = self._app.asked_at + _MOST_DRAIN_SECONDS
+        self._latest_end = self._app.asked_at + self._most_drain_seconds
         self._own_loop.call_soon_threadsafe(self._end_when_quiet)
 
     def _end_when_quiet(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,8 @@ STATUS: dict[type[ServingError], int] = {
     NotReady: 503,
 }
 _JSON = b"application/json"
+_MOST_DIGITS = 18  # of a length
+_PREDICTION = re.compile(r"/v2/models/.+/infer|/v1/models/.+:predict")
 _EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
 
@@ -112,7 +115,7 @@ class App:
             answer = _refuse(ServingError("the server failed; its log has the reason"))
         else:
             return _compress(answer, headers)
-        if path.endswith(("/infer", ":predict")):
+        if _PREDICTION.fullmatch(path):
             self._plane.metrics.count(path[1:3], answer.status)
         return answer
 
@@ -123,20 +126,20 @@ class App:
             raise UnknownModel(f"nothing is served at {path}")
         handler = methods.get("GET" if method == "HEAD" else method)
         if handler is None:
-            raise _WrongMethod(f"{path} takes {', '.join(methods)}, got {method}")
+            raise _WrongMethod(path, method, methods)
         return handler
 
     def _explain(self, path: str) -> None:
         """Raise the better reason where a path names another model or version."""
-        parts = path.strip("/").split("/")
-        if path.startswith("/v1/models/"):
-            self._plane.check(parts[2].partition(":")[0])
-        if path.startswith("/v2/models/"):
-            self._plane.check(
-                parts[2], parts[4] if parts[3:4] == ["versions"] and parts[4:] else ""
-            )
-        if path.startswith("/v2/repository/models/"):
-            self._plane.check(parts[3])
+        match path.strip("/").split("/"):
+            case ["v1", "models", name, *_]:
+                self._plane.check(name.partition(":")[0])
+            case ["v2", "models", name, "versions", version, *_]:
+                self._plane.check(name, version)
+            case ["v2", "models", name, *_] | ["v2", "repository", "models", name, *_]:
+                self._plane.check(name)
+            case _:
+                return
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
@@ -144,14 +147,14 @@ class App:
             raise self._too_large(int(declared))
         message = await receive()
         body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > self._limit:
-                    raise self._too_large(size)
+        parts, size = [body], len(body)
+        while message.get("more_body") and size <= self._limit:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        if size > self._limit:  # what has no Content-Length is counted as it comes
+            raise self._too_large(size)
+        if len(parts) > 1:
             body = b"".join(parts)
         if message["type"] == "http.disconnect":
             raise InvalidRequest("the client went away in the middle of the body")
@@ -271,6 +274,10 @@ class App:
 class _WrongMethod(ServingError):
     """The path is served, but not by this method."""
 
+    def __init__(self, path: str, method: str, methods: Iterable[str]) -> None:
+        self.allowed = ", ".join(methods)
+        super().__init__(f"{path} takes {self.allowed}, got {method}")
+
 
 STATUS[_WrongMethod] = 405
 
@@ -278,10 +285,9 @@ STATUS[_WrongMethod] = 405
 def _length(header: bytes | None) -> int | None:
     if header is None:
         return None
-    if not header.isdigit():
-        raise InvalidRequest(
-            f"Inference-Header-Content-Length must be a number, got {header.decode('latin-1')!r}"
-        )
+    if not header.isdigit() or len(header) > _MOST_DIGITS:
+        text = header.decode("latin-1")
+        raise InvalidRequest(f"Inference-Header-Content-Length must be a number, got {text!r:.40}")
     return int(header)
 
 
@@ -290,7 +296,10 @@ def _json(value: Any, status: int = 200) -> Answer:
 
 
 def _refuse(error: ServingError) -> Answer:
-    return _json({"error": str(error)}, STATUS.get(type(error), 500))
+    answer = _json({"error": str(error)}, STATUS.get(type(error), 500))
+    if isinstance(error, _WrongMethod):
+        answer.headers.append((b"allow", error.allowed.encode()))
+    return answer
 
 
 def _compress(answer: Answer, headers: dict[bytes, bytes]) -> Answer:

@@ -52,6 +52,7 @@ class Batcher:
         self._waiting: list[_Call] = []
         self._scheduled = False
         self._running = False  # in the thread
+        self._closed = False
         self._seconds = 0.0  # of a call, smoothed
 
     def predict(self, rows: Any) -> asyncio.Future[Prediction]:
@@ -64,8 +65,13 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Let go of the thread."""
-        self._thread.shutdown(wait=False)
+        """Let go of the thread once all that was asked for is answered."""
+        self._closed = True
+        self._release()
+
+    def _release(self) -> None:
+        if self._closed and not self._running and not self._waiting:
+            self._thread.shutdown(wait=False)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -78,6 +84,7 @@ class Batcher:
             return
         for batch in batches:
             _settle(self._run(batch))
+        self._release()
 
     def _group(self, calls: list[_Call]) -> list[list[_Call]]:
         if len(calls) == 1 or not self._model.signature.rowwise:
@@ -104,6 +111,7 @@ class Batcher:
         if self._waiting and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+        self._release()
 
     def _run(self, batch: list[_Call]) -> list[_Outcome]:
         if len(batch) == 1:

@@ -187,8 +187,17 @@ def _rows(inputs: tuple[Tensor, ...], signature: Signature) -> Any:
 def _join(inputs: tuple[Tensor, ...], signature: Signature) -> Tensor:
     """One column an input, in the model's order where it knows the names."""
     by_name = {tensor.name: tensor for tensor in inputs}
-    if signature.feature_names and set(by_name) == set(signature.feature_names):
-        inputs = tuple(by_name[name] for name in signature.feature_names)
+    if len(by_name) < len(inputs):
+        names = ", ".join(tensor.name for tensor in inputs)
+        raise InvalidRequest(f"each input must have a name of its own, got {names}")
+    if wanted := signature.feature_names:
+        if set(by_name) != set(wanted):
+            raise InvalidRequest(
+                f"several inputs must be the features {', '.join(wanted)}; "
+                f"missing are {', '.join(sorted(set(wanted) - set(by_name))) or 'none'}, "
+                f"unknown are {', '.join(sorted(set(by_name) - set(wanted))) or 'none'}"
+            )
+        inputs = tuple(by_name[name] for name in wanted)
     columns = [tensor.array.reshape(-1) for tensor in inputs]
     if len({len(column) for column in columns}) > 1:
         shapes = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,19 +81,74 @@ class TensorSpec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
-def shape_array(values: Any, dtype: Any, shape: tuple[int, ...], name: str) -> Any:
-    """An array of that type and shape from nested or flat JSON values.
+def shape_array(values: list[Any], dtype: Any, shape: tuple[int, ...], name: str) -> Any:
+    """An array of that type and shape from nested or flat JSON values; null is NaN.
+
+    numpy alone would read "1.5" as a number, true as 1, and 1.5 as the integer 1.
 
     Raises:
         InvalidRequest: a value is not of the type, or there are more or fewer than the shape says.
     """
+    dtype = np.dtype(dtype)
     try:
-        array = np.array(values, dtype=dtype)
+        array = np.array(values)
+        if array.size and array.dtype.kind not in _JSON_KINDS[dtype.kind]:
+            _check_values(values, dtype, name)
+            array = np.array(values, dtype=np.float64 if dtype.kind == "f" else dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequest(
             f"input {name!r}: every value must be {datatype_of(dtype)}, but {error}"
         ) from error
-    return reshape(array, shape, name)
+    if array.dtype == dtype:
+        return reshape(array, shape, name)
+    with np.errstate(over="ignore"):
+        typed = array.astype(dtype, copy=False)
+    lost = np.isinf(typed) if dtype.kind == "f" else typed != array
+    if lost.any():
+        raise InvalidRequest(
+            f"input {name!r}: every value must be {datatype_of(dtype)}, but "
+            f"{array[lost][0]} is out of its range"
+        )
+    return reshape(typed, shape, name)
+
+
+# The kinds of arrays that numpy makes of JSON values of a type: bool, int, unsigned, float.
+_JSON_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+
+
+def _check_values(values: Any, dtype: Any, name: str) -> None:
+    for value in iterate(values):
+        if dtype.kind == "b":
+            fits = isinstance(value, bool)
+        elif isinstance(value, float):
+            fits = dtype.kind == "f" or value.is_integer()
+        else:
+            number = isinstance(value, int) and not isinstance(value, bool)
+            fits = number or (value is None and dtype.kind == "f")
+        if not fits:
+            raise InvalidRequest(
+                f"input {name!r}: every value must be {datatype_of(dtype)}, but got {value!r:.40}"
+            )
+
+
+def iterate(values: Any) -> Iterator[Any]:
+    """The values in nested lists; call it only where numpy has found them no deeper than 64."""
+    for value in values:
+        if isinstance(value, list):
+            yield from iterate(value)
+        else:
+            yield value
+
+
+def to_plain(array: Any) -> Any:
+    """An array as nested lists for JSON; of bytes and other objects as text."""
+    if array.dtype.kind in "SO":
+        texts = [
+            value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            for value in array.reshape(-1).tolist()
+        ]
+        return np.array(texts, dtype=object).reshape(array.shape).tolist()
+    return array.tolist()
 
 
 def reshape(array: Any, shape: tuple[int, ...], name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from bessemer.resources import meta
 from bessemer.resources.deployment import DEPLOYMENT
 from bessemer.resources.httproute import HTTP_ROUTE
+from bessemer.resources.inferenceservice import POD_FIELDS
 from bessemer.resources.kind import Object
 from bessemer.resources.service import SERVICE
 from bessemer.serving.storage import Location
@@ -26,10 +27,13 @@ IDLE_SINCE = "serving.bessemer.dev/idle-since"
 SERVICE_PORT = 80
 SERVER_PORT = 8080
 _GRACE_SECONDS = 30
+_MODEL_VOLUME = "model"
 # To ask a model twice does no harm; 503 is what a server says that did not ask it.
 _RETRY = {"attempts": 2, "codes": [503]}
 # Changes of these alone make no new revision.
-_NO_REVISION = ("canaryTrafficPercent", "minReplicas", "maxReplicas")
+_NO_REVISION = frozenset(
+    {"canaryTrafficPercent", "minReplicas", "maxReplicas", "timeout", "containerConcurrency"}
+)
 # Small: a machine for one person has room for several models. Limits are the user's to set.
 _REQUESTS = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
@@ -73,21 +77,17 @@ def make_deployment(
     name = revision_name(isvc, number)
     labels = _labels(isvc, name)
     pod: dict[str, Any] = {
-        "containers": [_finish(container, meta.name(isvc), location)],
-        "volumes": [
-            {
-                "name": "model",
-                "persistentVolumeClaim": {"claimName": location.claim, "readOnly": True},
-            }
-        ],
         # A model needs no right to the API, so it gets no token, unless it is given an account.
-        "automountServiceAccountToken": "serviceAccountName" in predictor,
-        "terminationGracePeriodSeconds": predictor.get(
-            "terminationGracePeriodSeconds", _GRACE_SECONDS
-        ),
+        "automountServiceAccountToken": bool(predictor.get("serviceAccountName")),
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        **{key: predictor[key] for key in POD_FIELDS if predictor.get(key) is not None},
+        "containers": [_finish(container, meta.name(isvc), location)],
     }
-    if account := predictor.get("serviceAccountName"):
-        pod["serviceAccountName"] = account
+    claim = {"claimName": location.claim, "readOnly": True}
+    pod["volumes"] = [
+        *pod.get("volumes", []),
+        {"name": _MODEL_VOLUME, "persistentVolumeClaim": claim},
+    ]
     template = {
         "metadata": {
             "labels": {**(predictor.get("labels") or {}), **labels},
@@ -103,7 +103,7 @@ def make_deployment(
         annotations={DIGEST: digest_of(isvc), NUMBER: str(number), RUNTIME: runtime},
         owners=[meta.owner_reference(isvc)],
         spec={
-            "replicas": max(1, predictor.get("minReplicas", 1)),
+            "replicas": max(1, predictor.get("minReplicas") or 1),
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": {REVISION_LABEL: name}},
             "strategy": {
@@ -118,7 +118,7 @@ def make_deployment(
 def _finish(container: Object, model: str, location: Location) -> Object:
     probe = {"path": f"/v2/models/{model}/ready", "port": SERVER_PORT}
     mounts = [*container.get("volumeMounts", [])]
-    mounts.append({"name": "model", "mountPath": location.mount_path, "readOnly": True})
+    mounts.append({"name": _MODEL_VOLUME, "mountPath": location.mount_path, "readOnly": True})
     host = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return {
         "resources": _REQUESTS,
@@ -185,17 +185,15 @@ def make_routes(isvc: Object, weights: Mapping[str, int], address: Address) -> l
         "type": "URLRewrite",
         "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
     }
+    shared: dict[str, Any] = {"backendRefs": backends, "retry": _RETRY}
+    if (seconds := isvc["spec"]["predictor"].get("timeout")) is not None:
+        shared["timeouts"] = {"request": f"{seconds}s"}
     by_path = {
         "matches": [{"path": {"type": "PathPrefix", "value": path_of(isvc)}}],
         "filters": [rewrite],
-        "backendRefs": backends,
-        "retry": _RETRY,
+        **shared,
     }
-    by_host = {
-        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-        "backendRefs": backends,
-        "retry": _RETRY,
-    }
+    by_host = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], **shared}
     domain = address.domain
     hosts = [f"{name}-{namespace}.{domain}", f"{name}.{namespace}.{domain}"]
     path_name, host_name = route_names(isvc)

@@ -76,6 +76,7 @@ class Declared:
     digest: str | None
     canary: int | None = None
     replicas: int = 1
+    stopped: bool = False  # nothing is to run until this is taken back
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,10 @@ def plan(declared: Declared, observed: Observed, now: datetime) -> Plan:
     """The next steps from the world as it is towards what is declared."""
     revisions = {entry.name: entry for entry in observed.revisions}
     latest = max(observed.revisions, key=lambda entry: entry.number, default=None)
+    if declared.stopped:
+        # Nothing is kept for a rollback: what is declared then starts as the first would.
+        removals = tuple(Remove(entry.name) for entry in observed.revisions)
+        return Plan(removals, {}, "", "", latest.name if latest else "")
     current = {
         name: weight
         for name, weight in (observed.weights or {}).items()

@@ -12,13 +12,13 @@ from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key
 from bessemer.kube.client import Client, Selection
-from bessemer.kube.errors import AlreadyExists, NotFound
+from bessemer.kube.errors import AlreadyExists, BadRequest, Invalid, NotFound
 from bessemer.kube.informer import Informer, Informers
 from bessemer.resources import meta
 from bessemer.resources.deployment import DEPLOYMENT
 from bessemer.resources.endpointslice import ENDPOINT_SLICE
 from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
+from bessemer.resources.inferenceservice import INFERENCE_SERVICE, is_stopped
 from bessemer.resources.kind import Kind, Object
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.pod import POD
@@ -96,21 +96,26 @@ class InferenceServiceReconciler:
         isvc = self._caches.isvcs.get(key.name, key.namespace)
         if isvc is None or meta.is_deleting(isvc):
             return DONE  # what it owns is collected by its owner references
+        stopped = is_stopped(isvc)
         refusal, revision_parts = None, None
         try:
-            revision_parts = await self._resolve_spec(isvc)
+            if not stopped:
+                revision_parts = await self._resolve_spec(isvc)
         except Unservable as error:
             refusal = error
         revisions = self._observe(isvc)
-        step = plan(
-            _declared(isvc, servable=refusal is None),
-            self._observed(isvc, revisions),
-            self._clock.now(),
-        )
+        observed, now = self._observed(isvc, revisions), self._clock.now()
+        step = plan(_declared(isvc, servable=refusal is None), observed, now)
+        try:
+            await self._act_all(isvc, step, revision_parts)
+        except Unservable as error:
+            refusal = error
+            step = plan(_declared(isvc, servable=False), observed, now)
+            await self._act_all(isvc, step, None)
         weights = _route_weights(step, revisions)
-        for action in step.actions:
-            await self._act(isvc, action, revision_parts)
-        if not any(isinstance(action, Create) for action in step.actions):
+        if stopped:
+            await self._remove_routes(isvc)
+        elif not any(isinstance(action, Create) for action in step.actions):
             await self._write_routes(isvc, weights)
         facts = Facts(
             plan=step,
@@ -119,6 +124,7 @@ class InferenceServiceReconciler:
             routed=self._is_routed(isvc, weights),
             runtime=revision_parts.runtime if revision_parts else "",
             refusal=refusal,
+            stopped=stopped,
         )
         await self._write_status(isvc, facts)
         return Result(step.look_again.total_seconds()) if step.look_again else DONE
@@ -183,6 +189,10 @@ class InferenceServiceReconciler:
             and all(route is not None and _is_programmed(route) for route in routes),
         )
 
+    async def _act_all(self, isvc: Object, step: Plan, parts: _RevisionParts | None) -> None:
+        for action in step.actions:
+            await self._act(isvc, action, parts)
+
     async def _act(self, isvc: Object, action: Action, parts: _RevisionParts | None) -> None:
         namespace = meta.namespace(isvc)
         match action:
@@ -215,7 +225,12 @@ class InferenceServiceReconciler:
         deployment = manifests.make_deployment(
             isvc, number, container, parts.location, parts.runtime
         )
-        if await self._make(DEPLOYMENT, deployment):
+        try:
+            made = await self._make(DEPLOYMENT, deployment)
+        except (BadRequest, Invalid) as error:
+            # What the predictor asks of its pods is checked only here.
+            raise Unservable("InvalidPredictorSpec", error.message) from error
+        if made:
             await self._events.record(
                 isvc, "Normal", "RevisionCreated", f"Created revision {meta.name(deployment)}"
             )
@@ -251,6 +266,12 @@ class InferenceServiceReconciler:
                 changed = {**known, "spec": wanted["spec"]}
                 await self._client.update(HTTP_ROUTE, changed)
 
+    async def _remove_routes(self, isvc: Object) -> None:
+        for name in manifests.route_names(isvc):
+            known = self._caches.routes.get(name, meta.namespace(isvc))
+            if known is not None and not _is_stranger(known, isvc):
+                await self._remove(HTTP_ROUTE, name, meta.namespace(isvc))
+
     def _is_routed(self, isvc: Object, weights: Mapping[str, int]) -> bool:
         """Whether the gateway says that it follows the routes with these weights."""
         for wanted in manifests.make_routes(isvc, weights, self._address):
@@ -278,6 +299,8 @@ class InferenceServiceReconciler:
             return
         if after.get("status") == "True":
             await self._events.record(new, "Normal", "Ready", "The newest revision takes requests")
+        elif is_stopped(new):
+            await self._events.record(new, "Normal", after["reason"], after.get("message", ""))
         elif after.get("status") == "False":
             await self._events.record(new, "Warning", after["reason"], after.get("message", ""))
 
@@ -297,7 +320,8 @@ def _declared(isvc: Object, *, servable: bool) -> Declared:
     return Declared(
         digest=manifests.digest_of(isvc) if servable else None,
         canary=predictor.get("canaryTrafficPercent"),
-        replicas=predictor.get("minReplicas", 1),
+        replicas=predictor.get("minReplicas") or 1,
+        stopped=is_stopped(isvc),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bessemer.resources import meta
+from bessemer.resources.inferenceservice import CONTAINER_FIELDS
 from bessemer.resources.kind import Object
 from bessemer.serving.errors import Unservable
 
@@ -97,14 +98,14 @@ def make_container(runtime: Object, model: Object, values: Mapping[str, str]) ->
     for part in ("command", "args"):
         if part in container:
             container[part] = [_fill(text, values) for text in container[part]]
-    container["args"] = [*container.get("args", []), *model.get("args", [])]
+    container["args"] = [*container.get("args", []), *(model.get("args") or [])]
     names = {entry["name"] for entry in model.get("env") or ()}
     kept = [entry for entry in container.get("env") or () if entry["name"] not in names]
     if env := [*kept, *(model.get("env") or ())]:
         container["env"] = env
-    if resources := model.get("resources"):
-        container["resources"] = resources
-    return container
+    if mounts := [*(container.get("volumeMounts") or ()), *(model.get("volumeMounts") or ())]:
+        container["volumeMounts"] = mounts
+    return {**container, **{key: model[key] for key in CONTAINER_FIELDS if model.get(key)}}
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bessemer.base.clock import format_time
 from bessemer.resources import meta
+from bessemer.resources.inferenceservice import STOP
 from bessemer.resources.kind import Object
 from bessemer.serving.errors import Unservable
 from bessemer.serving.plan import Plan, Revision
@@ -28,6 +29,7 @@ class Facts:
     routed: bool  # the gateway says that it follows the routes as they are now
     runtime: str = ""
     refusal: Unservable | None = None
+    stopped: bool = False  # by the user
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,21 @@ class _Verdict:
 
 
 _TRUE = _Verdict("True")
+_STOPPED = _Verdict("False", "Stopped", f"the annotation {STOP} is true; remove it to serve again")
 
 
 def make_status(isvc: Object, facts: Facts, now: datetime) -> Object:
     """The status of an InferenceService."""
     old: Object = isvc.get("status") or {}
-    predictor = _judge_predictor(facts)
-    ingress = _judge_ingress(facts)
+    predictor = _STOPPED if facts.stopped else _judge_predictor(facts)
+    ingress = _STOPPED if facts.stopped else _judge_ingress(facts)
     ready = next((verdict for verdict in (predictor, ingress) if verdict is not _TRUE), _TRUE)
     verdicts = {
         "PredictorReady": predictor,
         "LatestDeploymentReady": predictor,
         "IngressReady": ingress,
         "Ready": ready,
+        "Stopped": _TRUE if facts.stopped else _Verdict("False"),
     }
     conditions = meta.merge_conditions(
         [entry for entry in old.get("conditions") or () if entry["type"] in verdicts],
@@ -71,9 +75,15 @@ def make_status(isvc: Object, facts: Facts, now: datetime) -> Object:
         "observedGeneration": isvc["metadata"].get("generation", 1),
         "deploymentMode": "Standard",
         "conditions": conditions,
-        "components": {"predictor": _make_component(old, facts)},
-        "modelStatus": _make_model_status(old, facts, now),
     }
+    if facts.stopped:
+        # The number of the last revision stays, so that no later one gets its name.
+        before = meta.dig(old, "components.predictor.latestCreatedRevision")
+        if newest := facts.plan.latest or before:
+            status["components"] = {"predictor": {"latestCreatedRevision": newest}}
+        return status
+    status["components"] = {"predictor": _make_component(old, facts)}
+    status["modelStatus"] = _make_model_status(old, facts, now)
     if any(facts.plan.weights.values()):
         status["url"] = facts.url
         status["address"] = {"url": facts.url}

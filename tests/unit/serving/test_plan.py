@@ -108,6 +108,28 @@ def test_unservable_declaration_leaves_everything_as_it_is() -> None:
     assert (step.actions, step.weights) == ((), {"r1": 100})
 
 
+def test_stopping_removes_every_revision_and_resuming_makes_the_next_one() -> None:
+    revisions = (rev(1, replicas=0, ready=0), rev(2))
+    observed = Observed(revisions, {"r2": 100}, rolled_out="r2", previous="r1", last_number=2)
+    step = plan(Declared("d2", canary=10, stopped=True), observed, NOW)
+    assert step.actions == (Remove("r1"), Remove("r2"))
+    assert (step.weights, step.rolled_out, step.previous, step.latest) == ({}, "", "", "r2")
+    gone = Observed(last_number=2)
+    assert plan(Declared("d2", stopped=True), gone, NOW).actions == ()
+    assert plan(Declared(None, stopped=True), observed, NOW).actions == step.actions
+    assert plan(Declared("d2", canary=10), gone, NOW).actions == (Create(3, "d2"),)
+
+
+def test_revisions_that_nobody_needs_go_even_if_they_never_served() -> None:
+    long_ago = NOW - 2 * DRAIN
+    broken = {"ready": 0, "failure": Failure("Error", "no model", 1)}
+    failed = tuple(rev(number, idle_since=long_ago, **broken) for number in (1, 2))
+    latest = rev(3, **broken)
+    observed = Observed((*failed, latest), {"r1": 0, "r2": 0, "r3": 0})
+    assert plan(Declared("d3"), observed, NOW).actions == (Remove("r1"), Remove("r2"))
+    assert plan(Declared(None), observed, NOW).actions == (Remove("r1"), Remove("r2"))
+
+
 class World:
     """What the reconciler would make of plans: each step applied, pods that come and go."""
 

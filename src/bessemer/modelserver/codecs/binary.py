@@ -31,6 +31,8 @@ def decode(raw: bytes, datatype: str, shape: tuple[int, ...], name: str) -> Any:
             f"input {name!r}: binary {datatype} data must be a multiple of {dtype.itemsize} "
             f"bytes, but has {len(raw)}"
         )
+    if datatype == "BOOL" and raw.strip(b"\x00\x01"):
+        raise InvalidRequest(f"input {name!r}: a binary BOOL must be a byte of 0 or 1")
     return reshape(np.frombuffer(raw, dtype=dtype), shape, name)
 
 

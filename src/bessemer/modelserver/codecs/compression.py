@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from bessemer.modelserver.errors import InvalidRequest, TooLarge
 
 # wbits of zlib: gzip's header, zlib's header ("deflate" of RFC 9110).
 _WINDOWS = {"gzip": 31, "deflate": 15}
+# "q=0", "q=0.000": not acceptable.
+_ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 # Smaller answers cost more to compress than to send.
 MINIMUM_BYTES = 1024
 
@@ -40,6 +43,8 @@ def _inflate(body: bytes, name: str, limit: int) -> bytes:
         raise TooLarge(f"the body must unpack to at most {limit} bytes, but unpacks to more")
     if not decompressor.eof:
         raise InvalidRequest(f"Content-Encoding is {name}, but the body ends in its middle")
+    if decompressor.unused_data:  # a second member, which no HTTP client sends
+        raise InvalidRequest(f"Content-Encoding is {name}, but the body goes on after its end")
     return plain
 
 
@@ -47,7 +52,7 @@ def choose(accepted: str) -> str:
     """The encoding for an answer by its Accept-Encoding; "" for none."""
     for part in accepted.lower().split(","):
         name, _, quality = part.strip().partition(";")
-        if name.strip() in _WINDOWS and quality.replace(" ", "") not in ("q=0", "q=0.0"):
+        if name.strip() in _WINDOWS and not _ZERO.fullmatch(quality.strip()):
             return name.strip()
     return ""
 

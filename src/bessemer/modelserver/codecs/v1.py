@@ -9,7 +9,16 @@ import orjson
 
 from bessemer.modelserver.codecs import v2
 from bessemer.modelserver.errors import InvalidRequest
-from bessemer.modelserver.tensors import BYTES, InferRequest, InferResponse, Tensor, datatype_of
+from bessemer.modelserver.tensors import (
+    BYTES,
+    InferRequest,
+    InferResponse,
+    Tensor,
+    datatype_of,
+    iterate,
+    shape_array,
+    to_plain,
+)
 
 
 def decode(body: bytes, feature_names: tuple[str, ...]) -> InferRequest:
@@ -30,20 +39,18 @@ def decode(body: bytes, feature_names: tuple[str, ...]) -> InferRequest:
 def _tensor(instances: list[Any]) -> Tensor:
     try:
         array = np.array(instances)
-        if array.dtype == object and array.ndim:
-            array = array.astype(np.float64)  # null is a missing value
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InvalidRequest(
             f"instances must be equally long rows of numbers, or texts: {error}"
         ) from error
-    if array.dtype.kind == "U":
-        if not all(isinstance(instance, str) for instance in instances):
+    kind = array.dtype.kind
+    if kind == "O":  # null is a missing value
+        return Tensor("input-0", "FP64", shape_array(instances, "f8", array.shape, "instances"))
+    if kind == "U":
+        if not all(isinstance(value, str) for value in iterate(instances)):
             raise InvalidRequest("instances must be all numbers or all texts, got both")
-        array = array.astype(object)
-    if array.dtype.kind not in "biufO":
-        raise InvalidRequest(f"instances must be numbers or texts, got {array.dtype}")
-    datatype = BYTES if array.dtype == object else datatype_of(array.dtype)
-    return Tensor("input-0", datatype, array)
+        return Tensor("input-0", BYTES, array.astype(object))
+    return Tensor("input-0", datatype_of(array.dtype), array)
 
 
 def _row(instance: Any, names: tuple[str, ...]) -> list[Any]:
@@ -61,4 +68,4 @@ def _row(instance: Any, names: tuple[str, ...]) -> list[Any]:
 
 def encode(response: InferResponse) -> bytes:
     """The answer's body."""
-    return orjson.dumps({"predictions": response.outputs[0].array.tolist()})
+    return orjson.dumps({"predictions": to_plain(response.outputs[0].array)})

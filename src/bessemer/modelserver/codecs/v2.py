@@ -20,7 +20,9 @@ from bessemer.modelserver.tensors import (
     InferRequest,
     InferResponse,
     Tensor,
+    reshape,
     shape_array,
+    to_plain,
 )
 
 
@@ -108,10 +110,9 @@ def _decode_input(entry: Any, raw: _Raw) -> Tensor:
     if not isinstance(data, list):
         raise InvalidRequest(f'input {name!r}: "data" must be a list, got {data!r:.60}')
     if datatype == BYTES:
-        return Tensor(name, datatype, shape_array(_flatten(data, name), object, shape, name))
-    dtype = NUMPY_TYPES[datatype]
-    _refuse_text(data, datatype, name)
-    return Tensor(name, datatype, shape_array(data, dtype, shape, name))
+        texts = np.array(_flatten(data, name, max(1, len(shape))), dtype=object)
+        return Tensor(name, datatype, reshape(texts, shape, name))
+    return Tensor(name, datatype, shape_array(data, NUMPY_TYPES[datatype], shape, name))
 
 
 def _decode_heading(entry: Any) -> tuple[str, str, tuple[int, ...]]:
@@ -130,22 +131,13 @@ def _decode_heading(entry: Any) -> tuple[str, str, tuple[int, ...]]:
     return name, datatype, tuple(shape)
 
 
-def _refuse_text(data: list[Any], datatype: str, name: str) -> None:
-    # numpy would read "1.5" as a number; the protocol doesn't.
-    first: Any = data
-    while isinstance(first, list) and first:
-        first = first[0]
-    if isinstance(first, str):
-        raise InvalidRequest(
-            f"input {name!r}: every value must be {datatype}, but got the text {first!r:.40}"
-        )
-
-
-def _flatten(data: list[Any], name: str) -> list[str]:
+def _flatten(data: list[Any], name: str, depth: int) -> list[str]:
     flat: list[str] = []
     for element in data:
-        if isinstance(element, list):
-            flat += _flatten(element, name)
+        if isinstance(element, list) and depth > 1:
+            flat += _flatten(element, name, depth - 1)
+        elif isinstance(element, list):
+            raise InvalidRequest(f'input {name!r}: "data" is nested deeper than its shape')
         elif isinstance(element, str):
             flat.append(element)
         else:
@@ -191,7 +183,7 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[bytes, int |
             raw.append(part)
         else:
             # tolist, not orjson's numpy: a float32 must become the double that equals it.
-            entry["data"] = np.ravel(tensor.array).tolist()
+            entry["data"] = to_plain(np.ravel(tensor.array))
         outputs.append(entry)
     answer: dict[str, Any] = {"model_name": response.model_name}
     if response.model_version:

@@ -57,9 +57,9 @@ def load(framework: str, location: Path) -> Model:
     # By name: an environment has one framework, so the other's module can't be imported in it.
     try:
         module = importlib.import_module(f"bessemer.modelserver.frameworks.{framework}")
+        model: Model = module.load(location)
     except ImportError as error:
         raise LoadFailure(
             f"this environment can't serve {framework} models: {error}; install {framework} in it"
         ) from error
-    model: Model = module.load(location)
     return model

@@ -5,6 +5,7 @@ A pipeline's model artifact is a plain path called ``model``, so the name alone 
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -13,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.modelserver.errors import LoadFailure
-
-try:
-    import joblib
-except ImportError:  # an xgboost environment may do without; plain pickles still load
-    joblib = None
 
 
 class Form(StrEnum):
@@ -101,6 +97,11 @@ def _recognise(file: Path, forms: Mapping[str, Form], framework: str) -> Form:
 
 def unpickle(file: Path) -> Any:
     """The object in a pickle or joblib file; raises whatever its classes raise."""
+    # By name: boosters need no joblib, and an xgboost environment may do without it.
+    try:
+        joblib = importlib.import_module("joblib")
+    except ImportError:
+        joblib = None
     if joblib is not None:
         return joblib.load(file)
     with file.open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -97,18 +98,11 @@ def unpickle(file: Path) -> tuple[Any, tuple[str, ...]]:
 def _describe(estimator: Any, file: Path, notes: tuple[str, ...], *, proba: bool) -> Signature:
     features = getattr(estimator, "n_features_in_", None)
     names = getattr(estimator, "feature_names_in_", None)
-    classes = getattr(estimator, "classes_", None)
-    if proba:
-        output = TensorSpec("output-0", "FP64", (-1, -1 if classes is None else len(classes)))
-    else:
-        labels = classes if isinstance(classes, np.ndarray) else None
-        datatype = "FP64" if labels is None else datatype_of(labels.dtype)
-        output = TensorSpec("output-0", datatype, (-1,))
     rows = TensorSpec("input-0", "FP64", (-1, features)) if features is not None else None
     return Signature(
         platform="sklearn",
         inputs=(rows or TensorSpec("input-0", "BYTES", (-1,)),),
-        outputs=(output,),
+        outputs=(_describe_output(estimator, features, proba=proba),),
         file=file.name,
         framework_version=sklearn.__version__,
         warnings=notes,
@@ -119,15 +113,34 @@ def _describe(estimator: Any, file: Path, notes: tuple[str, ...], *, proba: bool
     )
 
 
+def _describe_output(estimator: Any, features: int | None, *, proba: bool) -> TensorSpec:
+    """As a row of zeros is answered; by its classes where it can't be asked."""
+    predict = estimator.predict_proba if proba else estimator.predict
+    if features is not None and _is_all_stock(estimator):
+        with contextlib.suppress(ValueError, TypeError):  # zeros are no category that it knows
+            array = np.asarray(predict(np.zeros((1, features))))
+            return TensorSpec("output-0", datatype_of(array.dtype), (-1, *array.shape[1:]))
+    classes = getattr(estimator, "classes_", None)
+    if proba:
+        return TensorSpec("output-0", "FP64", (-1, -1 if classes is None else len(classes)))
+    labels = classes if isinstance(classes, np.ndarray) else None
+    return TensorSpec("output-0", "FP64" if labels is None else datatype_of(labels.dtype), (-1,))
+
+
 def _is_rowwise(estimator: Any) -> bool:
     """Labels of scikit-learn's own classifiers, and values of its trees.
 
     Not of linear regressions: BLAS adds up one row and many rows in different orders.
     """
-    parts = [estimator, *_parameters(estimator)]
-    if not all(_is_stock(part) for part in parts if isinstance(part, BaseEstimator)):
+    if not _is_all_stock(estimator):
         return False
     return is_classifier(estimator) or type(estimator).__module__.startswith(_ROWWISE_MODULES)
+
+
+def _is_all_stock(estimator: Any) -> bool:
+    """Whether it and all its parts are scikit-learn's own."""
+    parts = [estimator, *_parameters(estimator)]
+    return all(_is_stock(part) for part in parts if isinstance(part, BaseEstimator))
 
 
 def _parameters(estimator: Any) -> list[Any]:
