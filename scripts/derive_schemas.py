@@ -20,7 +20,8 @@ ROOTS = (
     "rbac.v1.ClusterRole", "rbac.v1.RoleBinding", "rbac.v1.ClusterRoleBinding",
     "autoscaling.v1.Scale", "authentication.v1.TokenRequest", "authentication.v1.TokenReview",
     "authentication.v1.SelfSubjectReview", "authorization.v1.SubjectAccessReview",
-    "authorization.v1.SelfSubjectAccessReview", "meta.v1.DeleteOptions",
+    "authorization.v1.SelfSubjectAccessReview", "authorization.v1.SelfSubjectRulesReview",
+    "authorization.v1.LocalSubjectAccessReview", "meta.v1.DeleteOptions",
 )  # fmt: skip
 
 # Types whose JSON is not what their schema says, and those that we never look into.

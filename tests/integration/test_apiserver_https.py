@@ -26,8 +26,10 @@ class FileLogs:
 
     def __init__(self):
         self.more = asyncio.Event()
+        self.since = None
 
     async def read(self, pod, options):
+        self.since = options.since
         if options.container not in ("", "m"):
             raise BadRequest(f"container {options.container} is not valid for pod p")
         yield b"one\n"
@@ -71,6 +73,13 @@ async def http(server):
         base_url=server.url, verify=trust, headers=headers, timeout=20
     ) as found:
         yield found
+
+
+async def connect(server):
+    """A bare connection: what no client library would send goes through it."""
+    trust = ssl.create_default_context(cafile=server.keys.ca_file)
+    host, port = server.url.removeprefix("https://").split(":")
+    return await asyncio.open_connection(host, int(port), ssl=trust)
 
 
 async def test_a_watch_sees_each_change_once_and_in_order(http):
@@ -133,6 +142,28 @@ async def test_logs_are_followed_while_written(server, http):
     assert (first, second) == ("one", "two")
 
 
+async def test_logs_may_begin_some_seconds_ago(server, http):
+    await http.post(f"{CORE}/pods", json=POD)
+    path = f"{CORE}/pods/p/log"
+
+    await http.get(path, params={"sinceSeconds": "3600"})
+    ago = datetime.now(UTC) - server.logs.since
+    refused = [
+        (await http.get(path, params=query)).status_code
+        for query in (
+            {"sinceSeconds": "0"},
+            {"sinceSeconds": "x"},
+            {"sinceSeconds": "1", "sinceTime": "2026-01-01T00:00:00Z"},
+            {"sinceTime": "yesterday"},
+        )
+    ]
+    ever = await http.get(path, params={"sinceSeconds": str(10**15)})
+
+    assert timedelta(hours=1) <= ago < timedelta(hours=2)
+    assert refused == [400, 400, 400, 400]
+    assert (ever.status_code, server.logs.since) == (200, None)
+
+
 async def test_the_service_proxy_reaches_apps_in_this_process(http):
     base = f"{CORE}/services/http:ml-pipeline:8888/proxy"
 
@@ -173,6 +204,82 @@ async def test_a_client_that_trusts_others_refuses_us(server):
     with pytest.raises(httpx.ConnectError):
         async with httpx.AsyncClient() as http:
             await http.get(server.url)
+
+
+@pytest.mark.parametrize("length", [20_000, 2_000_000])
+async def test_a_very_long_url_is_refused_and_the_server_lives(server, http, length):
+    reader, writer = await connect(server)
+    head = f"GET {CORE}/configmaps?labelSelector={'x' * length} HTTP/1.1\r\nHost: x\r\n"
+    token = f"Authorization: Bearer {server.keys.admin_token}\r\n"
+    # It may hang up before it was told all.
+    with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
+        writer.write(f"{head}{token}Connection: close\r\n\r\n".encode())
+        answer = await reader.readuntil(b"\r\n")
+        assert answer.split()[1][:1] == b"4"
+    writer.close()
+
+    assert (await http.get(f"{CORE}/configmaps")).status_code == 200
+
+
+async def test_a_body_in_pieces_has_the_same_limit(http):
+    async def pieces():
+        for _ in range(64):
+            yield b" " * 65_536
+
+    with contextlib.suppress(httpx.WriteError):  # it hangs up once it has had enough
+        reply = await http.post(f"{CORE}/configmaps", content=pieces())
+        assert (reply.status_code, reply.json()["reason"]) == (413, "RequestEntityTooLarge")
+
+    assert (await http.get(f"{CORE}/configmaps")).json()["items"] == []
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 900", "Transfer-Encoding: chunked"])
+async def test_half_a_request_does_nothing(server, http, head):
+    await http.post(f"{CORE}/configmaps", json={"metadata": {"name": "a"}})
+    reader, writer = await connect(server)
+    lines = [
+        f"DELETE {CORE}/configmaps/a HTTP/1.1",
+        "Host: x",
+        f"Authorization: Bearer {server.keys.admin_token}",
+        head,
+        "\r\n",
+    ]
+    writer.write("\r\n".join(lines).encode())
+    await writer.drain()
+    writer.close()
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        await writer.wait_closed()
+        await reader.read()
+    for _ in range(50):  # whatever it does, it does before so many later requests
+        reply = await http.get(f"{CORE}/configmaps/a")
+
+    assert reply.status_code == 200
+
+
+async def test_head_and_gzip_clients_are_answered(http):
+    head = await http.head("/version")
+    refused = await http.head(f"{CORE}/configmaps")
+    packed = await http.get(f"{CORE}/configmaps", headers={"accept-encoding": "gzip"})
+
+    assert (head.status_code, head.content, refused.status_code) == (200, b"", 405)
+    assert packed.json()["items"] == []
+
+
+async def test_the_proxied_app_sees_no_claimed_identity(tmp_path):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.extend(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with apiserver_world.running(tmp_path, services={("default", "app"): app}) as world:
+        path = f"{CORE}/services/app/proxy/x"
+        reply = await world.ask("GET", path, headers={"kubeflow-userid": "eve", "x-other": "1"})
+
+    assert reply.status == 200
+    assert b"x-other" in seen
+    assert b"kubeflow-userid" not in seen
 
 
 class FixedClock:

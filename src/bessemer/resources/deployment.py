@@ -44,6 +44,10 @@ def _check_strategy(strategy: Object) -> list[Cause]:
     causes = []
     for key in ("maxUnavailable", "maxSurge"):
         causes += _check_share(f"{field}.rollingUpdate.{key}", (rolling or {}).get(key))
+    share = (rolling or {}).get("maxUnavailable")
+    if not causes and isinstance(share, str) and int(share.removesuffix("%")) > 100:
+        where = f"{field}.rollingUpdate.maxUnavailable"
+        causes.append(rules.bad(where, share, "must not be greater than 100%"))
     if (
         not causes
         and rolling

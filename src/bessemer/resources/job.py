@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from bessemer.base.clock import parse_time
-from bessemer.resources import columns, meta, rules, template
-from bessemer.resources.kind import Cause, Column, Kind, Object
+from bessemer.resources import columns, jobrules, meta, template
+from bessemer.resources.kind import Column, Kind, Object
 
-_UID_LABEL = "batch.kubernetes.io/controller-uid"
-_COUNTS = (
-    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
-    "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes",
-)  # fmt: skip
 _UNLIMITED = 2**31 - 1
 
 
@@ -24,49 +19,37 @@ def _default(obj: Object) -> None:
     spec.setdefault("suspend", False)
     by_policy = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
     spec.setdefault("podReplacementPolicy", by_policy)
-    if not spec.get("manualSelector"):
+    spec.setdefault("manualSelector", False)
+    for rule in meta.dig(spec, "podFailurePolicy.rules") or ():
+        for pattern in rule.get("onPodConditions") or ():
+            pattern.setdefault("status", "True")
+    _label(obj, spec)
+    if not spec["manualSelector"]:
         _generate_selector(obj, spec)
+        _label(obj, spec)
     template.fill(obj)
+
+
+def _label(obj: Object, spec: Object) -> None:
+    """A Job without labels has its pods'."""
+    labels = meta.dig(spec, "template.metadata.labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
 
 
 def _generate_selector(obj: Object, spec: Object) -> None:
     """Pods are told apart by the job's uid. Source: pkg/registry/batch/job/strategy.go."""
     uid, name = obj["metadata"].get("uid"), obj["metadata"].get("name")
     pods = spec.get("template")
-    if not uid or "selector" in spec or not isinstance(pods, dict):
+    if not uid or not isinstance(pods, dict):
         return
-    spec["selector"] = {"matchLabels": {_UID_LABEL: uid}}
+    # What the user wrote there stays, and is refused where it names another Job.
     labels = pods.setdefault("metadata", {}).setdefault("labels", {})
-    labels |= {
-        _UID_LABEL: uid,
-        "controller-uid": uid,
-        "batch.kubernetes.io/job-name": name,
-        "job-name": name,
-    }
-
-
-def _validate(new: Object, _old: Object | None) -> list[Cause]:
-    spec = new["spec"]
-    causes = []
-    for key in _COUNTS:
-        causes += rules.not_negative(f"spec.{key}", spec.get(key))
-    modes = ("Indexed", "NonIndexed")
-    causes += rules.one_of("spec.completionMode", spec["completionMode"], modes)
-    if spec["completionMode"] == "Indexed" and spec.get("completions") is None:
-        text = "when completion mode is Indexed"
-        causes.append(rules.required("spec.completions", text))
-    if not spec.get("manualSelector"):
-        causes += _check_selector(new, spec)
-    return causes + template.check(new, restart=("Never", "OnFailure"))
-
-
-def _check_selector(obj: Object, spec: Object) -> list[Cause]:
-    uid = obj["metadata"].get("uid")
-    wanted = meta.dig(spec, "selector.matchLabels") or {}
-    if uid and wanted.get(_UID_LABEL, wanted.get("controller-uid")) != uid:
-        text = "`selector` not auto-generated"
-        return [rules.bad("spec.selector", spec.get("selector"), text)]
-    return []
+    for keys, value in ((jobrules.UID_LABELS, uid), (jobrules.NAME_LABELS, name)):
+        for key in keys:
+            labels.setdefault(key, value)
+    selector = spec.setdefault("selector", {})
+    selector.setdefault("matchLabels", {}).setdefault(jobrules.UID_LABELS[0], uid)
 
 
 def _status(obj: Object) -> str:
@@ -106,7 +89,7 @@ JOB = Kind(
     subresources=frozenset({"status"}),
     schema="batch.v1.Job",
     default=_default,
-    validate=_validate,
+    validate=jobrules.check,
     fields={"status.successful": "status.succeeded"},
     columns=(
         columns.NAME,

@@ -42,7 +42,7 @@ def check_replicated(obj: Object, kind: str) -> list[Cause]:
         text = f"empty selector is invalid for {kind}"
         causes.append(rules.bad("spec.selector", selector, text))
     labels = meta.dig(obj, "spec.template.metadata.labels") or {}
-    if not causes and not _selects(selector, labels):
+    if not causes and not selects(selector, labels):
         text = "`selector` does not match template `labels`"
         causes.append(rules.bad("spec.template.metadata.labels", labels, text))
     causes += check(obj, restart=("Always",))
@@ -52,7 +52,8 @@ def check_replicated(obj: Object, kind: str) -> list[Cause]:
     return causes
 
 
-def _selects(selector: Object, labels: dict[str, str]) -> bool:
+def selects(selector: Object, labels: dict[str, str]) -> bool:
+    """Whether a checked LabelSelector picks an object with these labels."""
     wanted = selector.get("matchLabels") or {}
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False

@@ -44,6 +44,22 @@ def test_demand_is_the_sum_or_the_largest_init_container() -> None:
     assert wanted.amounts == {"cpu": 4000, "memory": 1024}
 
 
+def test_what_goes_on_beside_the_others_counts_with_them() -> None:
+    wanted = pod({"cpu": "1"}, init=({"cpu": "2"}, {"cpu": "500m"}, {"cpu": "2"}))
+    wanted["spec"]["initContainers"][1]["restartPolicy"] = "Always"
+    assert plan.demand(wanted).amounts["cpu"] == 2500
+    wanted["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "3"
+    assert plan.demand(wanted).amounts["cpu"] == 3500
+
+
+def test_the_higher_priority_is_looked_at_first() -> None:
+    waiting = [pod({}, priority=1), pod({}), pod({}, priority=9), pod({}, priority=9)]
+    for number, each in enumerate(waiting):
+        each["metadata"] |= {"name": f"p{number}", "creationTimestamp": f"2026-01-0{9 - number}"}
+    order = [meta.name(each) for each in sorted(waiting, key=plan.urgency)]
+    assert order == ["p3", "p2", "p0", "p1"]
+
+
 def test_a_limit_alone_is_a_request() -> None:
     limited = meta.new(POD, "p", "d", spec={"containers": [{"resources": {"limits": {"cpu": 3}}}]})
     assert plan.demand(limited).amounts["cpu"] == 3000
@@ -98,7 +114,9 @@ def test_node_affinity(operator: str, values: list[str], fits: bool) -> None:  #
 
 def test_taints_need_tolerations() -> None:
     tainted = node(taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
-    assert "untolerated taint(s) {gpu: yes}" in place(pod({}), tainted).message
+    assert place(pod({}), tainted).message == (
+        "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+    )
     for toleration in ({"operator": "Exists"}, {"key": "gpu", "value": "yes"}):
         assert place(pod({}, tolerations=[toleration]), tainted).node == "n1"
     assert not place(pod({}, tolerations=[{"key": "gpu", "value": "no"}]), tainted).node

@@ -117,9 +117,11 @@ def test_old_pods_that_do_not_work_go_first() -> None:
 
 def test_a_paused_deployment_rolls_nothing_but_resizes() -> None:
     paused = deployment(8, paused=True)
-    rolling = [replicaset("v1", 4, wanted=8), replicaset("v2", 1, wanted=8, revision=2)]
+    rolling = [replicaset("v1", 6, wanted=8), replicaset("v2", 4, wanted=8, revision=2)]
 
     assert plan.sizes(plan.observe(paused, rolling, {})) == {}
+    assert plan.sizes(plan.observe(paused, [replicaset("v1", 0), rolling[0]], {})) == {"d-v1": 8}
+    assert plan.sizes(plan.observe(paused, [replicaset("v2", 0)], {})) == {"d-v2": 8}
     assert not plan.may_create(plan.observe(paused, [], {}))
     assert plan.sizes(plan.observe(paused, [replicaset("v2", 4)], {})) == {"d-v2": 8}
 
@@ -164,9 +166,33 @@ def test_old_empty_replicasets_beyond_the_history_go() -> None:
     sets = [replicaset(f"v{n}", 0, revision=n) for n in (3, 4, 5)]
     sets.append(replicaset("v2", 4, revision=6))
 
-    gone = plan.outdated(plan.observe(deployment(revisionHistoryLimit=1), sets, {}))
+    declared = deployment(revisionHistoryLimit=1)
 
+    assert plan.outdated(plan.observe(declared, sets, {})) == []  # not while it rolls
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 4)
+    declared["status"] = {"observedGeneration": 1, **counts}
+    gone = plan.outdated(plan.observe(declared, sets, {}))
     assert [meta.name(entry) for entry in gone] == ["d-v3", "d-v4"]
+
+
+def test_a_replicaset_follows_its_deployment_s_notes() -> None:
+    current, old = replicaset("v2", 4, revision=1), replicaset("v1", 0, revision=2)
+    declared = deployment(minReadySeconds=3)
+    declared["metadata"]["annotations"] = {"kubernetes.io/change-cause": "back again"}
+
+    patch = plan.renewal(plan.observe(declared, [current, old], {}), current)
+
+    assert patch == {
+        "metadata": {
+            "annotations": {
+                plan.REVISION: "3",
+                plan.HISTORY: "1",
+                "kubernetes.io/change-cause": "back again",
+            }
+        },
+        "spec": {"minReadySeconds": 3},
+    }
+    assert plan.renewal(plan.observe(deployment(), [current], {}), current) == {}
 
 
 def test_an_old_template_again_takes_its_replicaset_with_a_new_number() -> None:
@@ -262,3 +288,38 @@ def test_an_unready_pod_after_the_rollout_is_no_rollout() -> None:
     progressing = next(c for c in outcome.status["conditions"] if c["type"] == "Progressing")
     assert progressing["reason"] == "NewReplicaSetAvailable"
     assert outcome.status["unavailableReplicas"] == 1
+
+
+def progressing(declared: Object, sets: list[Object], now: datetime = NOW) -> Object:
+    outcome = status.make(plan.observe(declared, sets, {}), now)
+    declared["status"] = outcome.status
+    return meta.condition(declared, "Progressing") or {}
+
+
+def test_a_pause_stops_the_deadline_and_is_told() -> None:
+    declared = deployment(progressDeadlineSeconds=10)
+    sets = [replicaset("v1", 3), replicaset("v2", 2, available=0, revision=2)]
+    assert progressing(declared, sets)["reason"] == "NewReplicaSetCreated"
+
+    declared["spec"]["paused"] = True
+    late = NOW + timedelta(seconds=60)
+    assert progressing(declared, sets, late)["reason"] == "DeploymentPaused"
+    declared["spec"]["paused"] = False
+    assert progressing(declared, sets, late)["reason"] == "DeploymentResumed"
+    assert progressing(declared, sets, late + timedelta(seconds=9))["status"] == "Unknown"
+    over = progressing(declared, sets, late + timedelta(seconds=11))
+    assert (over["status"], over["reason"]) == ("False", "ProgressDeadlineExceeded")
+    declared["spec"]["paused"] = True
+    assert progressing(declared, sets, late)["reason"] == "ProgressDeadlineExceeded"
+
+
+def test_without_a_deadline_nobody_asks_for_progress() -> None:
+    declared = deployment(progressDeadlineSeconds=2**31 - 1)
+
+    assert progressing(declared, [replicaset("v2", 4, available=0)]) == {}
+
+
+def test_a_refused_replicaset_is_told() -> None:
+    told = status.not_created(deployment(), "no room", NOW)["conditions"][0]
+
+    assert (told["status"], told["reason"]) == ("False", "ReplicaSetCreateError")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bessemer.cluster.workloads import namespaces
 from bessemer.cluster.workloads.garbage import plan
 from bessemer.cluster.workloads.garbage.plan import Delete, Keep, Owner, Unlink
+from bessemer.resources import meta
+from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 
 
@@ -24,6 +29,30 @@ def test_it_stays_while_all_its_owners_live() -> None:
 def test_it_goes_with_its_last_owner() -> None:
     assert judge(owned_by("a"), a=Owner.GONE) == Delete("Background")
     assert judge(owned_by("a", "b"), a=Owner.GONE, b=Owner.GONE) == Delete("Background")
+
+
+def test_how_it_goes_may_stand_on_it() -> None:
+    for finalizer, propagation in ((plan.ORPHAN, "Orphan"), (plan.FOREGROUND, "Foreground")):
+        obj = owned_by("a")
+        obj["metadata"]["finalizers"] = [finalizer]
+        assert judge(obj, a=Owner.GONE) == Delete(propagation)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({}, True),
+        ({"kind": "Secret"}, False),
+        ({"name": "o"}, False),
+        ({"apiVersion": "a/v1"}, False),
+    ],
+)
+def test_an_owner_is_named_by_more_than_its_uid(change: Object, named: bool) -> None:  # noqa: FBT001 - a table
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "a", **change}
+    owner = meta.new(CONFIG_MAP, "owner", "here")
+
+    assert plan.is_named(reference, CONFIG_MAP, owner, meta.new(CONFIG_MAP, "x", "here")) is named
+    assert not plan.is_named(reference, CONFIG_MAP, owner, meta.new(CONFIG_MAP, "x", "there"))
 
 
 def test_it_goes_thoroughly_when_an_owner_waits_for_it() -> None:
@@ -62,3 +91,20 @@ def test_patches_are_guarded_by_the_version_that_was_read() -> None:
 def test_only_references_that_say_so_block() -> None:
     assert plan.blocks(owned_by("a", "b"), "a")
     assert not plan.blocks(owned_by("a", "b"), "b")
+
+
+def test_a_namespace_tells_what_is_left_in_it() -> None:
+    held = meta.new(CONFIG_MAP, "a", "n")
+    held["metadata"]["finalizers"] = ["acme.io/keep"]
+
+    remaining, holding = namespaces.conditions([(CONFIG_MAP, held), (CONFIG_MAP, held)])
+    _, free = namespaces.conditions([(CONFIG_MAP, meta.new(CONFIG_MAP, "a", "n"))])
+
+    assert remaining["message"] == (
+        "Some resources are remaining: configmaps. has 2 resource instances"
+    )
+    assert holding["message"] == (
+        "Some content in the namespace has finalizers remaining: "
+        "acme.io/keep in 2 resource instances"
+    )
+    assert (holding["status"], free["status"]) == ("True", "False")

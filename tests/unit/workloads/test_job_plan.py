@@ -168,12 +168,14 @@ def test_a_suspended_job_ends_its_pods_and_goes_on_later() -> None:
 
     asleep = plan.make(declared, [pod("a")], NOW)
 
-    assert [meta.name(p) for p in asleep.delete] == ["a"]
+    assert [meta.name(p) for p in asleep.drop] == ["a"]
+    assert asleep.suspension == "Suspended"
     assert types(asleep) == {"Suspended": "True"}
     assert "startTime" not in asleep.status
     declared["status"], declared["spec"]["suspend"] = asleep.status, False
     awake = plan.make(declared, [], NOW)
     assert types(awake) == {"Suspended": "False"}
+    assert awake.suspension == "Resumed"
     assert awake.status["startTime"] == format_time(NOW)
     assert awake.create == (None,)
 
@@ -181,7 +183,7 @@ def test_a_suspended_job_ends_its_pods_and_goes_on_later() -> None:
 def test_a_lowered_parallelism_ends_pods() -> None:
     step = plan.make(job(completions=9, parallelism=1), [pod("a"), pod("b"), pod("c")], NOW)
 
-    assert len(step.delete) == 2
+    assert len(step.drop) == 2
     assert step.create == ()
 
 

@@ -3,7 +3,7 @@
 May import: ``admission``, ``store``, ``kube``, ``resources``, ``base``; of ``node`` the logs port.
 The machine: ``machine``, ``strategy``, ``deletion``, ``reading``, ``scale``. The face: ``app``
 (the chain of a request), ``exchange`` (bodies and answers), ``wire`` (protobuf bodies),
-``routing``, ``verbs``, ``watching``,
+``routing``, ``verbs``, ``watching``, ``duplicates`` (keys given twice),
 ``render`` (Tables), ``parts`` (pods/log, pods/binding, serviceaccounts/token), ``proxy``,
 ``reviews``, ``documents`` with ``discovery`` and ``openapi``, ``metrics``. Access: ``tokens``,
 ``rbac``, ``escalation``, ``impersonation``, ``certificates``, ``kubeconfig``.

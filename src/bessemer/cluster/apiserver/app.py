@@ -6,7 +6,7 @@ Source: k8s.io/apiserver/pkg/server/config.go (the order of the chain), pkg/endp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -23,6 +23,7 @@ from bessemer.cluster.apiserver.exchange import (
     Scope,
     Send,
     answer_json,
+    without_identity,
 )
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.metrics import Metrics
@@ -34,7 +35,9 @@ from bessemer.cluster.apiserver.routing import Route
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.apiserver.verbs import Verbs
 from bessemer.cluster.node.logs import PodLogs
+from bessemer.kube import selectors
 from bessemer.kube.access import Attributes
+from bessemer.kube.client import Selection
 from bessemer.kube.errors import (
     ApiError,
     BadRequest,
@@ -46,14 +49,12 @@ from bessemer.kube.errors import (
 )
 from bessemer.kube.requests import Target
 from bessemer.resources.kind import Kind
+from bessemer.resources.namespace import NAMESPACE
 
 _log = logs.get(__name__)
 
 # Asked for by probes, which have no token; they tell nothing but that we live.
 _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
-# Identity comes from the token alone: what a client says of itself never reaches an app of ours.
-_IDENTITY_HEADERS = (b"kubeflow-userid", b"kubeflow-groups", b"x-remote-", b"impersonate-",
-                     b"x-forwarded-user", b"x-goog-authenticated-user")  # fmt: skip
 _METHODS = {
     "GET": ("get", "list", "watch"),
     "POST": ("create",),
@@ -94,7 +95,7 @@ class ApiServer:
         self._extra = tuple(parts.extra_routes.items())
         self._verbs = Verbs(parts.machine, parts.rbac, parts.clock)
         self._reviews = Reviews(parts.tokens, parts.issuer, parts.rbac)
-        self._parts = Parts(parts.machine, parts.logs, self._reviews)
+        self._parts = Parts(parts.machine, parts.logs, self._reviews, parts.clock)
         self._proxy = Proxy(parts.machine, parts.services)
         self._documents = Documents(parts.machine)
         self.metrics = Metrics()
@@ -139,6 +140,8 @@ class ApiServer:
         query = exchange.scope["query_string"]
         watch = b"watch" in query and exchange.flag("watch") and "watch" in exchange.query
         asked = routing.attributes(exchange.method, route, watch=watch)
+        if not route.name and b"fieldSelector" in query:
+            asked = _narrow(asked, exchange)
         decision = self._rbac.decide(user, asked)
         if not decision.allowed:
             raise forbidden(route, decision.reason)
@@ -160,6 +163,9 @@ class ApiServer:
         if self._reviews.knows(route):
             return await self._reviews.serve(exchange, route)
         kind = self._kind(route)
+        if route.namespace and not kind.namespaced:
+            # RBAC was asked for that namespace: the right to all in it is none to the cluster's.
+            raise not_served()
         if route.subresource and route.subresource not in kind.subresources:
             if kind.resource == "services" and route.subresource == "proxy":
                 return await self._proxy.serve(exchange, route)
@@ -169,11 +175,11 @@ class ApiServer:
             if not (kind.resource == "namespaces" and route.subresource == "finalize"):
                 raise not_served()
         if asked.verb not in _METHODS.get(exchange.method, ()):
-            raise MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise _not_allowed()
         if kind.namespaced and not route.namespace and (route.name or asked.verb == "create"):
             raise not_served()
+        if kind is NAMESPACE and asked.verb == "deletecollection":
+            raise _not_allowed()
         target = Target(kind, route.namespace, route.name, route.subresource)
         return await self._verbs.serve(exchange, asked.verb, target)
 
@@ -191,19 +197,13 @@ def build_app(parts: Collaborators) -> ApiServer:
     return ApiServer(parts)
 
 
-def without_identity(scope: Scope) -> Scope:
-    """The scope without headers in which a client claims to be somebody."""
-    kept = [
-        (name, value)
-        for name, value in scope["headers"]
-        if not name.lower().startswith(_IDENTITY_HEADERS)
-    ]
-    return {**scope, "headers": kept}
-
-
 def not_served() -> NotFound:
     """Upstream's words for a path that leads nowhere."""
     return NotFound("the server could not find the requested resource", {})
+
+
+def _not_allowed() -> MethodNotAllowed:
+    return MethodNotAllowed("the server does not allow this method on the requested resource")
 
 
 def forbidden(route: Route, reason: str) -> Forbidden:
@@ -213,8 +213,20 @@ def forbidden(route: Route, reason: str) -> Forbidden:
     return Forbidden(f"{route.resource}{name} is forbidden: {reason}", details)
 
 
+def _narrow(asked: Attributes, exchange: Exchange) -> Attributes:
+    """A list or watch of one name alone is allowed by rules for that name.
+
+    Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
+    """
+    name = selectors.named(Selection(fields=exchange.query.get("fieldSelector", "")))
+    if not name or asked.verb not in ("list", "watch", "deletecollection"):
+        return asked
+    return replace(asked, name=name)
+
+
 def _answer_bug(exchange: Exchange, error: Exception) -> Answer:
-    if isinstance(error, orjson.JSONEncodeError):
+    # JSONEncodeError is but another name of TypeError, which any bug may be.
+    if isinstance(error, orjson.JSONEncodeError) and "ecursion" in str(error):
         refusal_ = BadRequest(f"the object can't be written as JSON: {error}; flatten it")
         return answer_json(refusal_.to_status(), refusal_.code)
     _log.error(

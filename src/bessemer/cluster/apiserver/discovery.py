@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bessemer.resources.kind import Kind, Object
+from bessemer.resources.namespace import NAMESPACE
 
 _ALL_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _PART_VERBS = ["get", "patch", "update"]
@@ -113,13 +114,18 @@ def resource_list(kinds: Iterable[Kind], group: str, version: str) -> Object | N
     }
 
 
+def _verbs(kind: Kind) -> list[str]:
+    # All namespaces at once are never deleted.
+    return [verb for verb in _ALL_VERBS if kind is not NAMESPACE or verb != "deletecollection"]
+
+
 def _entries(kind: Kind) -> list[Object]:
     main: Object = {
         "name": kind.plural,
         "singularName": kind.singular or kind.kind.lower(),
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _ALL_VERBS,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)
@@ -198,7 +204,7 @@ def _aggregated_entry(kind: Kind) -> Object:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular or kind.kind.lower(),
-        "verbs": _ALL_VERBS,
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)

@@ -15,6 +15,10 @@ from bessemer.resources.kind import Object
 
 #: The Kubernetes whose API this is.
 KUBERNETES = "v1.37.2"
+#: An OpenAPI v2 document that describes nothing: kubectl reads it for kinds that v3 does not
+#: have, and says then that there is no such kind. Source: kubectl pkg/validation.
+_OPENAPI_V2 = b"\x0a\x032.0"
+_OPENAPI_V2_TYPE = b"application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -69,6 +73,8 @@ class Documents:
         if is_aggregated:
             found = discovery.aggregated(kinds, core=path == "/api")
             return Answer(orjson.dumps(found), content_type=discovery.AGGREGATED_TYPE)
+        if path == "/openapi/v2":
+            return Answer(_OPENAPI_V2, content_type=_OPENAPI_V2_TYPE)
         plain: dict[str, Callable[[], Object]] = {
             "/": self._paths,
             "/version": version_info,

@@ -5,12 +5,13 @@ Source: pkg/registry/rbac/{role,rolebinding}/policybased.
 
 from __future__ import annotations
 
-from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.admission import structure
+from bessemer.cluster.apiserver.machine import Machine, own
 from bessemer.cluster.apiserver.rbac import MASTERS, Rbac
 from bessemer.kube import patches
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import PatchType
-from bessemer.kube.errors import Forbidden
+from bessemer.kube.errors import Forbidden, not_found
 from bessemer.kube.requests import Target
 from bessemer.resources.kind import Kind, Object
 from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
@@ -20,24 +21,37 @@ _BINDINGS = (ROLE_BINDING, CLUSTER_ROLE_BINDING)
 
 
 def check(rbac: Rbac, machine: Machine, user: User, write: tuple[Target, Object]) -> None:
-    """Raise Forbidden where the write would give rights that the user lacks."""
+    """Refuse a write that would give rights that the user lacks.
+
+    Raises:
+        Forbidden: it would. NotFound: there is no such role, so nobody can tell.
+        BadRequest, Invalid: the object can't be read.
+    """
     target, obj = write
     kind = target.kind
     if MASTERS in user.groups or kind not in _ROLES + _BINDINGS:
         return
-    verb = "escalate" if kind in _ROLES else "bind"
+    obj = own(obj)
+    structure.check(kind, obj)  # what follows reads its fields
+    namespace = target.namespace if kind.namespaced else ""
     if kind in _ROLES:
-        wanted = tuple(rule for rule in obj.get("rules") or () if isinstance(rule, dict))
-        may = Attributes(verb, kind.group, kind.plural, "", target.namespace, target.name)
+        may = Attributes("escalate", kind.group, kind.plural, "", namespace, target.name)
+        if rbac.decide(user, may).allowed:
+            return
+        wanted = obj.get("rules") or ()
     else:
-        reference = obj.get("roleRef") or {}
-        wanted = rbac.role_rules(reference, target.namespace)
-        plural = ROLE.plural if reference.get("kind") == ROLE.kind else CLUSTER_ROLE.plural
-        name = str(reference.get("name", ""))
-        may = Attributes(verb, kind.group, plural, "", target.namespace, name)
-    if rbac.decide(user, may).allowed:
-        return
-    if missing := rbac.missing(user, target.namespace, wanted):
+        reference = obj["roleRef"]
+        role = ROLE if reference["kind"] == ROLE.kind else CLUSTER_ROLE
+        may = Attributes("bind", kind.group, role.plural, "", namespace, reference["name"])
+        if rbac.decide(user, may).allowed:
+            return
+        # The role as it is stored, not as the index has it: it may have been widened just now.
+        home = namespace if role.namespaced else ""
+        found = machine.lookup(role, home, reference["name"])
+        if found is None:
+            raise not_found(role, reference["name"])
+        wanted = found.get("rules") or ()
+    if missing := rbac.missing(user, namespace, wanted):
         raise _refusal(kind, str((obj.get("metadata") or {}).get("name", "")), user, missing)
 
 

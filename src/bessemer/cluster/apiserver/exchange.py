@@ -32,6 +32,21 @@ _SAFE_BRACKETS = 200
 JSON_TYPE = b"application/json"
 
 
+# Identity comes from the token alone: what a client says of itself never reaches an app of ours.
+_IDENTITY_HEADERS = (b"kubeflow-userid", b"kubeflow-groups", b"x-remote-", b"impersonate-",
+                     b"x-forwarded-user", b"x-goog-authenticated-user")  # fmt: skip
+
+
+def without_identity(scope: Scope) -> Scope:
+    """The scope without headers in which a client claims to be somebody."""
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if not name.lower().startswith(_IDENTITY_HEADERS)
+    ]
+    return {**scope, "headers": kept}
+
+
 class Answer(NamedTuple):
     """A whole response."""
 
@@ -49,7 +64,7 @@ def answer_json(obj: Any, status: int = 200) -> Answer:
 class Exchange:
     """A request and the way to answer it."""
 
-    __slots__ = ("_query", "headers", "method", "path", "receive", "scope", "send", "user")
+    __slots__ = ("_query", "body", "headers", "method", "path", "receive", "scope", "send", "user")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -59,11 +74,13 @@ class Exchange:
         self.send = send
         self.user = User("system:anonymous")
         self.receive = receive
+        self.body = b""  # of read_object
         self._query: dict[str, str] | None = None
 
     def rebase(self, path: str) -> Scope:
         """The scope as an app behind a prefix sees it."""
-        return {**self.scope, "path": path, "raw_path": quote(path).encode(), "root_path": ""}
+        scope = without_identity(self.scope)
+        return {**scope, "path": path, "raw_path": quote(path).encode(), "root_path": ""}
 
     @property
     def query(self) -> dict[str, str]:
@@ -107,26 +124,34 @@ class Exchange:
         return self.headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
 
     async def read(self) -> bytes:
-        """The body. Raises TooLarge."""
+        """The body, whole. Raises TooLarge, BadRequest."""
         if int(self.headers.get(b"content-length", b"0")) > BODY_LIMIT:
             raise _too_large()
-        message = await self.receive()
+        message = await self._receive_piece()
         body: bytes = message.get("body", b"")
         if not message.get("more_body"):
             return body
         pieces = [body]
         size = len(body)
         while message.get("more_body"):
-            message = await self.receive()
+            message = await self._receive_piece()
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > BODY_LIMIT:
                 raise _too_large()
         return b"".join(pieces)
 
+    async def _receive_piece(self) -> MutableMapping[str, Any]:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            # Half a request is none: what came of it may mean something else.
+            raise BadRequest("the client hung up before its request was whole")
+        return message
+
     async def read_object(self) -> Object:
         """The body as a JSON object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
-        value = parse(await self.read(), self.content_type)
+        self.body = await self.read()
+        value = parse(self.body, self.content_type)
         if not isinstance(value, dict):
             raise BadRequest(
                 "the object provided is unrecognized (must be of type Object): "
@@ -143,15 +168,23 @@ class Exchange:
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole response."""
+        body = answer.body
+        if b"pretty" in self.scope["query_string"] and answer.content_type == JSON_TYPE:
+            body = self._prettify(body)
         headers = [
             (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-length", b"%d" % len(body)),
             *answer.headers,
         ]
         await self.send(
             {"type": "http.response.start", "status": answer.status, "headers": headers}
         )
-        await self.send({"type": "http.response.body", "body": answer.body})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def _prettify(self, body: bytes) -> bytes:
+        if "pretty" not in self.query or not self.flag("pretty"):
+            return body
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
 
     async def begin(self, content_type: bytes) -> None:
         """Begin a stream."""

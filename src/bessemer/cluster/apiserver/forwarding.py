@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import httpx
 
-from bessemer.cluster.apiserver.exchange import Exchange
+from bessemer.cluster.apiserver.exchange import Exchange, without_identity
 from bessemer.kube.errors import ServiceUnavailable
 
 # Between two parties only, or ours and not the service's business.
@@ -28,7 +28,8 @@ class Forwarder:
     async def forward(self, exchange: Exchange, url: str) -> None:
         """Send the request there and the answer back. Raises ServiceUnavailable."""
         query = exchange.scope["query_string"].decode("latin-1")
-        headers = [(n, v) for n, v in exchange.headers.items() if n not in _HOP_HEADERS]
+        sent = without_identity(exchange.scope)["headers"]
+        headers = [(n, v) for n, v in sent if n not in _HOP_HEADERS]
         body = await exchange.read()
         request = self._client.build_request(
             exchange.method, f"{url}?{query}" if query else url, headers=headers, content=body

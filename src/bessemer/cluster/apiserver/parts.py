@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import Clock, parse_time
 from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.reviews import Reviews
@@ -17,20 +18,26 @@ from bessemer.resources import meta
 from bessemer.resources.kind import Kind
 from bessemer.resources.pod import POD
 
+_STREAMS = ("exec", "attach", "portforward")
 Act = Callable[[Exchange, Route], Awaitable[Answer | None]]
 
 
 class Parts:
     """Serves them."""
 
-    def __init__(self, machine: Machine, logs: PodLogs | None, reviews: Reviews) -> None:
+    def __init__(
+        self, machine: Machine, logs: PodLogs | None, reviews: Reviews, clock: Clock
+    ) -> None:
         self._machine = machine
+        self._clock = clock
         self._logs = logs
         self._by_part: dict[tuple[str, str], Act] = {
             ("pods", "log"): self._log,
             ("pods", "binding"): self._bind,
             ("serviceaccounts", "token"): self._token,
         }
+        for part in _STREAMS:
+            self._by_part["pods", part] = _refuse_stream
         self._reviews = reviews
 
     def find(self, kind: Kind, route: Route) -> Act | None:
@@ -44,6 +51,7 @@ class Parts:
     async def _bind(self, exchange: Exchange, route: Route) -> Answer:
         _allow(exchange, "POST")
         binding = await exchange.read_object()
+        dry_run = exchange.query.get("dryRun") == "All"
         node = meta.dig(binding, "target.name")
         if not isinstance(node, str) or not node:
             raise BadRequest("target.name: Required value: the node that the pod is to run on")
@@ -56,7 +64,7 @@ class Parts:
             )
         version = pod["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "spec": {"nodeName": node}}
-        await self._machine.patch(target, patch, PatchType.MERGE, exchange.user)
+        await self._machine.patch(target, patch, PatchType.MERGE, exchange.user, dry_run=dry_run)
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return answer_json({**status, "code": 201}, 201)
 
@@ -66,7 +74,7 @@ class Parts:
         if self._logs is None:
             raise ServiceUnavailable("no node agent runs here, so there are no logs to read")
         await exchange.read()
-        pieces = self._logs.read(pod, _log_options(exchange))
+        pieces = self._logs.read(pod, _log_options(exchange, self._clock.now()))
         # Errors come with the first piece, while they can still be told by a status code.
         first = await anext(pieces, b"")
         await exchange.begin(b"text/plain")
@@ -74,18 +82,23 @@ class Parts:
         await exchange.pipe(pieces)
 
 
+async def _refuse_stream(exchange: Exchange, route: Route) -> Answer:
+    await exchange.read()
+    raise BadRequest(
+        f"pods/{route.subresource} is not served on one machine yet, so kubectl exec, attach, cp "
+        "and port-forward are not there; read logs with kubectl logs, and reach the pod's port "
+        "by its IP or by a Service"
+    )
+
+
 def _allow(exchange: Exchange, method: str) -> None:
     if exchange.method != method:
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
 
-def _log_options(exchange: Exchange) -> LogOptions:
+def _log_options(exchange: Exchange, now: datetime) -> LogOptions:
     query = exchange.query
-    since = query.get("sinceTime")
-    try:
-        moment = parse_time(since) if since else None
-    except ValueError as error:
-        raise BadRequest(f"sinceTime: Invalid value: {error}") from error
+    moment = _since(exchange, now)
     return LogOptions(
         container=query.get("container", ""),
         follow="follow" in query and exchange.flag("follow"),
@@ -95,3 +108,20 @@ def _log_options(exchange: Exchange) -> LogOptions:
         limit_bytes=exchange.number("limitBytes"),
         timestamps="timestamps" in query and exchange.flag("timestamps"),
     )
+
+
+def _since(exchange: Exchange, now: datetime) -> datetime | None:
+    since, seconds = exchange.query.get("sinceTime"), exchange.number("sinceSeconds")
+    if seconds is not None and (since or seconds < 1):
+        raise BadRequest(
+            f"sinceSeconds: Invalid value: {seconds}: must be greater than 0, and at most one of "
+            "sinceTime or sinceSeconds may be specified"
+        )
+    try:
+        if seconds is not None:
+            return now - timedelta(seconds=seconds)
+        return parse_time(since) if since else None
+    except OverflowError:
+        return None  # longer ago than there are days: all of it
+    except ValueError as error:
+        raise BadRequest(f"sinceTime: Invalid value: {error}") from error

@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from bessemer.kube import permissions
 from bessemer.kube.access import Attributes, Decision, User
 from bessemer.kube.client import EventType
+from bessemer.kube.permissions import GROUP, USER, RoleName, Subject
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
@@ -44,7 +46,7 @@ class _Grant(NamedTuple):
     """One binding as it touches one subject."""
 
     namespace: str  # where it holds; empty: everywhere
-    role: tuple[str, str]  # namespace (empty: a ClusterRole) and name
+    role: RoleName
 
 
 _Identity = tuple[str, str, str]  # kind, apiVersion's namespace, name
@@ -54,9 +56,9 @@ class Rbac:
     """Decides by the observed roles and bindings: fulfils ``kube.access.Authorizer``."""
 
     def __init__(self) -> None:
-        self._rules: dict[tuple[str, str], tuple[Object, ...]] = {}
-        self._bindings: dict[_Identity, tuple[_Grant, frozenset[str]]] = {}
-        self._by_subject: defaultdict[str, set[_Identity]] = defaultdict(set)
+        self._rules: dict[RoleName, tuple[Object, ...]] = {}
+        self._bindings: dict[_Identity, tuple[_Grant, frozenset[Subject]]] = {}
+        self._by_subject: defaultdict[Subject, set[_Identity]] = defaultdict(set)
         self._decisions: dict[tuple[User, Attributes], Decision] = {}
 
     # ---- following the store
@@ -66,9 +68,10 @@ class Rbac:
         gone = event is EventType.DELETED
         namespace, name = meta.namespace(obj), meta.name(obj)
         if obj["kind"] in (ROLE.kind, CLUSTER_ROLE.kind):
-            self._rules.pop((namespace, name), None)
+            role = RoleName(namespace, name)
+            self._rules.pop(role, None)
             if not gone:
-                self._rules[namespace, name] = tuple(obj.get("rules") or ())
+                self._rules[role] = tuple(obj.get("rules") or ())
         elif obj["kind"] in (ROLE_BINDING.kind, CLUSTER_ROLE_BINDING.kind):
             self._bind((obj["kind"], namespace, name), None if gone else obj)
         self._decisions.clear()
@@ -80,10 +83,9 @@ class Rbac:
         if obj is None:
             return
         namespace = identity[1]
-        reference = obj["roleRef"]
-        home = namespace if reference["kind"] == ROLE.kind else ""
-        subjects = frozenset(_subject(s, namespace) for s in obj.get("subjects") or ())
-        self._bindings[identity] = (_Grant(namespace, (home, reference["name"])), subjects)
+        role = permissions.find_role(obj["roleRef"], namespace)
+        subjects = permissions.find_subjects(obj)
+        self._bindings[identity] = (_Grant(namespace, role), subjects)
         for subject in subjects:
             self._by_subject[subject].add(identity)
 
@@ -108,7 +110,7 @@ class Rbac:
 
     def _decide(self, user: User, attributes: Attributes) -> Decision:
         rules = self.rules_for(user, attributes.namespace)
-        if any(_rule_allows(rule, attributes) for rule in rules):
+        if any(permissions.allows(rule, attributes) for rule in rules):
             return _ALLOWED
         return Decision(allowed=False, reason=refusal(user, attributes))
 
@@ -116,17 +118,12 @@ class Rbac:
         """All rules that hold for the user in that namespace."""
         if "system:authenticated" in user.groups:
             yield from _EVERYONE
-        subjects = [f"User {user.name}", *(f"Group {group}" for group in user.groups)]
+        subjects = [Subject(USER, user.name), *(Subject(GROUP, name) for name in user.groups)]
         for subject in subjects:
             for identity in self._by_subject.get(subject, ()):
                 grant, _ = self._bindings[identity]
                 if not grant.namespace or grant.namespace == namespace:
                     yield from self._rules.get(grant.role, ())
-
-    def role_rules(self, reference: Object, namespace: str) -> tuple[Object, ...]:
-        """The rules of the role that a binding refers to; empty if there is none."""
-        home = namespace if reference.get("kind") == ROLE.kind else ""
-        return self._rules.get((home, reference.get("name", "")), ())
 
     def missing(self, user: User, namespace: str, wanted: Iterable[Object]) -> list[str]:
         """Which of the wanted rules the user does not hold itself (so may not give away)."""
@@ -154,46 +151,11 @@ def refusal(user: User, attributes: Attributes) -> str:
     )
 
 
-def _subject(subject: Object, namespace: str) -> str:
-    if subject["kind"] == "ServiceAccount":
-        home = subject.get("namespace") or namespace
-        return f"User system:serviceaccount:{home}:{subject['name']}"
-    return f"{subject['kind']} {subject['name']}"
-
-
-def _rule_allows(rule: Object, attributes: Attributes) -> bool:
-    verbs = rule.get("verbs") or ()
-    if "*" not in verbs and attributes.verb not in verbs:
-        return False
-    if attributes.path:
-        return any(_path_fits(p, attributes.path) for p in rule.get("nonResourceURLs") or ())
-    groups = rule.get("apiGroups") or ()
-    if "*" not in groups and attributes.group not in groups:
-        return False
-    if not _resource_fits(rule.get("resources") or (), attributes):
-        return False
-    names = rule.get("resourceNames")
-    return not names or attributes.name in names
-
-
-def _resource_fits(resources: Iterable[str], attributes: Attributes) -> bool:
-    wanted = attributes.resource
-    if attributes.subresource:
-        wanted = f"{wanted}/{attributes.subresource}"
-    return any(
-        resource in ("*", wanted)
-        or (attributes.subresource and resource == f"*/{attributes.subresource}")
-        for resource in resources
-    )
-
-
-def _path_fits(pattern: str, path: str) -> bool:
-    return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
-
-
 def _uncovered(rule: Object, held: list[Object]) -> list[str]:
     """Each single permission of the rule that no held rule has, as text."""
     texts = []
+    if not rule.get("resourceNames"):  # who holds some names alone doesn't hold all
+        held = [each for each in held if not each.get("resourceNames")]
     for verb in rule.get("verbs") or ():
         asked = [Attributes(verb=verb, path=path) for path in rule.get("nonResourceURLs") or ()]
         for group in rule.get("apiGroups") or ():
@@ -201,7 +163,7 @@ def _uncovered(rule: Object, held: list[Object]) -> list[str]:
                 main, _, sub = resource.partition("/")
                 for name in rule.get("resourceNames") or ("",):
                     asked.append(Attributes(verb, group, main, sub, name=name))
-        texts += [_permission(a) for a in asked if not any(_rule_allows(h, a) for h in held)]
+        texts += [_permission(a) for a in asked if not any(permissions.allows(h, a) for h in held)]
     return texts
 
 

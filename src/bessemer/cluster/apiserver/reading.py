@@ -18,7 +18,7 @@ from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
 from bessemer.kube import selectors
 from bessemer.kube.client import EventType, Selection
-from bessemer.kube.errors import BadRequest, Expired
+from bessemer.kube.errors import BadRequest, Expired, Timeout
 from bessemer.kube.requests import ALL, Page, WatchOptions
 from bessemer.resources.kind import Kind, Object
 
@@ -37,24 +37,34 @@ class Listing(NamedTuple):
     remaining: int | None = None
 
 
+class Scope(NamedTuple):
+    """What is listed: what the reader's rights were asked for."""
+
+    resource: str
+    selection: Selection
+
+
 class Snapshots:
-    """What paged lists still have to tell; records are shared, so one is a list of references."""
+    """What paged lists still have to tell; records are shared, so one is a list of references.
+
+    Tokens can be guessed, so a list goes on only for who may list, and lists, the same.
+    """
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[int, Listing] = OrderedDict()
+        self._lists: OrderedDict[int, tuple[Scope, Listing]] = OrderedDict()
         self._number = 0
 
-    def first(self, listing: Listing, limit: int) -> Listing:
+    def first(self, scope: Scope, listing: Listing, limit: int) -> Listing:
         """The first page."""
         if limit <= 0 or len(listing.records) <= limit:
             return listing
         self._number += 1
-        self._lists[self._number] = listing
+        self._lists[self._number] = (scope, listing)
         while len(self._lists) > _SNAPSHOTS:
             self._lists.popitem(last=False)
         return self._cut(self._number, listing, 0, limit)
 
-    def next(self, page: Page) -> Listing:
+    def next(self, scope: Scope, page: Page) -> Listing:
         """The page after the token's.
 
         Raises:
@@ -68,7 +78,9 @@ class Snapshots:
             raise BadRequest(
                 "continue key is not valid: it is none that this server gave"
             ) from error
-        listing = self._lists.get(number)
+        begun, listing = self._lists.get(number, (scope, None))
+        if begun != scope or start < 0:
+            raise BadRequest("continue key is not valid: it is another list's")
         if listing is None or listing.version != version:
             raise Expired(
                 "The provided continue parameter is too old to display a consistent list result. "
@@ -91,8 +103,9 @@ def select(
     store: Store, snapshots: Snapshots, kind: Kind, selection: Selection, page: Page
 ) -> Listing:
     """The selected objects at one moment, or a page of them."""
+    scope = Scope(kind.resource, selection)
     if page.token:
-        return snapshots.next(page)
+        return snapshots.next(scope, page)
     namespace = selection.namespace if kind.namespaced else ""
     matches = selectors.matcher(kind, selection)
     name = selectors.named(selection)
@@ -104,7 +117,7 @@ def select(
         records = store.list(kind.resource, namespace)
     if matches:
         records = [record for record in records if matches(record.object)]
-    return snapshots.first(Listing(records, store.version), page.limit)
+    return snapshots.first(scope, Listing(records, store.version), page.limit)
 
 
 def join(kind: Kind, listing: Listing) -> bytes:
@@ -138,6 +151,33 @@ def watch(store: Store, kind: Kind, selection: Selection, options: WatchOptions)
         since = _version(options.since)
     store.watch(kind.resource, watcher, since)
     return watcher
+
+
+def check_version(current: int, version: str, match: str, page: Page) -> None:
+    """Refuse to read at a version that we don't have: we know the present alone.
+
+    Raises:
+        BadRequest: the two don't go together. Expired: it is past. Timeout: it is to come.
+    """
+    if match and not version:
+        raise BadRequest(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
+            "resourceVersion is provided"
+        )
+    if match not in ("", "Exact", "NotOlderThan"):
+        raise BadRequest(
+            f'resourceVersionMatch: Unsupported value: "{match}": supported values: "Exact", '
+            '"NotOlderThan"'
+        )
+    if not version:
+        return
+    wanted = _version(version)
+    if page.token and wanted:
+        raise BadRequest("specifying resource version is not allowed when using continue")
+    if wanted > current:
+        raise Timeout(f"Too large resource version: {wanted}, current: {current}")
+    if match == "Exact" and wanted < current:
+        raise Expired(f"The resourceVersion for the provided list is too old: {wanted}")
 
 
 def _version(text: str) -> int:

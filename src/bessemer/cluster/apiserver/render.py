@@ -105,6 +105,8 @@ def _partial(obj: Object) -> Object:
 
 
 def _columns(kind: Kind) -> tuple[Column, ...]:
+    if kind.custom and kind.columns:
+        return (columns.NAME, *kind.columns)  # apiextensions puts it before a CRD's own columns
     return kind.columns or (columns.NAME, columns.AGE)
 
 

@@ -45,8 +45,9 @@ class Reviews:
 
     async def serve(self, exchange: Exchange, route: Route) -> Answer:
         """Answer a review."""
-        if exchange.method != "POST" or route.name:
-            raise NotFound("the server could not find the requested resource")
+        # A right in one namespace is none to ask about others: only the local review is in one.
+        if exchange.method != "POST" or route.name or _is_local(route) != bool(route.namespace):
+            raise NotFound("the server could not find the requested resource", {})
         obj = await exchange.read_object()
         if type_name := _TYPES.get(route.plural):
             _check(type_name, obj)
@@ -78,7 +79,13 @@ class Reviews:
     async def _self_access(self, exchange: Exchange, spec: Object, _route: Route) -> Object:
         return self._decide(exchange.user, spec)
 
-    async def _access(self, _exchange: Exchange, spec: Object, _route: Route) -> Object:
+    async def _access(self, _exchange: Exchange, spec: Object, route: Route) -> Object:
+        inside = (spec.get("resourceAttributes") or {}).get("namespace", "")
+        if _is_local(route) and inside != route.namespace:
+            raise BadRequest(
+                f"spec.resourceAttributes.namespace: Invalid value: {inside!r}: must match "
+                f"metadata.namespace, which is {route.namespace!r}"
+            )
         user = User(
             str(spec.get("user", "")),
             tuple(str(group) for group in spec.get("groups") or ()),
@@ -163,6 +170,10 @@ _TYPES = {
     "localsubjectaccessreviews": "authorization.v1.SubjectAccessReview",
     "selfsubjectaccessreviews": "authorization.v1.SelfSubjectAccessReview",
 }
+
+
+def _is_local(route: Route) -> bool:
+    return route.plural == "localsubjectaccessreviews"
 
 
 def _check(type_name: str, obj: Object) -> None:

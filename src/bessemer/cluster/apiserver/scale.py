@@ -6,11 +6,22 @@ Source: autoscaling/v1 Scale.
 from __future__ import annotations
 
 from bessemer.kube import selectors
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
+from bessemer.resources import columns, meta
+from bessemer.resources.kind import Column, Kind, Object
 
 # For patches: a Scale is an object of its own.
-SCALE = Kind("autoscaling", "v1", "Scale", "scales")
+SCALE = Kind(
+    "autoscaling",
+    "v1",
+    "Scale",
+    "scales",
+    columns=(
+        columns.NAME,
+        Column("Desired", columns.path("spec.replicas", 0), type="integer"),
+        Column("Available", columns.path("status.replicas", 0), type="integer"),
+        columns.AGE,
+    ),
+)
 
 
 def read(obj: Object) -> Object:

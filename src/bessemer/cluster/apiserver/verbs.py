@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
+
 from bessemer.base.clock import Clock
 from bessemer.cluster.admission.structure import STRICTNESS, FieldValidation, Strictness
-from bessemer.cluster.apiserver import escalation, reading, render, watching
-from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json, parse
+from bessemer.cluster.apiserver import duplicates, escalation, reading, render, watching
+from bessemer.cluster.apiserver.exchange import Answer, Exchange, parse
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.reading import Listing
+from bessemer.cluster.apiserver.scale import SCALE
 from bessemer.kube.client import DeleteOptions, PatchType, Selection
 from bessemer.kube.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
 from bessemer.kube.requests import Page, Target
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
+from bessemer.resources import meta, schemas
+from bessemer.resources.job import JOB
+from bessemer.resources.kind import Kind, Object
+from bessemer.resources.schemas import Fault
 
 _STRICT = {mode.value: mode for mode in FieldValidation}
 _PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
 _PROPAGATION = ("Background", "Foreground", "Orphan")
 # Kinds whose deletion is answered with the object; the others' with a Status.
 _DELETED_OBJECT = frozenset({"pods", "services", "serviceaccounts", "persistentvolumeclaims"})
+
+_JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set "
+    "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
+    "this warning"
+)
 
 
 class Verbs:
@@ -56,7 +67,8 @@ class Verbs:
         if b"as=" in exchange.accept:
             record = self._machine.get(target)
             listing = Listing([record], record.version)
-            return Answer(render.one(exchange, target.kind, listing, self._clock.now()))
+            kind = SCALE if target.subresource == "scale" else target.kind
+            return Answer(render.one(exchange, kind, listing, self._clock.now()))
         return Answer(self._machine.get_raw(target))
 
     async def _list(self, exchange: Exchange, target: Target) -> Answer:
@@ -64,6 +76,9 @@ class Verbs:
             return Answer(self._machine.list_raw(target.kind, Selection(target.namespace)))
         selection = _selection(exchange, target)
         page = Page(exchange.number("limit") or 0, exchange.query.get("continue", ""))
+        query = exchange.query
+        version, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+        reading.check_version(self._machine.version, version, match, page)
         if b"as=" in exchange.accept:
             listing = self._machine.list(target.kind, selection, page)
             return Answer(render.many(exchange, target.kind, listing, self._clock.now()))
@@ -75,8 +90,9 @@ class Verbs:
 
     async def _create(self, exchange: Exchange, target: Target) -> Answer:
         obj = await exchange.read_object()
-        escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
         with _Request(exchange) as request:
+            request.check_duplicates(target.kind)
+            escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
             record = await self._machine.create(
                 target, obj, exchange.user, dry_run=request.dry_run
             )
@@ -84,8 +100,9 @@ class Verbs:
 
     async def _update(self, exchange: Exchange, target: Target) -> Answer:
         obj = await exchange.read_object()
-        escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
         with _Request(exchange) as request:
+            request.check_duplicates(target.kind)
+            escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
             record = await self._machine.update(
                 target, obj, exchange.user, dry_run=request.dry_run
             )
@@ -96,46 +113,39 @@ class Verbs:
         if patch_type is None:
             raise UnsupportedMediaType(_patch_refusal(exchange.content_type))
         patch = parse(await exchange.read(), "application/json")
-        escalation.check_patch(
-            self._rbac, self._machine, exchange.user, (target, patch, patch_type)
-        )
         with _Request(exchange) as request:
+            escalation.check_patch(
+                self._rbac, self._machine, exchange.user, (target, patch, patch_type)
+            )
             record = await self._machine.patch(
                 target, patch, patch_type, exchange.user, dry_run=request.dry_run
             )
             return request.answer(record.data)
 
     async def _delete(self, exchange: Exchange, target: Target) -> Answer:
-        options, dry_run = await _delete_options(exchange)
+        options, dry_run, headers = await _delete_options(exchange, target.kind)
         record = await self._machine.delete(target, options, exchange.user, dry_run=dry_run)
         kind = target.kind
         left = self._machine.lookup(kind, target.namespace, target.name)
         gone = left is None or meta.uid(left) != meta.uid(record.object)
         if not gone or kind.resource in _DELETED_OBJECT:
-            return Answer(record.data)
+            return Answer(record.data, headers=headers)
         details = {
             "name": target.name,
             "group": kind.group,
             "kind": kind.plural,
             "uid": meta.uid(record.object),
         }
-        return answer_json(
-            {
-                "kind": "Status",
-                "apiVersion": "v1",
-                "metadata": {},
-                "status": "Success",
-                "details": details,
-            }
-        )
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return Answer(orjson.dumps({**status, "details": details}), headers=headers)
 
     async def _delete_collection(self, exchange: Exchange, target: Target) -> Answer:
-        options, dry_run = await _delete_options(exchange)
+        options, dry_run, headers = await _delete_options(exchange, target.kind)
         records = await self._machine.delete_collection(
             target.kind, _selection(exchange, target), options, exchange.user, dry_run=dry_run
         )
         version = max((record.version for record in records), default=0)
-        return Answer(reading.join(target.kind, Listing(records, version)))
+        return Answer(reading.join(target.kind, Listing(records, version)), headers=headers)
 
 
 class _Request:
@@ -143,11 +153,14 @@ class _Request:
 
     def __init__(self, exchange: Exchange) -> None:
         self.dry_run = False
+        self._exchange = exchange
+        self._is_asked = False
         self._strictness = Strictness(FieldValidation.WARN)
         if exchange.scope["query_string"]:
             self.dry_run = _dry_run(exchange.query.get("dryRun", ""))
             if mode := exchange.query.get("fieldValidation"):
                 self._strictness.mode = _field_validation(mode)
+                self._is_asked = True
 
     def __enter__(self) -> _Request:
         self._token = STRICTNESS.set(self._strictness)
@@ -155,6 +168,20 @@ class _Request:
 
     def __exit__(self, *_: object) -> None:
         STRICTNESS.reset(self._token)
+
+    def check_duplicates(self, kind: Kind) -> None:
+        """Refuse the body's duplicate keys, or warn of them. Raises BadRequest."""
+        exchange, strictness = self._exchange, self._strictness
+        is_json = exchange.content_type in ("", "*/*", "application/json")
+        if not self._is_asked or not is_json or strictness.mode is FieldValidation.IGNORE:
+            return
+        texts = [f'duplicate field "{path}"' for path in duplicates.find(exchange.body)]
+        if texts and strictness.mode is FieldValidation.STRICT:
+            raise BadRequest(
+                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+                "strict decoding error: " + ", ".join(texts)
+            )
+        strictness.warnings.extend(texts)
 
     def answer(self, data: bytes, status: int = 200) -> Answer:
         """The object, with the warnings in headers."""
@@ -207,21 +234,31 @@ def _patch_refusal(content_type: str) -> str:
     )
 
 
-async def _delete_options(exchange: Exchange) -> tuple[DeleteOptions, bool]:
+async def _delete_options(
+    exchange: Exchange, kind: Kind
+) -> tuple[DeleteOptions, bool, list[tuple[bytes, bytes]]]:
+    """The options, whether nothing is to be done, and the headers that warn."""
     body = await exchange.read()
     given: Any = parse(body, exchange.content_type) if body.strip() else {}
     if not isinstance(given, dict):
         raise BadRequest("DeleteOptions must be an object")
+    for finding in schemas.checker("meta.v1.DeleteOptions")(given) or ():
+        if finding.fault in (Fault.MISMATCH, Fault.MALFORMED):
+            raise BadRequest(f"DeleteOptions: {finding.path} can't be read: it is of another type")
     grace = given.get("gracePeriodSeconds")
     if grace is None:
         grace = exchange.number("gracePeriodSeconds")
     dry_run = exchange.query.get("dryRun", "")
     for value in given.get("dryRun") or ():
         dry_run = value
-    return (
-        DeleteOptions(_propagation(exchange, given), grace, *_preconditions(given)),
-        _dry_run(dry_run),
-    )
+    propagation = _propagation(exchange, given)
+    headers = []
+    if not propagation and kind is JOB:
+        # As old as the kind: who doesn't say otherwise keeps the pods.
+        propagation = "Orphan"
+        headers.append((b"warning", _warning(_JOB_WARNING)))
+    options = DeleteOptions(propagation, grace, *_preconditions(given))
+    return options, _dry_run(dry_run), headers
 
 
 def _propagation(exchange: Exchange, given: Object) -> str:
@@ -230,7 +267,7 @@ def _propagation(exchange: Exchange, given: Object) -> str:
     if propagation is None and orphan is not None:
         propagation = "Orphan" if orphan else "Background"
     if propagation is None:
-        return "Background"
+        return ""  # the kind's default, or what stands on the object
     if propagation not in _PROPAGATION:
         raise BadRequest(
             f'propagationPolicy: Unsupported value: "{propagation}": supported values: '

@@ -48,14 +48,24 @@ def measure(resource: str, text: str) -> int:
 
 
 def demand(pod: Object) -> Demand:
-    """A pod's demand: the sum of its containers, or the largest init container, and overhead."""
+    """A pod's demand: what runs together, or the largest step of its start, and overhead.
+
+    Init containers with restartPolicy Always go on running beside all that come after them.
+    Source: k8s.io/component-helpers resource PodRequests.
+    """
     spec = pod["spec"]
-    total: Counter[str] = Counter()
+    beside: Counter[str] = Counter()
+    largest: Counter[str] = Counter()
+    for container in spec.get("initContainers") or ():
+        wanted = _requests(container)
+        if container.get("restartPolicy") == "Always":
+            beside.update(wanted)
+        else:
+            largest |= wanted + beside
+    total = beside.copy()
     for container in spec.get("containers") or ():
         total.update(_requests(container))
-    for container in spec.get("initContainers") or ():
-        for resource, amount in _requests(container).items():
-            total[resource] = max(total[resource], amount)
+    total |= largest
     for resource, text in (spec.get("overhead") or {}).items():
         total[resource] += measure(resource, text)
     return Demand(total, 1)
@@ -87,6 +97,12 @@ def waits(pod: Object) -> bool:
     )
 
 
+def urgency(pod: Object) -> tuple[int, str]:
+    """What sorts those that wait: the higher priority first, then the older."""
+    priority = int(meta.dig(pod, "spec.priority", 0) or 0)
+    return -priority, str(pod["metadata"].get("creationTimestamp", ""))
+
+
 def place(pod: Object, nodes: Iterable[Object], used: Mapping[str, Demand]) -> Placement:
     """The first node that takes the pod; else the message that counts each node's reasons."""
     wanted, reasons, count = demand(pod), Counter[str](), 0
@@ -109,8 +125,7 @@ def _refusals(pod: Object, wanted: Demand, node: Object, used: Demand) -> list[s
         return ["node(s) were unschedulable"]
     for taint in node["spec"].get("taints") or ():
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerates(pod, taint):
-            what = f"{taint['key']}: {taint.get('value', '')}"
-            return [f"node(s) had untolerated taint(s) {{{what}}}"]
+            return ["node(s) had untolerated taint(s)"]
     if not _is_selected(pod, node):
         return ["node(s) didn't match Pod's node affinity/selector"]
     return _shortages(wanted, node, used)

@@ -39,6 +39,7 @@ class Scheduler:
         # or two pods would take one room.
         self._placed: dict[str, tuple[str, plan.Demand]] = {}
         self._used: dict[str, plan.Demand] = {}
+        self._waits: dict[str, Object] = {}  # pods that no node has, by uid
         self._controller: Controller | None = None
 
     def controller(self) -> Controller:
@@ -99,6 +100,10 @@ class Scheduler:
 
     def _count(self, type_: EventType, pod: Object) -> None:
         uid = meta.uid(pod)
+        if type_ is not EventType.DELETED and plan.waits(pod):
+            self._waits[uid] = pod
+        else:
+            self._waits.pop(uid, None)
         if type_ is not EventType.DELETED and plan.occupies(pod):
             if uid not in self._placed:
                 self._place(uid, pod["spec"]["nodeName"], plan.demand(pod))
@@ -121,7 +126,8 @@ class Scheduler:
         return self._waiting()
 
     def _waiting(self) -> list[Key]:
-        return [key for pod in self._pods.list() for key in _own_key(pod)]
+        waiting = sorted(self._waits.values(), key=plan.urgency)
+        return [key for pod in waiting for key in _own_key(pod)]
 
 
 def _own_key(pod: Object) -> list[Key]:

@@ -13,7 +13,11 @@ from bessemer.cluster.workloads.endpoints.plan import SERVICE_NAME
 from bessemer.cluster.workloads.endpoints.reconciler import EndpointsReconciler
 from bessemer.cluster.workloads.essentials import EssentialsReconciler
 from bessemer.cluster.workloads.garbage.reconciler import GarbageCollector
-from bessemer.cluster.workloads.job.reconciler import JobReconciler
+from bessemer.cluster.workloads.job.reconciler import (
+    JobReconciler,
+    OrphanReconciler,
+    is_orphan,
+)
 from bessemer.cluster.workloads.namespaces import NamespaceReconciler
 from bessemer.cluster.workloads.replicaset.reconciler import ReplicaSetReconciler
 from bessemer.cluster.workloads.writer import Writer
@@ -63,6 +67,7 @@ class Workloads:
             self._replicasets(),
             self._deployments(),
             self._jobs(),
+            self._job_orphans(),
             self._endpoints(),
             self._namespaces(),
             self._essentials(),
@@ -121,8 +126,17 @@ class Workloads:
         reconciler = JobReconciler(
             self._writer, parts.informers, self._recorder("job-controller"), parts.clock
         )
-        sources = [self._source(JOB, own_key), self._source(POD, owner_key(JOB))]
+        sources = [
+            self._source(JOB, own_key),
+            self._source(POD, owner_key(JOB)),
+            self._source(POD, _selecting(parts.informers, JOB)),
+        ]
         return Controller("job", reconciler, sources, parts.clock, workers=8)
+
+    def _job_orphans(self) -> Controller:
+        reconciler = OrphanReconciler(self._writer, self._parts.informers)
+        sources = [self._source(POD, lambda pod: own_key(pod) if is_orphan(pod) else [])]
+        return Controller("job-orphans", reconciler, sources, self._parts.clock)
 
     def _endpoints(self) -> Controller:
         reconciler = EndpointsReconciler(self._writer, self._parts.informers)
@@ -160,10 +174,10 @@ class Workloads:
 
     def _podgc(self) -> Controller:
         parts = self._parts
-        reconciler = podgc.PodGarbageCollector(parts.client, parts.informers)
+        reconciler = podgc.PodGarbageCollector(parts.client, parts.informers, parts.clock)
         sources = [
-            self._source(NODE, lambda _node: [podgc.KEY]),
-            self._source(POD, lambda pod: [podgc.KEY] if podgc.is_worth_a_look(pod) else []),
+            self._source(NODE, lambda _node: [podgc.LOST]),
+            self._source(POD, podgc.find_keys),
         ]
         return Controller("podgc", reconciler, sources, parts.clock)
 

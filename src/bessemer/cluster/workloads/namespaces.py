@@ -43,7 +43,7 @@ class NamespaceReconciler:
         if FINALIZER not in finalizers:
             return DONE
         for kinds in self._stages:
-            left = [item for kind in kinds for item in await self._delete_all(kind, key.name)]
+            left = [(kind, o) for kind in kinds for o in await self._delete_all(kind, key.name)]
             if left:
                 await self._tell(namespace, left)
                 return Result(_LOOK_AGAIN)
@@ -66,20 +66,45 @@ class NamespaceReconciler:
                 continue
         return list((await self._client.list(kind, selection)).items if asked else found.items)
 
-    async def _tell(self, namespace: Object, left: list[Object]) -> None:
-        counts = Counter(obj["kind"] for obj in left)
-        listed = ", ".join(f"{kind}: {number}" for kind, number in sorted(counts.items()))
-        condition = {
-            "type": "NamespaceContentRemaining",
-            "status": "True",
-            "reason": "SomeResourcesRemain",
-            "message": f"Some resources are remaining: {listed}",
-        }
-        status = dict(namespace.get("status") or {})
-        conditions = list(status.get("conditions") or ())
-        known = meta.condition(namespace, condition["type"]) or {}
-        if known.get("message") == condition["message"]:
+    async def _tell(self, namespace: Object, left: list[tuple[Kind, Object]]) -> None:
+        status = {**(namespace.get("status") or {}), "phase": "Terminating"}
+        current = list(status.get("conditions") or ())
+        told = {entry["type"]: entry["message"] for entry in current}
+        wanted = conditions(left)
+        if all(told.get(entry["type"]) == entry["message"] for entry in wanted):
             return
-        status["phase"] = "Terminating"
-        status["conditions"] = meta.merge_conditions(conditions, [condition], self._clock.now())
+        status["conditions"] = meta.merge_conditions(current, wanted, self._clock.now())
         await self._client.update(NAMESPACE, {**namespace, "status": status}, subresource="status")
+
+
+def conditions(left: Iterable[tuple[Kind, Object]]) -> list[Object]:
+    """What a namespace says of what is still in it. Pure.
+
+    Source: namespace/deletion/status_condition_utils.go.
+    """
+    left = list(left)
+    resources = Counter(f"{kind.plural}.{kind.group}" for kind, _ in left)
+    finalizers = Counter(
+        name for _, obj in left for name in obj["metadata"].get("finalizers") or ()
+    )
+    listed = ", ".join(f"{k} has {n} resource instances" for k, n in sorted(resources.items()))
+    remaining = {
+        "type": "NamespaceContentRemaining",
+        "status": "True",
+        "reason": "SomeResourcesRemain",
+        "message": f"Some resources are remaining: {listed}",
+    }
+    holding: Object = {
+        "type": "NamespaceFinalizersRemaining",
+        "status": "False",
+        "reason": "ContentHasNoFinalizers",
+        "message": "All content-preserving finalizers finished",
+    }
+    if finalizers:
+        held = ", ".join(f"{k} in {n} resource instances" for k, n in sorted(finalizers.items()))
+        holding |= {
+            "status": "True",
+            "reason": "SomeFinalizersRemain",
+            "message": f"Some content in the namespace has finalizers remaining: {held}",
+        }
+    return [remaining, holding]

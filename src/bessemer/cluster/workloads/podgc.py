@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bessemer.base.clock import Clock
 from bessemer.cluster.workloads import pods as podrules
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.kube.client import Client, DeleteOptions
@@ -17,21 +18,32 @@ from bessemer.resources.kind import Object
 from bessemer.resources.node import NODE
 from bessemer.resources.pod import POD
 
-KEY = Key("", "pods")  # the only key: all pods at once
+# Both mean all pods at once.
+LOST = Key("", "lost")  # nobody else will ever end one: look now
+ENDED = Key("", "ended")  # there may be too many of these: look now and then
 KEPT = 12_500  # ended pods, as upstream
+PERIOD_SECONDS = 20.0  # between looks for too many, as upstream
 
 
 class PodGarbageCollector:
     """Deletes at once, without a grace period: nothing of these pods runs."""
 
-    def __init__(self, client: Client, informers: Informers, kept: int = KEPT) -> None:
+    def __init__(
+        self, client: Client, informers: Informers, clock: Clock, kept: int = KEPT
+    ) -> None:
         self._client = client
+        self._clock = clock
+        self._due = clock.monotonic()
         self._pods = informers.of(POD)
         self._nodes = informers.of(NODE)
         self._kept = kept
 
     async def reconcile(self, key: Key) -> Result:
-        """One pass over all pods."""
+        """One pass over all pods; for each pod that ends it would cost too much."""
+        now = self._clock.monotonic()
+        if key == ENDED and now < self._due:
+            return Result(self._due - now)
+        self._due = now + PERIOD_SECONDS
         nodes = {meta.name(node) for node in self._nodes.list()}
         for pod in choose(self._pods.list(), nodes, self._kept):
             options = DeleteOptions(grace_seconds=0, uid=meta.uid(pod))
@@ -55,8 +67,8 @@ def choose(pods: Iterable[Object], nodes: set[str], kept: int) -> list[Object]:
     return lost + ended[: max(0, len(ended) - kept)]
 
 
-def is_worth_a_look(pod: Object) -> bool:
-    """Whether this pod's change can give us something to do."""
-    return podrules.is_finished(pod) or (
-        meta.is_deleting(pod) and not meta.dig(pod, "spec.nodeName")
-    )
+def find_keys(pod: Object) -> list[Key]:
+    """What this pod's change can give us to do."""
+    if meta.is_deleting(pod) and not meta.dig(pod, "spec.nodeName"):
+        return [LOST]
+    return [ENDED] if podrules.is_finished(pod) else []

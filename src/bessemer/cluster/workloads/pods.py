@@ -5,6 +5,7 @@ Source: k8s.io/kubernetes pkg/api/v1/pod, pkg/controller/controller_utils.go.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from bessemer.base.clock import parse_time
@@ -106,6 +107,14 @@ def _worth(pod: Object) -> tuple[bool, int, bool, int, float, int]:
         -moment.timestamp() if moment else 0.0,
         -restarts(pod),
     )
+
+
+def slow_start(total: int) -> Iterator[int]:
+    """One, two, four, ... up to the total: pods that would all be refused are refused once."""
+    size = 1
+    while total > 0:
+        yield min(size, total)
+        total, size = total - size, size * 2
 
 
 def from_template(template: Object, owner: Object, *, prefix: str = "") -> Object:

@@ -18,11 +18,12 @@ from bessemer.resources.kind import Object
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 # Annotations of the Deployment that its ReplicaSets don't take over.
 _OWN = frozenset(
-    {"kubectl.kubernetes.io/last-applied-configuration", REVISION, DESIRED, MAX_REPLICAS}
+    {"kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAX_REPLICAS}
 )
 
 
@@ -162,20 +163,45 @@ def next_revision(observed: Observed) -> int:
     return max(newest, revision(current)) if current else newest
 
 
+def renewal(observed: Observed, current: Object) -> Object:
+    """The merge patch that makes the current ReplicaSet follow its Deployment; empty: it does.
+
+    Its revision, the annotations taken over, and how long a pod must be ready.
+    """
+    deployment = observed.deployment
+    number = next_revision(observed)
+    wanted = notes(deployment, number)
+    wanted.pop(DESIRED)  # that one and the next are the scaling's memory
+    wanted.pop(MAX_REPLICAS)
+    held = meta.annotations(current)
+    before = revision(current)
+    if before and before != number:
+        # A roll-back: the rollouts that this ReplicaSet was before.
+        wanted[HISTORY] = ",".join(filter(None, (held.get(HISTORY, ""), str(before))))
+    patch: Object = {}
+    if any(held.get(key) != value for key, value in wanted.items()):
+        patch["metadata"] = {"annotations": wanted}
+    delay = int(meta.dig(deployment, "spec.minReadySeconds", 0))
+    if delay != int(meta.dig(current, "spec.minReadySeconds", 0)):
+        patch["spec"] = {"minReadySeconds": delay}
+    return patch
+
+
 def sizes(observed: Observed) -> dict[str, int]:
     """The next number of pods of each ReplicaSet whose number should change, by name."""
     deployment = observed.deployment
     current = observed.current
-    if _was_resized(observed):
-        wanted = _proportional(observed)
-    elif is_paused(deployment):
-        wanted = {}
+    if is_paused(deployment) or _was_resized(observed):
+        wanted = _rescale(observed)
     elif is_recreate(deployment):
         wanted = _recreate(observed)
     else:
         wanted = _roll(observed, current) if current is not None else {}
     before = {meta.name(entry): replicas(entry) for entry in observed.sets}
-    return {name: size for name, size in wanted.items() if size != before[name]}
+    noted = {meta.name(entry) for entry in observed.sets if _is_noted(observed, entry)}
+    return {
+        name: size for name, size in wanted.items() if size != before[name] or name not in noted
+    }
 
 
 def may_create(observed: Observed) -> bool:
@@ -248,43 +274,86 @@ def _shrink_old(observed: Observed, current: Object) -> dict[str, int]:
 
 def _was_resized(observed: Observed) -> bool:
     """Whether spec.replicas changed since the live ReplicaSets were last sized."""
+    return any(not _is_noted(observed, entry) for entry in observed.sets)
+
+
+def _is_noted(observed: Observed, entry: Object) -> bool:
+    """Whether the ReplicaSet knows the wanted number; those without pods need not."""
     total = str(replicas(observed.deployment))
-    return any(
-        meta.annotations(entry).get(DESIRED, total) != total
-        for entry in observed.sets
-        if replicas(entry)
+    return not replicas(entry) or meta.annotations(entry).get(DESIRED, total) == total
+
+
+def _rescale(observed: Observed) -> dict[str, int]:
+    """Another wanted number, and no step of a rollout: the live ReplicaSets share it."""
+    current, total = observed.current, replicas(observed.deployment)
+    live = [entry for entry in observed.sets if replicas(entry)]
+    if len(live) < 2:
+        alone = live[0] if live else current or (observed.sets[-1] if observed.sets else None)
+        return {meta.name(alone): total} if alone else {}
+    if current is not None and _is_saturated(observed, current):
+        return {meta.name(entry): 0 for entry in live if entry is not current}
+    return {} if is_recreate(observed.deployment) else _proportional(observed, live)
+
+
+def _is_saturated(observed: Observed, current: Object) -> bool:
+    """Whether the new ReplicaSet has all wanted pods, and knows that these are all."""
+    total = replicas(observed.deployment)
+    return (
+        meta.annotations(current).get(DESIRED) == str(total)
+        and replicas(current) == total
+        and counted(current, "availableReplicas") == total
     )
 
 
-def _proportional(observed: Observed) -> dict[str, int]:
+def _proportional(observed: Observed, live: list[Object]) -> dict[str, int]:
     """All the live ReplicaSets by the same factor; the remainder to the largest."""
     deployment = observed.deployment
-    live = sorted((e for e in observed.sets if replicas(e)), key=replicas, reverse=True)
-    if len(live) == 1 and live[0] is observed.current:
-        return {meta.name(live[0]): replicas(deployment)}
     total = replicas(deployment)
     allowed = total + limits(deployment).surge if total else 0
     have = sum(replicas(entry) for entry in live)
     left = allowed - have
+    # Of equal ones the newer grow first, and the older shrink first.
+    ages = live[::-1] if left > 0 else live
+    order = sorted(ages, key=replicas, reverse=True)
     wanted: dict[str, int] = {}
-    for entry in live:
+    for entry in order:
         before = int(meta.annotations(entry).get(MAX_REPLICAS, str(have))) or have
         share = round(replicas(entry) * allowed / before) - replicas(entry)
         share = min(max(share, 0), left) if left > 0 else max(min(share, 0), left)
         wanted[meta.name(entry)] = max(0, replicas(entry) + share)
         left -= share
-    first = meta.name(live[0])
+    first = meta.name(order[0])
     wanted[first] = max(0, wanted[first] + left)
     return wanted
 
 
 def outdated(observed: Observed) -> list[Object]:
-    """Old, empty ReplicaSets beyond the history that the Deployment keeps, oldest first."""
+    """Old, empty ReplicaSets beyond the history that the Deployment keeps, oldest first.
+
+    None while a rollout is under way: its end may be to go back to one of them.
+    """
+    if not is_paused(observed.deployment) and not is_complete(observed.deployment):
+        return []
     keep = int(meta.dig(observed.deployment, "spec.revisionHistoryLimit", 10))
     empty = [
         entry
         for entry in observed.old
-        if not replicas(entry) and not counted(entry, "replicas") and not meta.is_deleting(entry)
+        if not replicas(entry)
+        and not counted(entry, "replicas")
+        and not meta.is_deleting(entry)
+        and _is_observed(entry)
     ]
     empty.sort(key=revision)
     return empty[: max(0, len(observed.old) - keep)]
+
+
+def is_complete(deployment: Object) -> bool:
+    """Whether its status says that every wanted pod is new and available, and no other is left."""
+    total = replicas(deployment)
+    keys = ("updatedReplicas", "replicas", "availableReplicas")
+    return _is_observed(deployment) and all(counted(deployment, key) == total for key in keys)
+
+
+def _is_observed(obj: Object) -> bool:
+    """Whether the status is of the spec as it stands."""
+    return counted(obj, "observedGeneration") >= int(obj["metadata"].get("generation", 0))

@@ -85,6 +85,8 @@ class DeploymentReconciler:
         except ApiError as error:
             message = f'Failed to create new replica set "{meta.name(wanted)}": {error.message}'
             await self._recorder.record(deployment, "Warning", "ReplicaSetCreateError", message)
+            told = status.not_created(deployment, message, self._clock.now())
+            await self._writer.update_status(DEPLOYMENT, deployment, told)
             raise
         await self._tell_scaled(deployment, meta.name(made), 0, plan.replicas(made))
         return deployment
@@ -95,13 +97,11 @@ class DeploymentReconciler:
         if current is None:
             return deployment
         number = plan.next_revision(observed)
-        if plan.revision(current) != number:
-            notes = plan.notes(deployment, number)
-            notes.pop(plan.DESIRED)  # that one is the scaling's memory
-            await self._writer.patch(REPLICA_SET, current, {"metadata": {"annotations": notes}})
+        if patch := plan.renewal(observed, current):
+            await self._writer.patch(REPLICA_SET, current, patch)
         if plan.revision(deployment) != number:
-            patch = {"metadata": {"annotations": {plan.REVISION: str(number)}}}
-            return await self._writer.patch(DEPLOYMENT, deployment, patch) or deployment
+            numbered = {"metadata": {"annotations": {plan.REVISION: str(number)}}}
+            return await self._writer.patch(DEPLOYMENT, deployment, numbered) or deployment
         return deployment
 
     async def _resize(self, observed: plan.Observed, name: str, size: int) -> None:
@@ -111,7 +111,9 @@ class DeploymentReconciler:
         total = plan.replicas(deployment)
         notes = {plan.DESIRED: str(total), plan.MAX_REPLICAS: str(total + limits.surge)}
         patch = {"metadata": {"annotations": notes}, "spec": {"replicas": size}}
-        if await self._writer.patch(REPLICA_SET, entry, patch) is not None:
+        if await self._writer.patch(REPLICA_SET, entry, patch) is None:
+            return
+        if size != plan.replicas(entry):  # else only its notes were old
             await self._tell_scaled(deployment, name, plan.replicas(entry), size)
 
     async def _tell_scaled(self, deployment: Object, name: str, before: int, after: int) -> None:

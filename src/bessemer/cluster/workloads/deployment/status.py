@@ -13,6 +13,11 @@ from bessemer.cluster.workloads.deployment import plan
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
+_PAUSED, _RESUMED = "DeploymentPaused", "DeploymentResumed"
+_TIMED_OUT = "ProgressDeadlineExceeded"
+# So many seconds mean that nobody asks for progress. Source: util.HasProgressDeadline.
+_NEVER = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -34,7 +39,7 @@ def make(observed: plan.Observed, now: datetime) -> Outcome:
         "updatedReplicas": plan.counted(current, "replicas") if current else 0,
         "readyReplicas": sum(plan.counted(entry, "readyReplicas") for entry in observed.sets),
         "availableReplicas": available,
-        "unavailableReplicas": max(0, max(wanted, plan.replicas(deployment)) - available),
+        "unavailableReplicas": max(0, wanted - available),
         "terminatingReplicas": sum(
             plan.counted(entry, "terminatingReplicas") for entry in observed.sets
         ),
@@ -43,21 +48,23 @@ def make(observed: plan.Observed, now: datetime) -> Outcome:
     result |= {key: value for key, value in counts.items() if value}
     progress, again = _progress(observed, result, now)
     conditions = [_available(deployment, available), *progress, *_failures(observed)]
+    gone = {"ReplicaFailure"} if _has_deadline(deployment) else {"ReplicaFailure", "Progressing"}
     current_conditions = [
         entry
         for entry in meta.dig(deployment, "status.conditions") or ()
-        if entry["type"] != "ReplicaFailure"
+        if entry["type"] not in gone
     ]
     result["conditions"] = _merge(current_conditions, conditions, now)
     return Outcome(result, again)
 
 
-def is_complete(deployment: Object, status: Object) -> bool:
-    """Whether every wanted pod is new and available, and no old one is left."""
-    total = plan.replicas(deployment)
-    return all(
-        status.get(key, 0) == total for key in ("updatedReplicas", "replicas", "availableReplicas")
-    )
+def not_created(deployment: Object, message: str, now: datetime) -> Object:
+    """The status of a Deployment whose new ReplicaSet was refused."""
+    status = dict(deployment.get("status") or {})
+    if _has_deadline(deployment):
+        entry = _condition("Progressing", "False", "ReplicaSetCreateError", message)
+        status["conditions"] = _merge(list(status.get("conditions") or ()), [entry], now)
+    return status
 
 
 def _available(deployment: Object, available: int) -> Object:
@@ -81,42 +88,53 @@ def _progress(
 ) -> tuple[list[Object], float | None]:
     """The Progressing condition, if there is one, and when its deadline comes."""
     deployment, current = observed.deployment, observed.current
-    old = meta.condition(deployment, "Progressing")
-    if plan.is_paused(deployment):
-        text = "Deployment is paused"
-        return [_condition("Progressing", "Unknown", "DeploymentPaused", text)], None
-    if current is None:
+    old = meta.condition(deployment, "Progressing") or {}
+    if not _has_deadline(deployment):
         return [], None
-    name = meta.name(current)
-    if is_complete(deployment, status):
+    if plan.is_paused(deployment):
+        # That it had come too late stays said.
+        paused = _condition("Progressing", "Unknown", _PAUSED, "Deployment is paused")
+        return [_keep(old) if old.get("reason") == _TIMED_OUT else paused], None
+    return _track(observed, current, status, old, now) if current else ([], None)
+
+
+def _track(
+    observed: plan.Observed, current: Object, status: Object, old: Object, now: datetime
+) -> tuple[list[Object], float | None]:
+    deployment, name = observed.deployment, meta.name(current)
+    if plan.is_complete({**deployment, "status": status}):
         text = f'ReplicaSet "{name}" has successfully progressed.'
         return [_condition("Progressing", "True", "NewReplicaSetAvailable", text)], None
-    if old is None or name not in old.get("message", ""):
+    if old.get("reason") == _PAUSED:
+        text = "Deployment is resumed"
+        return [_started(_RESUMED, text, now, "Unknown")], _deadline(deployment)
+    if name not in old.get("message", "") and old.get("reason") != _RESUMED:
         text = f'Created new replica set "{name}"'
         return [_started("NewReplicaSetCreated", text, now)], _deadline(deployment)
-    return _rolling(deployment, status, old, now)
+    return _rolling(deployment, name, status, old, now)
 
 
 def _rolling(
-    deployment: Object, status: Object, old: Object, now: datetime
+    deployment: Object, name: str, status: Object, old: Object, now: datetime
 ) -> tuple[list[Object], float | None]:
     """A rollout that is under way, or one that was over when a pod went down."""
-    name = old["message"].split('"')[1]
     if old["reason"] == "NewReplicaSetAvailable":
         return [_keep(old)], None
     if _moved(deployment, status):
         text = f'ReplicaSet "{name}" is progressing.'
         return [_started("ReplicaSetUpdated", text, now)], _deadline(deployment)
+    if old["reason"] == _TIMED_OUT:
+        return [_keep(old)], None
     left = _deadline(deployment) - _since(old, now)
     if left > 0:
         return [_keep(old)], left
     text = f'ReplicaSet "{name}" has timed out progressing.'
-    return [_condition("Progressing", "False", "ProgressDeadlineExceeded", text)], None
+    return [_condition("Progressing", "False", _TIMED_OUT, text)], None
 
 
-def _started(reason: str, message: str, now: datetime) -> Object:
+def _started(reason: str, message: str, now: datetime, status: str = "True") -> Object:
     """A sign of progress: the deadline counts from now."""
-    condition = _condition("Progressing", "True", reason, message)
+    condition = _condition("Progressing", status, reason, message)
     return {**condition, "lastUpdateTime": format_time(now)}
 
 
@@ -144,6 +162,10 @@ def _failures(observed: plan.Observed) -> list[Object]:
 
 def _deadline(deployment: Object) -> float:
     return float(meta.dig(deployment, "spec.progressDeadlineSeconds", 600))
+
+
+def _has_deadline(deployment: Object) -> bool:
+    return _deadline(deployment) < _NEVER
 
 
 def _since(condition: Object, now: datetime) -> float:

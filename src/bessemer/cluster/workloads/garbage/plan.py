@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from bessemer.resources import meta
-from bessemer.resources.kind import Object
+from bessemer.resources.kind import Kind, Object
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -55,8 +55,32 @@ def judge(obj: Object, look_up: Callable[[Object], Owner]) -> Verdict:
     if any(owner is Owner.THERE for _, owner in known):
         return Unlink(tuple(reference for reference, owner in known if owner is Owner.THERE))
     # Somebody waits for it to be gone for good, with all that depends on it.
-    waited = any(owner is Owner.WAITING for _, owner in known)
-    return Delete("Foreground" if waited else "Background")
+    if any(owner is Owner.WAITING for _, owner in known):
+        return Delete("Foreground")
+    # How it is to go may stand on it already.
+    finalizers = obj["metadata"].get("finalizers") or ()
+    if ORPHAN in finalizers:
+        return Delete("Orphan")
+    return Delete("Foreground" if FOREGROUND in finalizers else "Background")
+
+
+def is_named(reference: Object, kind: Kind, owner: Object, dependent: Object) -> bool:
+    """Whether the reference names that object: its kind, name and namespace, not its uid alone.
+
+    An object of a namespace can't own one of another: such an owner counts as absent.
+    """
+    group = reference["apiVersion"].rpartition("/")[0]
+    if (group, reference["kind"], reference["name"]) != (kind.group, kind.kind, meta.name(owner)):
+        return False
+    return not kind.namespaced or meta.namespace(owner) == meta.namespace(dependent)
+
+
+def unblocking(obj: Object) -> Object:
+    """The merge patch by which no owner waits for it: the way out of a circle of owners."""
+    references = obj["metadata"].get("ownerReferences") or ()
+    return references_patch(
+        obj, tuple({**entry, "blockOwnerDeletion": False} for entry in references)
+    )
 
 
 def finalizers_without(obj: Object, name: str) -> Object:

@@ -76,6 +76,8 @@ class GarbageCollector:
         absent = await self._absent(obj)
         match plan.judge(obj, partial(self._look_up, absent)):
             case plan.Delete(propagation):
+                if propagation == "Foreground" and self._is_in_circle(obj):
+                    obj = await self._patch(kind, obj, plan.unblocking(obj)) or obj
                 options = DeleteOptions(propagation=propagation, uid=meta.uid(obj))
                 await self._delete(kind, obj, options)
             case plan.Unlink(references):
@@ -88,22 +90,27 @@ class GarbageCollector:
         if reference["uid"] in absent:
             return plan.Owner.GONE
         known = self._objects.get(reference["uid"])
-        if known and meta.is_deleting(known[1]) and plan.FOREGROUND in _finalizers(known[1]):
-            return plan.Owner.WAITING
-        return plan.Owner.THERE
+        return plan.Owner.WAITING if known and _is_waiting(known[1]) else plan.Owner.THERE
+
+    def _is_in_circle(self, obj: Object) -> bool:
+        """Whether one that it is to wait for waits for it."""
+        dependents = self._dependents.get(meta.uid(obj), {})
+        return any(_is_waiting(self._objects[uid][1]) for uid in dependents)
 
     async def _absent(self, obj: Object) -> frozenset[str]:
         """The owners that are not there, asked at the API: a cache may be behind."""
         gone = []
         for reference in obj["metadata"].get("ownerReferences") or ():
-            if reference["uid"] in self._objects:
+            known = self._objects.get(reference["uid"])
+            if known is not None and plan.is_named(reference, *known, obj):
                 continue
             kind = self._kinds.get((reference["apiVersion"], reference["kind"]))
-            if kind is None:
-                continue  # not a kind of ours: it can't be judged
-            namespace = meta.namespace(obj) if kind.namespaced else ""
+            namespace = meta.namespace(obj)
+            if kind is None or (kind.namespaced and not namespace):
+                continue  # not of ours, or of no one namespace: it can't be judged
             try:
-                found = await self._client.get(kind, reference["name"], namespace)
+                where = namespace if kind.namespaced else ""
+                found = await self._client.get(kind, reference["name"], where)
             except NotFound:
                 gone.append(reference["uid"])
                 continue
@@ -136,11 +143,12 @@ class GarbageCollector:
             extra=logs.fields(kind=str(kind), object=f"{meta.namespace(obj)}/{meta.name(obj)}"),
         )
 
-    async def _patch(self, kind: Kind, obj: Object, patch: Object) -> None:
+    async def _patch(self, kind: Kind, obj: Object, patch: Object) -> Object | None:
+        """The object as it is then; None when it is gone."""
         try:
-            await self._client.patch(kind, meta.name(obj), meta.namespace(obj), patch)
+            return await self._client.patch(kind, meta.name(obj), meta.namespace(obj), patch)
         except NotFound:
-            return
+            return None
 
 
 def _owners(obj: Object) -> list[str]:
@@ -149,6 +157,11 @@ def _owners(obj: Object) -> list[str]:
 
 def _finalizers(obj: Object) -> list[str]:
     return obj["metadata"].get("finalizers") or []
+
+
+def _is_waiting(obj: Object) -> bool:
+    """Whether it is being deleted in the foreground: it waits for its dependents."""
+    return meta.is_deleting(obj) and plan.FOREGROUND in _finalizers(obj)
 
 
 def _matters(obj: Object) -> bool:

@@ -6,19 +6,37 @@ Source: k8s.io/kubernetes pkg/controller/job/indexed_job_utils.go.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
 ANNOTATION = "batch.kubernetes.io/job-completion-index"
+_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
+# generateName's base is cut to this by the API server; the index must survive that.
+_BASE_CHARS = 63 - 5
 
 
-def parse(text: str) -> list[int]:
-    """The numbers of ``0-2,5``."""
+class Failures(NamedTuple):
+    """How often an index failed before a pod, as the pod carries it."""
+
+    counted: int = 0
+    ignored: int = 0  # by a podFailurePolicy
+
+    @property
+    def total(self) -> int:
+        """Both: what the back-off grows with."""
+        return self.counted + self.ignored
+
+
+def parse(text: str, completions: int | None = None) -> list[int]:
+    """The numbers of ``0-2,5``, below ``completions`` if that is given."""
     numbers: list[int] = []
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
+        end = int(last or first) + 1
+        numbers.extend(range(int(first), end if completions is None else min(end, completions)))
     return numbers
 
 
@@ -41,18 +59,36 @@ def _range(first: int, last: int) -> str:
 
 def of(pod: Object) -> int | None:
     """The pod's completion index."""
-    text = meta.annotations(pod).get(ANNOTATION, "")
-    return int(text) if text.isdigit() else None
+    return _number(pod, ANNOTATION)
 
 
-def stamp(pod: Object, job_name: str, index: int) -> None:
-    """Give a pod that is about to be made its index, in all places where programs look."""
+def failures(pod: Object) -> Failures:
+    """How often the pod's index had failed before it."""
+    return Failures(_number(pod, _FAILURES) or 0, _number(pod, _IGNORED) or 0)
+
+
+def _number(pod: Object, annotation: str) -> int | None:
+    text = meta.annotations(pod).get(annotation, "")
+    return int(text) if text.isdecimal() else None
+
+
+def stamp(pod: Object, job_name: str, index: int, before: Failures | None = None) -> None:
+    """Give a pod that is about to be made its index, in all places where programs look.
+
+    ``before`` is how often the index failed, where the Job limits that per index.
+    """
     metadata, spec = pod["metadata"], pod["spec"]
-    metadata["generateName"] = f"{job_name}-{index}-"
-    metadata.setdefault("annotations", {})[ANNOTATION] = str(index)
+    ending = f"-{index}-"
+    metadata["generateName"] = job_name[: _BASE_CHARS - len(ending)] + ending
+    notes = metadata.setdefault("annotations", {})
+    notes[ANNOTATION] = str(index)
+    if before is not None:
+        notes[_FAILURES] = str(before.counted)
+        if before.ignored:
+            notes[_IGNORED] = str(before.ignored)
     metadata["labels"][ANNOTATION] = str(index)
-    spec.setdefault("hostname", f"{job_name}-{index}")
-    source = {"fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION}']"}}
+    spec["hostname"] = f"{job_name}-{index}"
+    source = {"fieldRef": {"fieldPath": f"metadata.labels['{ANNOTATION}']"}}
     variable = {"name": "JOB_COMPLETION_INDEX", "valueFrom": source}
     for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
         env = container.setdefault("env", [])

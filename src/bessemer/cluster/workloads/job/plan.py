@@ -1,35 +1,38 @@
 """A Job's next step: pods to make and to end, pods to count, the status. Pure.
 
-Pods carry a finalizer until they are counted, so that none is lost and none counts twice, even
-if somebody deletes it: first its uid goes into status.uncountedTerminatedPods, then its finalizer
-is taken off, then the number grows and the uid leaves, in that order across crashes.
+``census`` sorts and counts the pods, ``verdicts`` says whether the Job ends, ``failures`` reads
+the podFailurePolicy, ``indexes`` knows completion indexes; here the step is put together.
 Source: k8s.io/kubernetes pkg/controller/job.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bessemer.base.clock import format_time, parse_time
 from bessemer.cluster.workloads import pods as podrules
-from bessemer.cluster.workloads.job import indexes
+from bessemer.cluster.workloads.job import census as censuses
+from bessemer.cluster.workloads.job import failures, indexes, verdicts
+from bessemer.cluster.workloads.job.census import (
+    FINALIZER,
+    Census,
+    has,
+    is_indexed,
+    limits_indexes,
+)
+from bessemer.cluster.workloads.job.verdicts import Verdict, is_suspended
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-FINALIZER = "batch.kubernetes.io/job-tracking"
+__all__ = ["CONTROLLER", "FINALIZER", "Plan", "Verdict", "expires_in", "is_ours", "make"]
+
+#: Who runs Jobs that name nobody else in spec.managedBy.
+CONTROLLER = "kubernetes.io/job-controller"
 _BACKOFF = 10.0  # seconds after the first failure, doubled each time
 _BACKOFF_CAP = 600.0  # seconds
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a Job ends, or ended."""
-
-    type: str  # Complete or Failed
-    reason: str
-    message: str
+_BURST = 500  # pods made or ended in one pass, as upstream
 
 
 @dataclass(frozen=True)
@@ -38,41 +41,24 @@ class Plan:
 
     status: Object
     uncover: tuple[Object, ...] = ()  # counted pods: take the finalizer off
-    delete: tuple[Object, ...] = ()
+    drop: tuple[Object, ...] = ()  # unwanted pods: take the finalizer off, and end them
+    delete: tuple[Object, ...] = ()  # pods of a Job that failed: end them, they count
     create: tuple[int | None, ...] = ()  # one entry a pod: its completion index, or None
+    # How often these indexes failed so far, where that is limited.
+    failures: Mapping[int, indexes.Failures] = field(default_factory=dict)
     look_again_after: float | None = None
     verdict: Verdict | None = None  # newly reached
-
-
-@dataclass(frozen=True)
-class _Count:
-    """The pods, sorted by what they mean for the Job."""
-
-    active: list[Object]  # neither ended nor ending
-    terminating: list[Object]
-    succeeded: int
-    failed: int
-    uncounted: dict[str, list[str]]
-    uncover: list[Object]
-    indexes: frozenset[int]  # that succeeded
-
-
-def is_indexed(job: Object) -> bool:
-    """Whether each pod has a completion index."""
-    return bool(meta.dig(job, "spec.completionMode") == "Indexed")
+    suspension: str = ""  # newly so: Suspended or Resumed
 
 
 def is_finished(job: Object) -> bool:
     """Whether it is Complete or Failed for good."""
-    return any(
-        (meta.condition(job, type_) or {}).get("status") == "True"
-        for type_ in ("Complete", "Failed")
-    )
+    return has(job, "Complete") or has(job, "Failed")
 
 
-def is_suspended(job: Object) -> bool:
-    """Whether its pods are to wait."""
-    return bool(meta.dig(job, "spec.suspend"))
+def is_ours(job: Object) -> bool:
+    """Whether this controller runs it."""
+    return bool(meta.dig(job, "spec.managedBy", CONTROLLER) == CONTROLLER)
 
 
 def expires_in(job: Object, now: datetime) -> float | None:
@@ -89,233 +75,203 @@ def expires_in(job: Object, now: datetime) -> float | None:
 
 
 def make(job: Object, pods: Iterable[Object], now: datetime) -> Plan:
-    """The next step of a Job that is not finished (of a finished one: only the counting)."""
-    count = _count(job, list(pods))
-    status = _status(job, count, now)
-    if is_finished(job) or meta.is_deleting(job):
-        return Plan(_tidy(status), uncover=tuple(count.uncover), delete=_extra(count, 0))
-    verdict = _standing(job) or _judge(job, count, now)
+    """The next step of a Job of ours (of a finished or deleted one: only the counting)."""
+    pods = list(pods)
+    if is_finished(job):
+        covered = tuple(pod for pod in pods if censuses.is_covered(pod))
+        return Plan(job["status"], uncover=covered)
+    census = censuses.take(job, pods)
+    status = _status(job, census, now)
+    if meta.is_deleting(job):
+        # Its pods are the garbage collector's: they may be meant to outlive it.
+        return Plan(_tidy(status), uncover=tuple(census.uncover))
+    verdict = verdicts.judge(job, census, pods, now)
     if verdict is not None:
-        return _end(job, status, count, verdict, now)
-    again = [_deadline(job, now)]
-    delete: tuple[Object, ...] = ()
+        return _end(status, census, verdict, now)
+    drop = _unwanted(job, census)
     create: tuple[int | None, ...] = ()
-    if is_suspended(job):
-        delete = _extra(count, 0)
-    else:
-        delete = _extra(count, _wanted(job, count))
-        create, wait = _missing(job, count, list(pods), now)
-        again.append(wait)
-    status["conditions"] = _suspension(job, status, now)
-    waits = [seconds for seconds in again if seconds is not None]
+    wait: float | None = None
+    if not drop and not is_suspended(job):
+        create, wait = _missing(job, census, pods, now)
+    suspension = _suspend(job, status, now)
+    waits = [left for left in (verdicts.deadline(job, now), wait) if left is not None]
     return Plan(
         _tidy(status),
-        tuple(count.uncover),
-        delete,
-        create,
+        tuple(census.uncover),
+        drop,
+        create=create,
+        failures=_failures_before(job, census, create),
         look_again_after=max(min(waits), 0.01) if waits else None,
+        suspension=suspension,
     )
 
 
-def _count(job: Object, pods: list[Object]) -> _Count:
-    before = meta.dig(job, "status.uncountedTerminatedPods") or {}
-    listed: Mapping[str, set[str]] = {
-        "succeeded": set(before.get("succeeded") or ()),
-        "failed": set(before.get("failed") or ()),
-    }
-    numbers = {key: int(meta.dig(job, f"status.{key}", 0)) for key in listed}
-    covered = {meta.uid(pod): pod for pod in pods if FINALIZER in _finalizers(pod)}
-    uncounted: dict[str, list[str]] = {"succeeded": [], "failed": []}
-    done = set(indexes.parse(str(meta.dig(job, "status.completedIndexes", ""))))
-    for key, uids in listed.items():
-        numbers[key] += len(uids - covered.keys())  # the finalizer is off: the number grows
-        uncounted[key] = sorted(uids & covered.keys())
-    uncover = [covered[uid] for uids in uncounted.values() for uid in uids]
-    known = listed["succeeded"] | listed["failed"]
-    for uid, pod in covered.items():
-        outcome = _outcome(pod)
-        if outcome and uid not in known:
-            uncounted[outcome].append(uid)
-        if outcome == "succeeded" and (index := indexes.of(pod)) is not None:
-            done.add(index)
+# ---- the status
+
+
+def _status(job: Object, census: Census, now: datetime) -> Object:
+    status: Object = {**(job.get("status") or {})}
+    status["active"] = len(census.active)
+    status["ready"] = sum(podrules.is_ready(pod) for pod in census.active)
+    status["terminating"] = len(census.terminating)
+    status |= {fate.value: number for fate, number in census.numbers.items()}
+    noted = {fate.value: uids for fate, uids in census.uncounted.items() if uids}
+    status["uncountedTerminatedPods"] = noted
     if is_indexed(job):
-        numbers["succeeded"] = len(done)
-    alive = [pod for pod in pods if not podrules.is_finished(pod) and not _is_abandoned(pod)]
-    return _Count(
-        active=[pod for pod in alive if not meta.is_deleting(pod)],
-        terminating=[pod for pod in alive if meta.is_deleting(pod)],
-        succeeded=numbers["succeeded"],
-        failed=numbers["failed"],
-        uncounted=uncounted,
-        uncover=uncover,
-        indexes=frozenset(done),
-    )
-
-
-def _outcome(pod: Object) -> str:
-    """succeeded, failed, or nothing yet. A pod deleted before its end counts as failed."""
-    match podrules.phase(pod):
-        case "Succeeded":
-            return "succeeded"
-        case "Failed":
-            return "failed"
-        case _:
-            return "failed" if _is_abandoned(pod) else ""
-
-
-def _is_abandoned(pod: Object) -> bool:
-    """Whether it is deleted and no node will say how it ended."""
-    unbound = not meta.dig(pod, "spec.nodeName")
-    over = meta.dig(pod, "metadata.deletionGracePeriodSeconds") == 0
-    return meta.is_deleting(pod) and (unbound or over)
-
-
-def _finalizers(pod: Object) -> list[str]:
-    return pod["metadata"].get("finalizers") or []
-
-
-def _succeeded(job: Object, count: _Count) -> int:
-    if is_indexed(job):
-        return len(count.indexes)
-    return count.succeeded + len(count.uncounted["succeeded"])
-
-
-def _failed(count: _Count) -> int:
-    return count.failed + len(count.uncounted["failed"])
-
-
-def _completions(job: Object) -> int | None:
-    value = meta.dig(job, "spec.completions")
-    return None if value is None else int(value)
-
-
-def _status(job: Object, count: _Count, now: datetime) -> Object:
-    old = job.get("status") or {}
-    status: Object = {**old}
-    status["active"] = len(count.active)
-    status["ready"] = sum(podrules.is_ready(pod) for pod in count.active)
-    status["terminating"] = len(count.terminating)
-    status["succeeded"] = count.succeeded
-    status["failed"] = count.failed
-    status["uncountedTerminatedPods"] = {k: v for k, v in count.uncounted.items() if v}
-    if is_indexed(job):
-        status["completedIndexes"] = indexes.format_ranges(count.indexes)
+        status["completedIndexes"] = indexes.format_ranges(census.done)
+        if limits_indexes(job):
+            status["failedIndexes"] = indexes.format_ranges(census.lost)
     if "startTime" not in status and not is_suspended(job):
         status["startTime"] = format_time(now)
     return status
 
 
 def _tidy(status: Object) -> Object:
-    """Upstream leaves zero counts out (but ready, terminating and the uncounted)."""
-    kept = ("ready", "terminating", "uncountedTerminatedPods")
+    """Upstream leaves zero counts out, but for what it keeps as pointers."""
+    kept = ("ready", "terminating", "uncountedTerminatedPods", "failedIndexes")
     return {key: value for key, value in status.items() if value or key in kept}
 
 
-def _standing(job: Object) -> Verdict | None:
-    """The verdict that was reached before, while the last pods end."""
-    for interim, final in (("SuccessCriteriaMet", "Complete"), ("FailureTarget", "Failed")):
-        entry = meta.condition(job, interim)
-        if entry and entry.get("status") == "True":
-            return Verdict(final, entry.get("reason", ""), entry.get("message", ""))
-    return None
-
-
-def _judge(job: Object, count: _Count, now: datetime) -> Verdict | None:
-    if is_suspended(job):
-        return None
-    limit = int(meta.dig(job, "spec.backoffLimit", 6))
-    restarts = 0
-    if meta.dig(job, "spec.template.spec.restartPolicy") == "OnFailure":
-        restarts = sum(podrules.restarts(pod) for pod in count.active)
-    if _failed(count) > limit or (restarts and restarts >= max(limit, 1)):
-        return Verdict(
-            "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
-        )
-    if (left := _deadline(job, now)) is not None and left <= 0:
-        text = "Job was active longer than specified deadline"
-        return Verdict("Failed", "DeadlineExceeded", text)
-    completions, good = _completions(job), _succeeded(job, count)
-    ended = good and not count.active and not count.terminating
-    if good >= completions if completions is not None else ended:
-        text = "Reached expected number of succeeded pods"
-        return Verdict("Complete", "CompletionsReached", text)
-    return None
-
-
-def _deadline(job: Object, now: datetime) -> float | None:
-    """Seconds left of activeDeadlineSeconds."""
-    seconds, start = meta.dig(job, "spec.activeDeadlineSeconds"), meta.dig(job, "status.startTime")
-    if seconds is None or start is None or is_suspended(job):
-        return None
-    return (parse_time(start) + timedelta(seconds=int(seconds)) - now).total_seconds()
-
-
-def _end(job: Object, status: Object, count: _Count, verdict: Verdict, now: datetime) -> Plan:
+def _end(status: Object, census: Census, verdict: Verdict, now: datetime) -> Plan:
     """Say where it goes; say that it is there once no pod runs and every pod is counted."""
-    interim = "SuccessCriteriaMet" if verdict.type == "Complete" else "FailureTarget"
-    reached = [_condition(interim, "True", verdict.reason, verdict.message)]
-    pending = count.active or count.terminating or any(count.uncounted.values())
-    if not pending:
-        reached.append(_condition(verdict.type, "True", verdict.reason, verdict.message))
+    told = {"status": "True", "reason": verdict.reason, "message": verdict.message}
+    reached = [{"type": verdicts.INTERIM[verdict.type], **told}]
+    uncounted = any(census.uncounted.values()) or census.uncover or census.pending
+    over = not (census.active or census.terminating or uncounted)
+    if over:
+        reached.append({"type": verdict.type, **told})
         if verdict.type == "Complete":
             status["completionTime"] = format_time(now)
     status["conditions"] = meta.merge_conditions(status.get("conditions") or (), reached, now)
+    failed = verdict.type == "Failed"
     return Plan(
         _tidy(status),
-        uncover=tuple(count.uncover),
-        delete=_extra(count, 0),
-        verdict=None if pending else verdict,
+        uncover=tuple(census.uncover),
+        # What still runs counts as a failure of a Job that failed, and not of one that succeeded.
+        drop=() if failed else tuple(census.active),
+        delete=tuple(census.active) if failed else (),
+        verdict=verdict if over else None,
     )
 
 
-def _suspension(job: Object, status: Object, now: datetime) -> list[Object]:
-    current = list(status.get("conditions") or ())
-    was = (meta.condition(job, "Suspended") or {}).get("status") == "True"
-    if is_suspended(job) and not was:
+def _suspend(job: Object, status: Object, now: datetime) -> str:
+    """Set the condition; the answer is what is new."""
+    current = status.get("conditions") or ()
+    was = has(job, "Suspended")
+    if is_suspended(job) == was:
+        return ""
+    if is_suspended(job):
         status.pop("startTime", None)
-        entry = _condition("Suspended", "True", "JobSuspended", "Job suspended")
-    elif was and not is_suspended(job):
-        status["startTime"] = format_time(now)
-        entry = _condition("Suspended", "False", "JobResumed", "Job resumed")
+        entry = {"status": "True", "reason": "JobSuspended", "message": "Job suspended"}
     else:
-        return current
-    return meta.merge_conditions(current, [entry], now)
+        status["startTime"] = format_time(now)  # the deadline counts from its new start
+        entry = {"status": "False", "reason": "JobResumed", "message": "Job resumed"}
+    status["conditions"] = meta.merge_conditions(current, [{"type": "Suspended", **entry}], now)
+    return "Resumed" if was else "Suspended"
 
 
-def _wanted(job: Object, count: _Count) -> int:
+# ---- pods to end
+
+
+def _wanted(job: Object, census: Census) -> int:
     """How many pods may be active now."""
+    if is_suspended(job):
+        return 0
     parallelism = int(meta.dig(job, "spec.parallelism", 1))
-    completions = _completions(job)
+    completions = verdicts.completions(job)
     if completions is not None:
-        return min(parallelism, max(0, completions - _succeeded(job, count)))
-    # A work queue: once a pod succeeded, no new ones start.
-    return min(parallelism, len(count.active)) if _succeeded(job, count) else parallelism
+        return min(parallelism, max(0, completions - census.succeeded))
+    # A work queue: once a pod succeeded, those that run go on, and no new ones start.
+    return len(census.active) if census.succeeded else parallelism
 
 
-def _extra(count: _Count, wanted: int) -> tuple[Object, ...]:
-    if len(count.active) <= wanted:
-        return ()
-    return tuple(podrules.victims_first(count.active)[: len(count.active) - wanted])
+def _unwanted(job: Object, census: Census) -> tuple[Object, ...]:
+    """Active pods beyond the wanted number; of an Indexed Job also twins and strangers."""
+    wanted = _wanted(job, census)
+    order = podrules.victims_first(census.active)
+    if not is_indexed(job):
+        return tuple(order[: max(0, len(order) - wanted)][:_BURST])
+    taken: set[int] = set()
+    twins, others = [], []
+    for pod in reversed(order):  # the one that is worth most stays
+        index = censuses.index_of(job, pod)
+        if index is None or index in taken:
+            twins.append(pod)
+        else:
+            taken.add(index)
+            others.append(pod)
+    others.reverse()
+    return tuple([*twins, *others[: max(0, len(others) - wanted)]][:_BURST])
+
+
+# ---- pods to make
 
 
 def _missing(
-    job: Object, count: _Count, pods: list[Object], now: datetime
+    job: Object, census: Census, pods: list[Object], now: datetime
 ) -> tuple[tuple[int | None, ...], float | None]:
     """Pods to make now, and else the seconds until the back-off is over."""
-    # Terminating pods still use their place, as podReplacementPolicy says for failed ones only.
-    room = _wanted(job, count) - len(count.active)
+    room = _wanted(job, census) - len(census.active)
     if meta.dig(job, "spec.podReplacementPolicy") == "Failed":
-        room -= len(count.terminating)
+        room -= len(census.terminating)
+    room = min(room, _BURST)
     if room <= 0:
         return (), None
+    if limits_indexes(job):
+        return _missing_indexes(job, census, room, now)
     wait = _backoff(pods, now)
     if wait > 0:
         return (), wait
     if not is_indexed(job):
         return (None,) * room, None
-    used = {indexes.of(pod) for pod in (*count.active, *count.terminating)} | count.indexes
-    free = (index for index in range(_completions(job) or 0) if index not in used)
-    return tuple(index for index, _ in zip(free, range(room), strict=False)), None
+    return tuple(_free_indexes(job, census, room)), None
+
+
+def _free_indexes(job: Object, census: Census, room: int) -> list[int]:
+    """The lowest indexes that nobody works on."""
+    busy = list(census.active)
+    if meta.dig(job, "spec.podReplacementPolicy") == "Failed":
+        busy += census.terminating
+    used = {indexes.of(pod) for pod in busy} | census.done | census.lost
+    free = (index for index in range(verdicts.completions(job) or 0) if index not in used)
+    return [index for index, _ in zip(free, range(room), strict=False)]
+
+
+def _missing_indexes(
+    job: Object, census: Census, room: int, now: datetime
+) -> tuple[tuple[int | None, ...], float | None]:
+    """As ``_missing``, where each index backs off by itself."""
+    ready: list[int] = []
+    waits: list[float] = []
+    for index in _free_indexes(job, census, room):
+        pod = census.held.get(index)
+        left = 0.0
+        if pod is not None and (end := podrules.finished_at(pod)) is not None:
+            left = _remaining(indexes.failures(pod).total + 1, end, now)
+        if left > 0:
+            waits.append(left)
+        else:
+            ready.append(index)
+    return tuple(ready), min(waits, default=None)
+
+
+def _failures_before(
+    job: Object, census: Census, create: tuple[int | None, ...]
+) -> dict[int, indexes.Failures]:
+    """What the new pods of a Job with limited indexes are told of their index' past."""
+    if not limits_indexes(job):
+        return {}
+    found = {}
+    for index in create:
+        if index is None:
+            continue
+        before = indexes.Failures()
+        if pod := census.held.get(index):
+            counted, ignored = indexes.failures(pod)
+            one = int(failures.counts(job, pod))
+            before = indexes.Failures(counted + one, ignored + 1 - one)
+        found[index] = before
+    return found
 
 
 def _backoff(pods: list[Object], now: datetime) -> float:
@@ -326,12 +282,11 @@ def _backoff(pods: list[Object], now: datetime) -> float:
         if moment is not None:
             ends[podrules.phase(pod)].append(moment)
     since = max(ends["Succeeded"], default=None)
-    failures = [end for end in ends["Failed"] if since is None or end >= since]
-    if not failures:
-        return 0.0
-    delay = min(_BACKOFF * 2 ** min(len(failures) - 1, 10), _BACKOFF_CAP)
-    return (max(failures) + timedelta(seconds=delay) - now).total_seconds()
+    failed = [end for end in ends["Failed"] if since is None or end >= since]
+    return _remaining(len(failed), max(failed), now) if failed else 0.0
 
 
-def _condition(type_: str, status: str, reason: str, message: str) -> Object:
-    return {"type": type_, "status": status, "reason": reason, "message": message}
+def _remaining(failed: int, last: datetime, now: datetime) -> float:
+    """Seconds left to wait after so many failures, the last of which was then."""
+    delay = min(_BACKOFF * 2 ** min(failed - 1, 10), _BACKOFF_CAP)
+    return (last + timedelta(seconds=delay) - now).total_seconds()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from bessemer.base.clock import Clock
+from bessemer.cluster.workloads import claims
 from bessemer.cluster.workloads import pods as podrules
+from bessemer.cluster.workloads.job import census as censuses
 from bessemer.cluster.workloads.job import indexes, plan
 from bessemer.cluster.workloads.writer import Writer
 from bessemer.control.events import EventRecorder
@@ -37,19 +40,44 @@ class JobReconciler:
             await self._let_go(key)
             return DONE
         now = self._clock.now()
-        if (left := plan.expires_in(job, now)) is not None and left <= 0:
+        left = plan.expires_in(job, now)
+        if left is not None and left <= 0:
             await self._writer.delete(JOB, job)
             return DONE
+        if not plan.is_ours(job):
+            return Result(left)
+        if not plan.is_finished(job):
+            await self._claim(job)
         step = plan.make(job, self._pods.by_owner(meta.uid(job)), now)
         job = await self._writer.update_status(JOB, job, step.status)
         await asyncio.gather(*(self._uncover(pod) for pod in step.uncover))
+        await asyncio.gather(*(self._drop(job, pod) for pod in step.drop))
         await asyncio.gather(*(self._delete(job, pod) for pod in step.delete))
-        failure = await self._create(job, step.create)
+        failure = await self._create(job, step)
         await self._tell(job, step)
         if failure:
             raise failure
         waits = [w for w in (step.look_again_after, plan.expires_in(job, now)) if w is not None]
         return Result(max(min(waits), 0.01) if waits else None)
+
+    async def _claim(self, job: Object) -> None:
+        """Take in pods that the selector picks and nobody controls; let strangers go."""
+        claim = claims.claim(
+            job,
+            job["spec"].get("selector"),
+            self._pods.by_owner(meta.uid(job)),
+            self._pods.list(meta.namespace(job)),
+        )
+        for pod in claim.adopt:
+            patch = claims.adoption(pod, job)
+            kept = pod["metadata"].get("finalizers") or []
+            if plan.FINALIZER not in kept:
+                patch["metadata"]["finalizers"] = [*kept, plan.FINALIZER]
+            await self._writer.patch(POD, pod, patch)
+        for pod in claim.release:
+            patch = claims.release(pod, job)
+            patch["metadata"]["finalizers"] = _without_ours(pod)
+            await self._writer.patch(POD, pod, patch)
 
     async def _let_go(self, key: Key) -> None:
         """The Job is gone: its pods need no counting any more and may go too."""
@@ -58,59 +86,94 @@ class JobReconciler:
             if owner and owner["kind"] == JOB.kind and owner["name"] == key.name:
                 await self._uncover(pod)
 
-    async def _uncover(self, pod: Object) -> None:
-        finalizers = pod["metadata"].get("finalizers") or []
-        if plan.FINALIZER not in finalizers:
-            return
-        kept = [entry for entry in finalizers if entry != plan.FINALIZER]
+    async def _uncover(self, pod: Object) -> Object | None:
+        """Take the finalizer off; the answer is the pod as it is then, None when it is gone."""
+        if not censuses.is_covered(pod):
+            return pod
         version = pod["metadata"]["resourceVersion"]
-        patch = {"metadata": {"finalizers": kept, "resourceVersion": version}}
-        await self._writer.patch(POD, pod, patch)
+        patch = {"metadata": {"finalizers": _without_ours(pod), "resourceVersion": version}}
+        return await self._writer.patch(POD, pod, patch)
+
+    async def _drop(self, job: Object, pod: Object) -> None:
+        left = await self._uncover(pod)
+        if left is not None:
+            await self._delete(job, left)
 
     async def _delete(self, job: Object, pod: Object) -> None:
         if await self._writer.delete(POD, pod):
             text = f"Deleted pod: {meta.name(pod)}"
             await self._recorder.record(job, "Normal", "SuccessfulDelete", text)
 
-    async def _create(self, job: Object, wanted: tuple[int | None, ...]) -> ApiError | None:
-        results = await asyncio.gather(
-            *(self._writer.create(POD, _pod(job, index)) for index in wanted),
-            return_exceptions=True,
-        )
-        failure: ApiError | None = None
-        for result in results:
-            if isinstance(result, ApiError):
-                failure = result
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                text = f"Created pod: {meta.name(result)}"
-                await self._recorder.record(job, "Normal", "SuccessfulCreate", text)
-        if failure:
-            text = f"Error creating: {failure.message}"
-            await self._recorder.record(job, "Warning", "FailedCreate", text)
-        return failure
+    async def _create(self, job: Object, step: plan.Plan) -> ApiError | None:
+        """Make the pods; the answer is why that failed."""
+        start = 0
+        for size in podrules.slow_start(len(step.create)):
+            batch = step.create[start : start + size]
+            start += size
+            results = await asyncio.gather(
+                *(self._create_one(job, index, step.failures) for index in batch),
+                return_exceptions=True,
+            )
+            for result in results:
+                if isinstance(result, ApiError):
+                    text = f"Error creating: {result.message}"
+                    await self._recorder.record(job, "Warning", "FailedCreate", text)
+                    return result
+                if isinstance(result, BaseException):
+                    raise result
+        return None
+
+    async def _create_one(
+        self, job: Object, index: int | None, failures: Mapping[int, indexes.Failures]
+    ) -> None:
+        wanted = _pod(job, index, failures.get(index) if index is not None else None)
+        pod = await self._writer.create(POD, wanted)
+        text = f"Created pod: {meta.name(pod)}"
+        await self._recorder.record(job, "Normal", "SuccessfulCreate", text)
 
     async def _tell(self, job: Object, step: plan.Plan) -> None:
-        if step.verdict is None:
+        if step.suspension:
+            text = f"Job {step.suspension.lower()}"
+            await self._recorder.record(job, "Normal", step.suspension, text)
+        verdict = step.verdict
+        if verdict is None:
             return
-        if step.verdict.type == "Complete":
+        if verdict.type == "Complete":
             await self._recorder.record(job, "Normal", "Completed", "Job completed")
         else:
-            verdict = step.verdict
             await self._recorder.record(job, "Warning", verdict.reason, verdict.message)
 
 
-def _pod(job: Object, index: int | None) -> Object:
+class OrphanReconciler:
+    """Keyed by pod: takes our finalizer off pods that no Job controls any more."""
+
+    def __init__(self, writer: Writer, informers: Informers) -> None:
+        self._writer = writer
+        self._pods = informers.of(POD)
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass."""
+        pod = self._pods.get(key.name, key.namespace)
+        if pod is not None and is_orphan(pod):
+            version = pod["metadata"]["resourceVersion"]
+            metadata = {"finalizers": _without_ours(pod), "resourceVersion": version}
+            await self._writer.patch(POD, pod, {"metadata": metadata})
+        return DONE
+
+
+def is_orphan(pod: Object) -> bool:
+    """Whether the pod waits to be counted by a Job that it does not have."""
+    return meta.controller_of(pod) is None and censuses.is_covered(pod)
+
+
+def _without_ours(pod: Object) -> list[str]:
+    return [name for name in pod["metadata"].get("finalizers") or () if name != plan.FINALIZER]
+
+
+def _pod(job: Object, index: int | None, before: indexes.Failures | None) -> Object:
     pod = podrules.from_template(job["spec"]["template"], job)
     metadata = pod["metadata"]
-    metadata["labels"] |= {
-        "batch.kubernetes.io/controller-uid": meta.uid(job),
-        "controller-uid": meta.uid(job),
-        "batch.kubernetes.io/job-name": meta.name(job),
-        "job-name": meta.name(job),
-    }
     metadata["finalizers"] = [*metadata.get("finalizers", ()), plan.FINALIZER]
     if index is not None:
-        indexes.stamp(pod, meta.name(job), index)
+        indexes.stamp(pod, meta.name(job), index, before)
     return pod

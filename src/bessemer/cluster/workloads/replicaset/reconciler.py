@@ -62,10 +62,7 @@ class ReplicaSetReconciler:
         scale = plan.scale(replicaset, self._pods.by_owner(meta.uid(replicaset)))
         if scale.delete:
             await asyncio.gather(*(self._delete(replicaset, pod) for pod in scale.delete))
-        left, batch = scale.create, 1
-        while left:
-            # One, two, four, ... as upstream: a template that is refused is refused once.
-            size = min(left, batch)
+        for size in pods.slow_start(scale.create):
             results = await asyncio.gather(
                 *(self._create(replicaset) for _ in range(size)), return_exceptions=True
             )
@@ -74,7 +71,6 @@ class ReplicaSetReconciler:
                     return await self._tell_failure(replicaset, result)
                 if isinstance(result, BaseException):
                     raise result
-            left, batch = left - size, batch * 2
         return ""
 
     async def _create(self, replicaset: Object) -> None:
