@@ -1,160 +1,79 @@
-"""API operations per second of any Kubernetes API: ours, or a kube-apiserver beside it.
+"""Operations per second of our Kubernetes API beside upstream's kube-apiserver on etcd.
 
-``python benchmarks/bench_api.py --kubeconfig FILE`` or ``--server URL --token T --ca FILE``.
-Writes into a namespace of its own and deletes it. One process, kept-alive TLS connections, raw
-asyncio, so that what is measured is the server. Prints a table, and JSON with ``--json``.
+Both run at once, are asked by the same client in turn, operation by operation, as a service
+account that RBAC lets do it, over TLS. Every round has a namespace of its own. Where there is no
+Go to build the peer with, ours is measured alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import json
 import secrets
-import ssl
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import kubernetes_build
+import kubernetes_client
+import kubernetes_peer
 import uvloop
-import yaml
+from bessemer_up import bessemer
+from kubernetes_client import MERGE, Connection, Server, expect
 
+ROUNDS = 3
+OURS, PEER = "bessemer", "kube-apiserver"
 PAYLOAD = "x" * 300  # with metadata a ConfigMap of about 0.5 KiB
-JSON = "application/json"
-MERGE = "application/merge-patch+json"
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where the API is, and as whom we ask."""
-
-    host: str
-    port: int
-    token: str
-    tls: ssl.SSLContext
-
-
-@dataclass
-class Row:
-    """One measured operation."""
-
-    name: str
-    rate: float  # operations a second
-    times: list[float] = field(repr=False)  # seconds each
-
-    def quantile(self, share: float) -> float:
-        """Milliseconds that this share of the operations stayed under."""
-        ordered = sorted(self.times)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-class Connection:
-    """One kept-alive connection."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def open(self) -> Connection:
-        """Connect."""
-        self._reader, self._writer = await asyncio.open_connection(
-            self._server.host, self._server.port, ssl=self._server.tls, limit=64 * 1024 * 1024
-        )
-        return self
-
-    def send(self, method: str, path: str, body: bytes = b"", content_type: str = JSON) -> None:
-        """Write a request."""
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._server.host}\r\n"
-            f"Authorization: Bearer {self._server.token}\r\nAccept: application/json\r\n"
-            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._writer.write(head.encode() + body)
-
-    async def head(self) -> tuple[int, dict[str, str]]:
-        """Read status and headers of an answer."""
-        text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = text.strip().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines)
-        return int(first.split(" ")[1]), headers
-
-    async def chunk(self) -> bytes:
-        """Read one chunk; empty at the end."""
-        size = int(await self._reader.readline(), 16)
-        data = await self._reader.readexactly(size)
-        await self._reader.readline()
-        return data
-
-    async def ask(
-        self, method: str, path: str, body: bytes = b"", content_type: str = JSON
-    ) -> tuple[int, bytes]:
-        """A whole exchange."""
-        self.send(method, path, body, content_type)
-        status, headers = await self.head()
-        if "content-length" in headers:
-            return status, await self._reader.readexactly(int(headers["content-length"]))
-        pieces = []
-        while piece := await self.chunk():
-            pieces.append(piece)
-        return status, b"".join(pieces)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
-
+FEW = 600  # operations of a slow kind at c=1
 
 Operation = Callable[[Connection, int], Awaitable[None]]
 
 
-async def measure(
-    server: Server, name: str, operation: Operation, plan: tuple[int, int, int]
-) -> Row:
-    """Run numbers ``first .. first + count`` over as many connections as asked."""
-    concurrency, first, count = plan
-    connections = [await Connection(server).open() for _ in range(concurrency)]
-    numbers = iter(range(first, first + count))
-    times: list[float] = []
+@dataclass(frozen=True)
+class Run:
+    """One row of one round on one server."""
 
-    async def work(connection: Connection) -> None:
-        for number in numbers:
-            begin = time.perf_counter()
-            await operation(connection, number)
-            times.append(time.perf_counter() - begin)
+    rate: float  # operations a second
+    times: list[float]  # seconds each
 
-    begin = time.perf_counter()
-    await asyncio.gather(*(work(connection) for connection in connections))
-    seconds = time.perf_counter() - begin
-    for connection in connections:
-        connection.close()
-    return Row(f"{name} c={concurrency}", count / seconds, times)
+    def figures(self) -> dict[str, float]:
+        """A second, and the milliseconds that half and 99 % of the operations stayed under."""
+        return {
+            "per_second": self.rate,
+            "p50_ms": 1000 * self._quantile(0.5),
+            "p99_ms": 1000 * self._quantile(0.99),
+        }
+
+    def _quantile(self, share: float) -> float:
+        ordered = sorted(self.times)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-class Bench:
-    """The rows, in a namespace of their own."""
+class Namespace:
+    """A namespace of one server's, and the operations in it."""
 
-    def __init__(self, server: Server, namespace: str) -> None:
-        self._server = server
-        self._namespace = namespace
-        self._path = f"/api/v1/namespaces/{namespace}/configmaps"
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._name = f"bench-{secrets.token_hex(4)}"
+        self._path = f"/api/v1/namespaces/{self._name}/configmaps"
 
     async def prepare(self) -> None:
-        """Make the namespace."""
-        connection = await Connection(self._server).open()
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}
-        _expect(await connection.ask("POST", "/api/v1/namespaces", json.dumps(body).encode()), 201)
+        """Make it."""
+        connection = await Connection(self.server).open()
+        await connection.create("/api/v1/namespaces", {"metadata": {"name": self._name}})
         connection.close()
 
     async def clean(self) -> None:
-        """Delete what was made."""
-        connection = await Connection(self._server).open()
-        await connection.ask("DELETE", self._path)
-        await connection.ask("DELETE", f"/api/v1/namespaces/{self._namespace}")
+        """Delete it and what was made in it."""
+        connection = await Connection(self.server).open()
+        expect(await connection.ask("DELETE", self._path), 200)
+        await connection.ask("DELETE", f"/api/v1/namespaces/{self._name}")
         connection.close()
 
     def _object(self, name: str) -> bytes:
@@ -164,28 +83,28 @@ class Bench:
 
     async def create(self, connection: Connection, number: int) -> None:
         """Create one."""
-        _expect(await connection.ask("POST", self._path, self._object(f"c{number}")), 201)
+        expect(await connection.ask("POST", self._path, self._object(f"c{number}")), 201)
 
     async def get(self, connection: Connection, number: int) -> None:
         """Get one of the first."""
-        _expect(await connection.ask("GET", f"{self._path}/c{number % 500}"), 200)
+        expect(await connection.ask("GET", f"{self._path}/c{number % 500}"), 200)
 
     async def patch(self, connection: Connection, number: int) -> None:
         """Change one of the first."""
         body = json.dumps({"data": {"count": str(number)}}).encode()
-        _expect(await connection.ask("PATCH", f"{self._path}/c{number % 500}", body, MERGE), 200)
+        expect(await connection.ask("PATCH", f"{self._path}/c{number % 500}", body, MERGE), 200)
 
     async def list(self, connection: Connection, number: int) -> None:
         """List all by label."""
-        _expect(await connection.ask("GET", f"{self._path}?labelSelector=bench%3Dyes"), 200)
+        expect(await connection.ask("GET", f"{self._path}?labelSelector=bench%3Dyes"), 200)
 
-    async def watch(self, count: int) -> Row:
+    async def watch(self, count: int) -> Run:
         """From sending a write to seeing its event on another connection."""
-        watching = await Connection(self._server).open()
-        writing = await Connection(self._server).open()
+        watching = await Connection(self.server).open()
+        writing = await Connection(self.server).open()
         watching.send("GET", f"{self._path}?watch=1&resourceVersion={await self._version()}")
         status, _ = await watching.head()
-        _expect((status, b""), 200)
+        expect((status, b""), 200)
         times = []
         for number in range(count):
             name = f"w{number}".encode()
@@ -197,103 +116,136 @@ class Bench:
             while b'"' + name + b'"' not in seen:
                 seen += await watching.chunk()
             times.append(time.perf_counter() - begin)
-            _expect(await answer, 201)
+            expect(await answer, 201)
         watching.close()
         writing.close()
-        return Row("watch latency", count / sum(times), times)
+        return Run(count / sum(times), times)
 
     async def _version(self) -> str:
-        connection = await Connection(self._server).open()
+        connection = await Connection(self.server).open()
         _, body = await connection.ask("GET", f"{self._path}?limit=1")
         connection.close()
         return str(json.loads(body)["metadata"]["resourceVersion"])
 
-    async def run(self, objects: int) -> list[Row]:
-        """All rows; the list is of so many objects."""
-        server = self._server
-        few, many = 600, objects - 600
-        return [
-            await measure(server, "create", self.create, (1, 0, few)),
-            await measure(server, "create", self.create, (16, few, many)),
-            await measure(server, "get", self.get, (1, 0, 2000)),
-            await measure(server, "get", self.get, (16, 0, 12000)),
-            await measure(server, "patch", self.patch, (1, 0, few)),
-            await measure(server, "patch", self.patch, (16, 0, 3000)),
-            await measure(server, f"list {objects} by label", self.list, (1, 0, 20)),
-            await self.watch(300),
-        ]
+    def rows(self, objects: int) -> Iterator[tuple[str, Awaitable[Run]]]:
+        """The rows in their order; the list is of so many objects."""
+        yield "create c=1", self._measure(self.create, 1, range(FEW))
+        yield "create c=16", self._measure(self.create, 16, range(FEW, objects))
+        yield "get c=1", self._measure(self.get, 1, range(2000))
+        yield "get c=16", self._measure(self.get, 16, range(12000))
+        yield "patch c=1", self._measure(self.patch, 1, range(FEW))
+        yield "patch c=16", self._measure(self.patch, 16, range(3000))
+        yield f"list {objects} by label", self._measure(self.list, 1, range(20))
+        yield "watch latency", self.watch(300)
+
+    async def _measure(self, operation: Operation, concurrency: int, work: range) -> Run:
+        """These numbers, over as many connections as asked, opened before the clock starts."""
+        connections = [await Connection(self.server).open() for _ in range(concurrency)]
+        numbers = iter(work)
+        times: list[float] = []
+
+        async def drain(connection: Connection) -> None:
+            for number in numbers:
+                begin = time.perf_counter()
+                await operation(connection, number)
+                times.append(time.perf_counter() - begin)
+
+        begin = time.perf_counter()
+        await asyncio.gather(*(drain(connection) for connection in connections))
+        seconds = time.perf_counter() - begin
+        for connection in connections:
+            connection.close()
+        return Run(len(work) / seconds, times)
 
 
-def _expect(answer: tuple[int, bytes], status: int) -> None:
-    if answer[0] != status:
-        raise SystemExit(f"expected {status}, but got {answer[0]}: {answer[1][:300]!r}")
-
-
-def _from_kubeconfig(path: Path) -> Server:
-    config = yaml.safe_load(path.read_text())
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    with tempfile.NamedTemporaryFile("wb", suffix=".crt") as stream:
-        stream.write(base64.b64decode(cluster["certificate-authority-data"]))
-        stream.flush()
-        return _server(cluster["server"], user["token"], stream.name)
-
-
-def _server(url: str, token: str, ca: str) -> Server:
-    parts = urlsplit(url)
-    return Server(
-        str(parts.hostname), int(parts.port or 443), token, ssl.create_default_context(cafile=ca)
-    )
-
-
-def summary(row: Row) -> dict[str, Any]:
-    """A row as JSON."""
-    return {
-        "row": row.name,
-        "per_second": round(row.rate, 1),
-        "p50_ms": round(row.quantile(0.5), 3),
-        "p99_ms": round(row.quantile(0.99), 3),
-        "operations": len(row.times),
-    }
-
-
-async def run(server: Server, objects: int) -> list[Row]:
-    """Measure, and leave nothing behind."""
-    bench = Bench(server, f"bench-{secrets.token_hex(4)}")
-    await bench.prepare()
+async def measure(servers: dict[str, Server], objects: int) -> dict[str, dict[str, Run]]:
+    """One round: by row, by server. Who is asked first changes from row to row."""
+    places = {name: Namespace(server) for name, server in servers.items()}
+    for place in places.values():
+        await place.prepare()
+    rows = {name: place.rows(objects) for name, place in places.items()}
+    found: dict[str, dict[str, Run]] = {}
+    order = list(places)
     try:
-        return await bench.run(objects)
+        while step := {name: row for name, each in rows.items() if (row := next(each, None))}:
+            for name in order:
+                title, work = step[name]
+                found.setdefault(title, {})[name] = await work
+            order.reverse()
     finally:
-        with contextlib.suppress(OSError):
-            await bench.clean()
+        for place in places.values():
+            with contextlib.suppress(OSError):
+                await place.clean()
+    return found
+
+
+async def compare(admins: dict[str, Server], rounds: int, objects: int) -> list[dict[str, Any]]:
+    """Rows with each server's medians over the rounds, and how many times as fast ours is."""
+    servers = {name: await kubernetes_client.as_account(admin) for name, admin in admins.items()}
+    return summarise([await measure(servers, objects) for _ in range(rounds)])
+
+
+def summarise(rounds: list[dict[str, dict[str, Run]]]) -> list[dict[str, Any]]:
+    table: list[dict[str, Any]] = []
+    for title, servers in rounds[0].items():
+        row: dict[str, Any] = {"row": title}
+        for name in servers:
+            each = [one[title][name].figures() for one in rounds]
+            row[name] = {
+                key: round(statistics.median(run[key] for run in each), 3) for key in each[0]
+            }
+        if PEER in row:
+            row["ratio"] = round(row[OURS]["per_second"] / row[PEER]["per_second"], 2)
+        table.append(row)
+    return table
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[Server]:
+    with bessemer() as up:
+        url, token = up.env["BESSEMER_API"], up.env["BESSEMER_TOKEN"]
+        yield kubernetes_client.server(url, token, up.home / "keys" / "ca.crt")
+
+
+@contextlib.contextmanager
+def both() -> Iterator[dict[str, Server]]:
+    """Ours, and the peer where it can be had."""
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-peer-")))
+            servers[PEER] = stack.enter_context(kubernetes_peer.kubernetes(folder))
+        except kubernetes_build.NoPeerError as error:
+            print(f"kube-apiserver and etcd are left out: {error}")
+        yield {OURS: stack.enter_context(ours()), **servers}
+
+
+def show(table: list[dict[str, Any]]) -> None:
+    names = [name for name in (OURS, PEER) if name in table[0]]
+    print(f"{'':22}" + "".join(f"{name + ' /s':>20}{'p50 ms':>8}{'p99 ms':>8}" for name in names))
+    for row in table:
+        cells = [
+            f"{row[name]['per_second']:20.0f}{row[name]['p50_ms']:8.2f}{row[name]['p99_ms']:8.2f}"
+            for name in names
+        ]
+        ratio = f"{row['ratio']:9.2f}x" if "ratio" in row else ""
+        print(f"{row['row']:22}" + "".join(cells) + ratio)
 
 
 def main() -> None:
-    """Read the arguments, measure as often as asked, print medians."""
+    """Measure, print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kubeconfig", type=Path)
-    parser.add_argument("--server")
-    parser.add_argument("--token")
-    parser.add_argument("--ca")
     parser.add_argument("--objects", type=int, default=4200)
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    if given.kubeconfig:
-        server = _from_kubeconfig(given.kubeconfig)
-    elif given.server and given.token and given.ca:
-        server = _server(given.server, given.token, given.ca)
-    else:
-        parser.error("give --kubeconfig, or --server with --token and --ca")
-    runs = [uvloop.run(run(server, given.objects)) for _ in range(given.runs)]
-    medians = []
-    print(f"{'operation':24}{'per second':>12}{'p50 ms':>10}{'p99 ms':>10}")
-    for rows in zip(*runs, strict=True):
-        rate = statistics.median(row.rate for row in rows)
-        row = min(rows, key=lambda found: abs(found.rate - rate))
-        medians.append(summary(row))
-        print(f"{row.name:24}{row.rate:12.0f}{row.quantile(0.5):10.2f}{row.quantile(0.99):10.2f}")
+    with both() as servers:
+        table = uvloop.run(compare(servers, given.rounds, given.objects))
+    show(table)
     if given.json:
-        given.json.write_text(json.dumps({"rows": medians, "runs": given.runs}, indent=2) + "\n")
+        peers = kubernetes_peer.versions() if PEER in table[0] else {}
+        figures = {"rows": table, "rounds": given.rounds, "peer": peers}
+        given.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ class Up:
 @contextlib.contextmanager
 def bessemer(home: Path | None = None) -> Iterator[Up]:
     """Started, ready; stopped at the end. A home of its own unless given."""
-    place = home or Path(tempfile.mkdtemp(prefix="bessemer-bench-"))
+    # Where users have theirs; below /tmp each container would hide a part of its own /tmp.
+    place = home or Path(tempfile.mkdtemp(prefix="bessemer-bench-", dir=Path.home()))
     log = (place.parent / f"{place.name}.log").open("wb")
     began = time.perf_counter()
     process = subprocess.Popen([BESSEMER, "up", "--home", place], stdout=log, stderr=log)

@@ -7,14 +7,10 @@ import argparse
 import json
 import os
 import platform
-import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-
-import httpx
-from bessemer_up import bessemer
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("start", "pipelines", "api", "serving")
@@ -31,7 +27,7 @@ def main() -> int:
         print(f"== {part}", flush=True)
         sink = results / f"{part}.json"
         command = [sys.executable, str(HERE / f"bench_{part}.py"), "--json", str(sink)]
-        if run_api(command) if part == "api" else subprocess.run(command, check=False).returncode:
+        if subprocess.run(command, check=False).returncode:
             failed.append(part)
             continue
         figures = json.loads(sink.read_text())
@@ -40,30 +36,6 @@ def main() -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def run_api(command: list[str]) -> int:
-    """Against a Bessemer of its own, as a service account, whose every request RBAC decides."""
-    account = {"kind": "ServiceAccount", "name": "bench", "namespace": "default"}
-    group = "rbac.authorization.k8s.io"
-    role = {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"}
-    binding = {"metadata": {"name": "bench"}, "roleRef": role, "subjects": [account]}
-    with bessemer() as up:
-        ca = str(up.home / "keys" / "ca.crt")
-        token = up.env["BESSEMER_TOKEN"]
-        with httpx.Client(
-            base_url=up.env["BESSEMER_API"],
-            verify=ssl.create_default_context(cafile=ca),
-            headers={"Authorization": f"Bearer {token}"},
-        ) as api:
-            accounts = "/api/v1/namespaces/default/serviceaccounts"
-            api.post(accounts, json={"metadata": {"name": "bench"}}).raise_for_status()
-            bindings = f"/apis/{group}/v1/clusterrolebindings"
-            api.post(bindings, json=binding).raise_for_status()
-            asked = api.post(f"{accounts}/bench/token", json={"spec": {}}).raise_for_status()
-        own = asked.json()["status"]["token"]
-        server = ["--server", up.env["BESSEMER_API"], "--token", own, "--ca", ca, "--runs", "3"]
-        return subprocess.run([*command, *server], check=False).returncode
 
 
 def machine() -> dict[str, str]:
