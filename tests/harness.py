@@ -28,6 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bessemer.base.home import Home
+from bessemer.cluster.node import memory
+
 PROGRAM = Path(sys.executable).parent / "bessemer"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 HOST = "127.0.0.1"
@@ -350,3 +353,4 @@ def bessemer(folder: Path, port: int | None = None) -> Iterator[Running]:
             if running._has_ended() and running.processes():
                 running.restart()  # after a kill -9: it adopts what runs, then ends it
             running.stop()
+        memory.remove(Home(running.home))

@@ -17,6 +17,7 @@ from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.tokens import TokenIssuer
+from bessemer.cluster.node import memory
 from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
@@ -174,6 +175,7 @@ async def end_pods(runtime: Runtime, home: Home) -> None:
     for attempt in running:
         await runtime.signal(attempt, signal.SIGKILL)
     await asyncio.gather(*(runtime.wait(attempt) for attempt in running))
+    memory.remove(home)
 
 
 @asynccontextmanager

@@ -53,8 +53,15 @@ def test_it_starts_and_says_that_nothing_is_isolated(running: harness.Running) -
     (line,) = [line for line in running.lines if line.startswith("  runtime ")]
     doctor = harness.run("doctor", "--home", str(running.home))
 
+    (node,) = running.get("/api/v1/nodes")["items"]
+    status = harness.run("status", "--home", str(running.home))
+    told = {each["type"]: each for each in node["status"]["conditions"]}["bessemer.dev/Sandboxed"]
+
     assert "process (no isolation: " in line
-    assert harness.run("status", "--home", str(running.home)).code == 0
+    assert (told["status"], told["reason"]) == ("False", "NoIsolation")
+    assert "no isolation: BESSEMER_RUNTIME asks for that" in told["message"]
+    assert status.code == 0
+    assert "process (no isolation: " in status.out
     assert "no isolation: " in doctor.out
     assert "unset BESSEMER_RUNTIME" in doctor.out
 

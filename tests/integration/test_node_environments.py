@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from node_cluster import open_cluster
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def make_wheel(folder: Path, name: str, version: str) -> None:
+def make_wheel(
+    folder: Path, name: str, version: str, more: Mapping[str, str] | None = None
+) -> None:
     """The smallest package: a module that knows its version."""
     folder.mkdir(exist_ok=True)
     info = f"{name}-{version}.dist-info"
@@ -29,6 +32,7 @@ def make_wheel(folder: Path, name: str, version: str) -> None:
         f"{name}.py": f"version = '{version}'\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **(more or {}),
     }
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
@@ -134,6 +138,36 @@ async def test_a_failed_build_tells_uvs_last_lines_and_can_be_tried_again(
     make_wheel(wheels, "ingot", "3")
     made = await environments.ensure(wish("ingot==3"), Told())
     assert python(made.path, "-c", "import ingot").returncode == 0
+
+
+async def test_a_failed_build_leaves_nothing_on_the_disk(home: Home, wheels: Path) -> None:
+    with pytest.raises(BuildFailure, match="ingot"):
+        await Environments(home, SystemClock()).ensure(wish("ingot==3"), Told())
+    assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
+
+
+async def test_an_environment_that_cannot_be_finished_is_a_build_failure(
+    home: Home, wheels: Path
+) -> None:
+    # A package that leaves a folder where the record's draft must go: the write fails.
+    make_wheel(wheels, "spoil", "1.0", {"spoil-1.0.data/data/.ready.new/x": ""})
+    with pytest.raises(BuildFailure, match="the environment could not be written"):
+        await Environments(home, SystemClock()).ensure(wish("spoil"), Told())
+    assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
+
+
+async def test_a_stop_does_not_wait_for_a_lock(home: Home, wheels: Path) -> None:
+    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    (made.path / ".ready").unlink()
+    environments = Environments(home, SystemClock())
+    with (home.environments / f".{made.path.name}.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waits = asyncio.create_task(environments.ensure(wish("ore"), Told()))
+        done, _ = await asyncio.wait({waits}, timeout=0.5)
+        await environments.close()
+        assert not done
+        with pytest.raises(asyncio.CancelledError):
+            await waits
 
 
 async def test_one_who_gives_up_does_not_stop_the_build(home: Home, wheels: Path) -> None:

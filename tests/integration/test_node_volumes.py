@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from bessemer.cluster.node import memory
+from bessemer.kube.client import DeleteOptions
 from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.resources.pod import POD
 from bessemer.resources.secret import SECRET
 from node_cluster import Cluster, open_cluster
 
@@ -169,6 +173,29 @@ async def test_a_sub_path_never_leads_out(cluster: Cluster) -> None:
     assert "leads out of it" in await cluster.event("b", "Failed")
 
 
+async def test_a_sub_path_of_each_kind_of_volume(cluster: Cluster) -> None:
+    await cluster.client.create(CONFIG_MAP, config("c", k="from-map"))
+    await cluster.client.create(SECRET, secret("s", k="from-secret"))
+    await cluster.claim("data")
+    volumes = [
+        {"name": "c", "configMap": {"name": "c"}},
+        {"name": "s", "secret": {"secretName": "s"}},
+        {"name": "e", "emptyDir": {}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+    ]
+    mounts = [
+        {"name": "c", "mountPath": "/m/c", "subPath": "k"},
+        {"name": "s", "mountPath": "/m/s", "subPath": "k"},
+        {"name": "e", "mountPath": "/m/e", "subPathExpr": "$(HOSTNAME)/x"},
+        {"name": "d", "mountPath": "/m/d", "subPath": "x/y"},
+    ]
+    script = "cat /m/c /m/s; echo 1 > /m/e/f; echo 2 > /m/d/f; cat /m/e/f /m/d/f"
+    await cluster.run("a", "sh", "-c", script, volumeMounts=mounts, spec={"volumes": volumes})
+    assert await cluster.log(await cluster.finished("a")) == "from-mapfrom-secret1\n2\n"
+    folder = cluster.home.claim("default", "data")
+    assert (folder / "x" / "y" / "f").read_text() == "2\n"
+
+
 async def test_a_pod_sees_no_other_pod_and_not_the_home(cluster: Cluster) -> None:
     await cluster.client.create(SECRET, secret("s", k="hidden"))
     volume = {"name": "v", "secret": {"secretName": "s"}}
@@ -191,3 +218,30 @@ async def test_volumes_go_when_the_pod_is_over(cluster: Cluster) -> None:
     pod = await cluster.finished("a")
     assert await cluster.log(pod) == "hidden"
     assert not (cluster.home.pods / meta.uid(pod) / "volumes").exists()
+
+
+def _find_files(pod: Path) -> list[Path]:
+    """All but what the pod itself has printed."""
+    return [path for path in pod.rglob("*") if path.is_file() and path.name != "log"]
+
+
+async def test_a_secret_is_in_no_file_of_the_disk(cluster: Cluster) -> None:
+    await cluster.client.create(SECRET, secret("s", word="hush-4711"))
+    volumes = [{"name": "v", "secret": {"secretName": "s"}}]
+    script = "cat /v/word; sleep 600"
+    env = [{"name": "W", "valueFrom": {"secretKeyRef": {"name": "s", "key": "word"}}}]
+    spec = {"volumes": volumes}
+    await cluster.run("a", "sh", "-c", script, volumeMounts=mount("/v"), env=env, spec=spec)
+    pod = await cluster.until("a", lambda pod: meta.dig(pod, "status.phase") == "Running")
+    folder = cluster.home.pods / meta.uid(pod)
+    files = _find_files(folder)
+    kept = memory.make(cluster.home)
+
+    assert files
+    assert not [path for path in files if b"hush-4711" in path.read_bytes()]
+    assert kept is not None
+    assert (kept / meta.uid(pod) / "v" / "word").read_text() == "hush-4711"
+    await cluster.client.delete(POD, "a", "default", DeleteOptions(grace_seconds=0))
+    async with asyncio.timeout(20):
+        while (kept / meta.uid(pod)).exists():  # noqa: ASYNC110 -- files tell nobody
+            await asyncio.sleep(0.01)

@@ -172,7 +172,7 @@ async def test_termination_ends_the_pods_and_the_run(it: Pipelines) -> None:
 
 
 async def test_a_killed_engine_goes_on_where_it_was(tmp_path: Path) -> None:
-    script = 'echo ran >> "$(dirname "$1")/../count"; sleep 0.2; printf x > "$1"'
+    script = 'echo ran >> "$(dirname "$1")/count"; sleep 0.2; printf x > "$1"'
     components = {"a": step({}, {"Output": "STRING"}, executor="e")}
     tasks = {f"t{n}": task("a", after=[f"t{n - 1}"] if n else []) for n in range(6)}
     async with open_cluster(tmp_path / "home") as cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -11,12 +12,14 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.runtime.base import ContainerState, Mount
+from bessemer.cluster.node.runtime.base import ContainerState, Mount, Observation
 from bessemer.cluster.node.runtime.choose import Choice, choose
 from contract.runtime.bench import Bench, read, until
+from swapper import swapping
 
 ENVIRONMENT = Path(sys.prefix)
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
@@ -162,6 +165,21 @@ async def test_read_only_means_read_only(bench: Bench) -> None:
     assert (data / "task" / "f").read_text() == "new\n"
 
 
+async def test_a_read_only_root_leaves_only_volumes_to_write(bench: Bench) -> None:
+    data = bench.home / "volumes" / "data"
+    data.mkdir(parents=True)
+    paths = ("/x", "/etc/x", "/tmp/x", "$HOME/x", "/opt/x")
+    tries = "; ".join(f"echo new > {path}" for path in paths)
+    mounts = (Mount(data, "/data", read_only=False), Mount(data, "/opt"))
+    seen, log = await bench.run(
+        "sh", "-c", f"{tries}; echo new > /data/f; echo x > /dev/shm/f; echo x > /dev/null",
+        mounts=mounts, read_only=True,
+    )  # fmt: skip
+
+    assert (seen.exit_code, log.count("Read-only file system")) == (0, len(paths))
+    assert (data / "f").read_text() == "new\n"
+
+
 async def test_mounts_go_where_they_are_wanted(bench: Bench) -> None:
     data = bench.home / "volumes" / "data"
     data.mkdir(parents=True)
@@ -184,6 +202,71 @@ async def test_a_link_in_a_volume_does_not_lead_the_mount_out(bench: Bench) -> N
     await bench.run("true", mounts=mounts)
 
     assert list(outside.iterdir()) == []
+
+
+async def test_a_sub_path_that_becomes_a_link_meanwhile_shows_nothing_outside(
+    bench: Bench,
+) -> None:
+    claim, outside = bench.home / "claim", bench.home / "outside"
+    (claim / "d").mkdir(parents=True)
+    outside.mkdir()
+    (claim / "d" / "f").write_text("inside")
+    (outside / "f").write_text("outside")
+    folder = Mount(claim, "/v", below="d", read_only=False)
+    file = Mount(claim, "/f", below="d/f")
+    with swapping(claim, outside):
+        seen = await _many(bench, "sh", "-c", "cat /v/f /f; touch /v/made", mounts=(folder, file))
+        while not any(one.exit_code == 0 for one, _ in seen):
+            seen += await _many(bench, "true", mounts=(folder, file))
+
+    assert {log for _, log in seen} <= {"insideinside", ""}
+    assert all(log or one.start_error for one, log in seen if one.exit_code)
+    assert [one.name for one in outside.iterdir()] == ["f"]
+
+
+async def test_a_mount_in_a_folder_that_becomes_a_link_makes_nothing_outside(
+    bench: Bench,
+) -> None:
+    claim, outside, other = (bench.home / name for name in ("claim", "outside", "other"))
+    (claim / "d").mkdir(parents=True)
+    outside.mkdir()
+    other.mkdir()
+    (other / "f").write_text("content")
+    places = ("made", "deep/made", "file")
+    mounts = (
+        Mount(claim, "/data", read_only=False),
+        *(Mount(other, f"/data/d/{place}") for place in places[:2]),
+        Mount(other / "f", "/data/d/file"),
+    )
+    with swapping(claim, outside):
+        await _many(bench, "true", mounts=mounts)
+
+    assert list(outside.iterdir()) == []
+    assert [one.name for one in other.iterdir()] == ["f"]
+
+
+async def _many(bench: Bench, *argv: str, **values: Any) -> list[tuple[Observation, str]]:
+    """Run it again and again, some at a time."""
+    seen = []
+    for _ in range(15):
+        seen += await asyncio.gather(*(bench.run(*argv, **values) for _ in range(4)))
+    return seen
+
+
+async def test_a_container_holds_no_descriptor_of_a_folder(bench: Bench) -> None:
+    claim = bench.home / "claim"
+    (claim / "d").mkdir(parents=True)
+    mounts = (Mount(claim, "/v", below="d"), Mount(claim, "/w", read_only=False))
+    script = (
+        "import os, stat\n"
+        "for pid in ('1', 'self'):\n"
+        "    for name in os.listdir(f'/proc/{pid}/fd'):\n"
+        "        path = f'/proc/{pid}/fd/{name}'\n"
+        "        print(os.path.exists(path) and stat.S_ISDIR(os.stat(path).st_mode))\n"
+    )
+    seen, log = await bench.run("python", "-c", script, mounts=mounts, environment=ENVIRONMENT)
+
+    assert (seen.exit_code, set(log.split())) == (0, {"False"})
 
 
 async def test_a_mount_that_is_not_there_is_a_start_error(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
 from bessemer.cluster.node.runtime import choose
+from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.workloads import controllers
@@ -106,6 +107,7 @@ class ControlPlane:
             host_ip=HOST,
             api_host=HOST,
             api_port=config.port,
+            unisolated="" if choice.runtime.name == SandboxRuntime.name else choice.reason,
         )
         agent = NodeAgent(
             node, home, (core.client, core.informers), choice.runtime, clock, core.issuer.issue

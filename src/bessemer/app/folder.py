@@ -192,7 +192,7 @@ def holder(home: Home) -> int:
 
 def has_running_pods(home: Home) -> bool:
     """Whether containers of an earlier control plane run on."""
-    return any(_is_held(lock) for lock in home.pods.glob("*/containers/*/*/lock"))
+    return any(_is_held(attempt) for attempt in home.pods.glob("*/containers/*/*"))
 
 
 def _is_held(path: Path) -> bool:

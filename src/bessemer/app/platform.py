@@ -13,8 +13,8 @@ from bessemer.app import bootstrap
 from bessemer.app.embedded import Core
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.apiserver.app import without_identity
 from bessemer.cluster.apiserver.certificates import Keys
+from bessemer.cluster.apiserver.exchange import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
 from bessemer.cluster.node.logfiles import LogFiles
 from bessemer.cluster.node.logs import LogOptions

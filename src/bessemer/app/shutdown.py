@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bessemer.base import logs
 from bessemer.base.home import Home
+from bessemer.cluster.node import memory
 from bessemer.cluster.node.attempts import INTERRUPTED
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime, RuntimeFailure
 
@@ -41,7 +42,7 @@ async def end_pods(runtime: Runtime, home: Home, grace: float = GRACE) -> None:
         (folder / INTERRUPTED).touch()  # before the signal: a crash in between loses no step
     for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST)):
         if not left:
-            return
+            break
         await asyncio.gather(*(_send(runtime, folder, signum) for folder in left))
         waits = [asyncio.ensure_future(runtime.wait(folder)) for folder in left]
         _, pending = await asyncio.wait(waits, timeout=patience)
@@ -50,6 +51,8 @@ async def end_pods(runtime: Runtime, home: Home, grace: float = GRACE) -> None:
         left = running(runtime, home)
     for folder in left:
         _log.error("container did not end", extra=logs.fields(folder=folder))
+    if not left:
+        memory.remove(home)
 
 
 async def _send(runtime: Runtime, folder: Path, signum: int) -> None:

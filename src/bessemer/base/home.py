@@ -58,6 +58,11 @@ class Home:
         return self.root / "pods"
 
     @property
+    def spares(self) -> Path:
+        """Folders as those of pods, made ahead."""
+        return self.root / "spares"
+
+    @property
     def volumes(self) -> Path:
         """``<namespace>/<claim>/``: what PersistentVolumeClaims are on one machine."""
         return self.root / "volumes"

@@ -63,18 +63,26 @@ def _size(path: Path) -> int:
 
 
 def _attempts(home: Home) -> Iterator[Path]:
-    """The folders of all container attempts that have not ended."""
-    for spec in home.pods.glob("*/containers/*/*/spec.json"):
-        if not (spec.parent / "exit").exists():
-            yield spec.parent
+    """The folders of all container attempts that have begun and not ended."""
+    for started in home.pods.glob("*/containers/*/*/started"):
+        if not (started.parent / "exit").exists():
+            yield started.parent
 
 
 def _unused_environments(home: Home) -> Iterator[Path]:
     """Pods of a control plane that was killed may still run in some of them."""
-    running = [(attempt / "spec.json").read_text() for attempt in _attempts(home)]
+    running = [_read_spec(attempt) for attempt in _attempts(home)]
     for path in home.environments.iterdir():
         if not any(json.dumps(str(path))[1:-1] in text for text in running):
             yield path
+
+
+def _read_spec(attempt: Path) -> str:
+    """What an attempt runs; empty when nothing of it can run: the machine has started since."""
+    try:
+        return Path(json.loads((attempt / "started").read_text())["spec"]).read_text()
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _ended_pods(home: Home) -> Iterator[Path]:

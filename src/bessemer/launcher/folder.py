@@ -6,14 +6,22 @@ import fcntl
 import json
 import os
 from datetime import datetime, timezone
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 Record = Dict[str, Any]
+#: What a record's file is called until it is whole.
+DRAFT = ".tmp"
+#: Of a usual record, in bytes.
+_ROOM = 512
 
 
 def now() -> str:
     """The wall time as metav1.MicroTime."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _nobody() -> None:
+    pass
 
 
 def start_time(pid: int) -> str:
@@ -32,23 +40,22 @@ def start_time(pid: int) -> str:
 class Folder:
     """The folder of one attempt; held open, so that it is the same one whatever is renamed."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, spec: str) -> None:
         self.path = path
+        self.spec = spec
+        self._reserved: Dict[str, int] = {}
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._lock = -1
 
     def lock(self) -> bool:
-        """Hold the lock until this process ends; False if another one holds it."""
-        self._lock = self._open("lock", os.O_RDWR | os.O_CREAT)
+        """Lock the folder until this process ends; False if another one holds it."""
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
 
     def release(self) -> None:
         """In a forked child: let go of what only the supervisor holds."""
-        os.close(self._lock)
         os.close(self._directory)
 
     def was_started(self) -> bool:
@@ -67,28 +74,45 @@ class Folder:
         return spec
 
     def open_spec(self) -> int:
-        """A descriptor to read spec.json from."""
-        return self._open("spec.json", os.O_RDONLY)
+        """A descriptor to read the spec from."""
+        return os.open(self.spec, os.O_RDONLY | os.O_CLOEXEC)
 
     def open_log(self) -> int:
         """A descriptor that appends to the log."""
         return self._open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def write(self, name: str, record: Record) -> None:
+    def write(self, name: str, record: Record, heard: Callable[[], None] = _nobody) -> None:
         """Write a record whole or not at all; on disk when this returns.
 
         Both syncs come after the rename, so that they share one commit of the file system. A
         machine that crashes between can leave an empty file, which readers take for no record.
+        ``heard`` is called as soon as nothing less than that can take the record away.
         """
-        fresh = self._open(name + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        data = json.dumps(record).encode()
+        fresh = self._reserved.pop(name, -1)
+        if fresh < 0:
+            fresh = self._open(name + DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        else:
+            data = data.ljust(_ROOM)  # over what reserved it; JSON may end in spaces
         try:
-            os.write(fresh, json.dumps(record).encode())
+            os.pwrite(fresh, data, 0)
             here = self._directory
-            os.rename(name + ".tmp", name, src_dir_fd=here, dst_dir_fd=here)
+            os.rename(name + DRAFT, name, src_dir_fd=here, dst_dir_fd=here)
+            heard()
             os.fsync(fresh)
             os.fsync(here)
         finally:
             os.close(fresh)
+
+    def reserve(self, name: str) -> None:
+        """Take the room that a record will need: the disk may be full by then."""
+        fresh = self._open(name + DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(fresh, b" " * _ROOM)
+        except OSError:  # it is full already
+            os.close(fresh)
+        else:
+            self._reserved[name] = fresh
 
     def _open(self, name: str, flags: int) -> int:
         return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)

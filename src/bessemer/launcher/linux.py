@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -30,10 +31,19 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _LAST_POSSIBLE_CAPABILITY = 63
 _CAPABILITY_VERSION_3 = 0x20080522
 
-_SYS_MOUNT_SETATTR = 442  # the same number on every architecture
+# The same numbers on every architecture.
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_OPENAT2 = 437
+_SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_BY_DESCRIPTORS = 0x4 | 0x40  # F_EMPTY_PATH, T_EMPTY_PATH
+_RESOLVE_BENEATH = 0x08
+_RESOLVE_IN_ROOT = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _word = ctypes.c_ulong
@@ -89,20 +99,79 @@ class _MountAttributes(ctypes.Structure):
     )
 
 
-def bind(source: str, target: str, flags: int) -> None:
-    """Show ``source`` with all mounted beneath it at ``target``, with these MS_ flags on all."""
-    mount(source, target, None, MS_BIND | MS_REC)
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def _open_place(folder: int, path: str, resolve: int) -> int:
+    how = _OpenHow(flags=os.O_PATH | os.O_CLOEXEC, resolve=resolve)
+    size = _word(ctypes.sizeof(how))
+    while True:
+        result: int = _libc.syscall(
+            _word(_SYS_OPENAT2), ctypes.c_long(folder), _bytes(path), ctypes.byref(how), size
+        )
+        # EAGAIN: something was renamed meanwhile, so the kernel can't tell where ".." leads.
+        if result != -1 or ctypes.get_errno() != errno.EAGAIN:
+            return _call("open %s" % path, result)
+
+
+def open_in_root(folder: int, path: str) -> int:
+    """A descriptor of what the path means to one whose root the folder is.
+
+    The kernel walks it at once: whatever others do meanwhile, it ends in the folder.
+    """
+    return _open_place(folder, path, _RESOLVE_IN_ROOT)
+
+
+def open_beneath(folder: int, path: str) -> int:
+    """As ``open_in_root``, but a path or link that leads out of the folder is an error (EXDEV)."""
+    return _open_place(folder, path, _RESOLVE_BENEATH)
+
+
+def clone_tree(folder: int | None, path: str) -> int:
+    """A descriptor of a copy, mounted nowhere yet, of what is at the path and all beneath it.
+
+    An empty path means the folder itself.
+    """
+    result: int = _libc.syscall(
+        _word(_SYS_OPEN_TREE),
+        ctypes.c_long(_AT_FDCWD if folder is None else folder),
+        _bytes(path),
+        _word(_OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE | _AT_EMPTY_PATH),
+    )
+    return _call("open_tree %s" % path, result)
+
+
+def set_mount_flags(tree: int, flags: int) -> None:
+    """Give these MS_ flags to all mounts of a tree of ``clone_tree``."""
     # MS_RDONLY, MS_NOSUID, MS_NODEV and MS_NOEXEC have the values of their MOUNT_ATTR_ twins.
     attributes = _MountAttributes(set=flags)
     result = _libc.syscall(
         _word(_SYS_MOUNT_SETATTR),
-        ctypes.c_long(_AT_FDCWD),
-        _bytes(target),
-        _word(_AT_RECURSIVE),
+        ctypes.c_long(tree),
+        b"",
+        _word(_AT_RECURSIVE | _AT_EMPTY_PATH),
         ctypes.byref(attributes),
         _word(ctypes.sizeof(attributes)),
     )
-    _call("mount_setattr %s" % target, result)
+    _call("mount_setattr", result)
+
+
+def attach_tree(tree: int, place: int) -> None:
+    """Mount a tree of ``clone_tree`` on what the other descriptor stands for."""
+    result = _libc.syscall(
+        _word(_SYS_MOVE_MOUNT),
+        ctypes.c_long(tree),
+        b"",
+        ctypes.c_long(place),
+        b"",
+        _word(_MOVE_MOUNT_BY_DESCRIPTORS),
+    )
+    _call("move_mount", result)
 
 
 def sethostname(name: str) -> None:

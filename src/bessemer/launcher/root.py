@@ -1,8 +1,14 @@
 """What a container sees: a root of named mounts only, built anew for each one.
 
-Everything comes by name from the spec: ``binds`` (source, target, read-only), ``links``,
-``files`` (text), ``folders``, ``image`` (an unpacked root filesystem, or null), ``proc_guarded``.
+Everything comes by name from the spec: ``binds`` (source, target, read-only and, where only a
+part of the source is shown, its path in there), ``links``, ``files`` (text), ``folders``,
+``image`` (an unpacked root filesystem, or null), ``proc_guarded``, ``read_only`` (the root
+itself; may be absent).
 Nothing of the machine is there that the spec does not name, the home folder least of all.
+
+Others may write to a volume while it is mounted here, and make links of its folders. So what
+lies in one is never named by a path that is checked first and used later: the kernel walks it
+once, within its bounds, and all that follows goes by the descriptor.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ import contextlib
 import errno
 import os
 import stat
-from typing import Container
+from typing import Callable, Iterator, Optional
 
 from bessemer.launcher import linux
 from bessemer.launcher.folder import Record
@@ -36,19 +42,23 @@ def build(spec: Record) -> None:
     linux.mount("tmpfs", base, "tmpfs", _NO_DEVICES, _ROOT_SIZE)
     if spec["image"] is not None:
         base = _overlay(spec["image"], base)
-    tree = _Tree(base)
-    for path in spec["folders"]:
-        tree.make_folder(path)
-    for path, text in spec["files"].items():
-        folder = tree.make_folder(os.path.dirname(path))
-        _write(folder + "/" + os.path.basename(path), text)
-    for target, name in spec["links"]:
-        os.symlink(name, base + target)
-    _fill_dev(base + "/dev")
-    if spec["own_processes"]:
-        _fill_proc(base + "/proc", spec["proc_guarded"])
-    for source, target, read_only in spec["binds"]:
-        tree.bind(source, target, linux.MS_RDONLY if read_only else 0)
+    with _hold(os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        for path in spec["folders"]:
+            os.close(_reach(root, path, os.mkdir))
+        for path, text in spec["files"].items():
+            _write(root, path, text)
+        for target, name in spec["links"]:
+            os.symlink(name, base + target)
+        _fill_dev(base + "/dev")
+        if spec["own_processes"]:
+            _fill_proc(base + "/proc", spec["proc_guarded"])
+        for source, target, read_only, *below in spec["binds"]:
+            with _hold(_clone(source, "".join(below))) as tree:
+                linux.set_mount_flags(tree, _NO_DEVICES | (linux.MS_RDONLY if read_only else 0))
+                _mount(tree, root, target)
+    if spec.get("read_only"):
+        flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY
+        linux.mount(None, base, None, flags | _NO_DEVICES)
     os.chdir(base)
     linux.pivot_root(".", ".")
     linux.umount(".", linux.MNT_DETACH)
@@ -70,7 +80,8 @@ def _fill_dev(path: str) -> None:
     linux.mount("tmpfs", path, "tmpfs", linux.MS_NOSUID | linux.MS_NOEXEC, "size=64k,mode=755")
     for name in _DEVICES:
         if os.path.exists("/dev/" + name):
-            _touch(path + "/" + name)
+            with contextlib.suppress(FileExistsError):
+                _touch(path + "/" + name)
             linux.mount("/dev/" + name, path + "/" + name, None, linux.MS_BIND)
     for name, target in _DEVICE_LINKS:
         os.symlink(target, path + "/" + name)
@@ -93,86 +104,72 @@ def _fill_proc(path: str, guarded: list[str]) -> None:
         linux.mount(None, place, None, flags | _NO_DEVICES)
 
 
-def _touch(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.mknod(path, 0o644 | stat.S_IFREG)
+def _touch(path: str, *, dir_fd: Optional[int] = None) -> None:
+    os.mknod(path, 0o644 | stat.S_IFREG, dir_fd=dir_fd)
 
 
-def _write(path: str, text: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # an image's own, perhaps a link to somewhere else
-    with open(path, "xb", buffering=0) as file:
-        file.write(text.encode())
+@contextlib.contextmanager
+def _hold(descriptor: int) -> Iterator[int]:
+    """Close it at the end: the container must not find a way out among its descriptors."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-class _Tree:
-    """The root that is built: where paths lead in it, and the folders that mounts need."""
-
-    def __init__(self, base: str) -> None:
-        self._base = base
-        # Folders that are no links and stay so: nobody else can write beside our mounts yet.
-        self._plain = {base}
-        self._mounts: list[str] = []
-
-    def bind(self, source: str, target: str, flags: int) -> None:
-        """Show the source at the target, which is made if it isn't there."""
-        if os.path.isdir(source):
-            place = self.make_folder(target)
-        else:
-            parent, name = os.path.split(_inside(self._base, target, self._plain))
-            place = self._make(parent) + "/" + name
-            _touch(place)
-        linux.bind(source, place, flags | _NO_DEVICES)
-        self._mounts.append(place + "/")
-        self._plain = {path for path in self._plain if not self._is_mounted(path)}
-
-    def make_folder(self, path: str) -> str:
-        """Where the folder is; it and its parents are made if they aren't there."""
-        return self._make(_inside(self._base, path, self._plain))
-
-    def _make(self, place: str) -> str:
-        missing = []
-        while place not in self._plain and place != self._base:
-            missing.append(place)
-            place = os.path.dirname(place)
-        for place in reversed(missing):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(place)
-            if not self._is_mounted(place):
-                self._plain.add(place)
-        return place
-
-    def _is_mounted(self, place: str) -> bool:
-        """Whether it shows what others may change."""
-        return any((place + "/").startswith(mount) for mount in self._mounts)
+def _clone(source: str, below: str) -> int:
+    """A copy of what is to be shown, mounted nowhere yet."""
+    if not below:
+        return linux.clone_tree(None, source)
+    with _hold(os.open(source, os.O_PATH | os.O_CLOEXEC)) as volume:
+        try:
+            inside = linux.open_beneath(volume, below)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.ELOOP):
+                raise
+            text = "a subPath stays inside its volume, but now it leads out of it"
+            raise OSError(error.errno, text, below) from error
+    with _hold(inside):
+        return linux.clone_tree(inside, "")
 
 
-def _inside(base: str, path: str, plain: Container[str] = ()) -> str:
-    """Where the path leads when ``base`` is the root: links of images and volumes end in there.
+def _mount(tree: int, root: int, target: str) -> None:
+    """Show the tree at the target, which is made if it isn't there."""
+    is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
+    with _hold(_reach(root, target, os.mkdir if is_folder else _touch)) as place:
+        linux.attach_tree(tree, place)
 
-    Those in ``plain`` are known to be no links.
+
+def _write(root: int, path: str, text: str) -> None:
+    parent, name = os.path.split(path)
+    with _hold(_reach(root, parent, os.mkdir)) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)  # an image's own, perhaps a link to somewhere else
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o666, dir_fd=folder), "wb", buffering=0) as file:
+            file.write(text.encode())
+
+
+def _reach(root: int, path: str, make: Callable[..., None], tried: int = 0) -> int:
+    """A descriptor of what is at the path in the root; ``make`` makes it if nothing is there.
+
+    Links, of images and volumes, end in the root, and so do those to what isn't there yet.
+    ``make`` gets a name and ``dir_fd``; missing parents become folders.
     """
-    steps, place, links = path.split("/")[::-1], base, 0
-    while steps:
-        step = steps.pop()
-        if step == "..":
-            place = place if place == base else os.path.dirname(place)
-        elif step not in ("", "."):
-            below = place + "/" + step
-            if below in plain:
-                place = below
-                continue
-            try:
-                name = os.readlink(below)
-            except OSError:
-                place = below
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            place = base if name.startswith("/") else place
-            steps.extend(name.split("/")[::-1])
-    return place
+    try:
+        return linux.open_in_root(root, path)
+    except FileNotFoundError:
+        if tried >= _MOST_TRIES:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+    parent, name = os.path.split(path.rstrip("/"))
+    with _hold(_reach(root, parent or "/", os.mkdir, tried + 1)) as folder:
+        try:
+            make(name, dir_fd=folder)
+        except FileExistsError:
+            with contextlib.suppress(OSError):  # no link, or no more
+                path = os.path.join(parent, os.readlink(name, dir_fd=folder))
+    return _reach(root, path, make, tried + 1)
 
 
-_MOST_LINKS = 40
+#: Steps and links of one path; one that changes all the time ends here too.
+_MOST_TRIES = 255

@@ -47,17 +47,20 @@ class Supervisor:
         self._warm_pid = 0
 
     def run(self, asker: Line) -> None:
-        """Run the attempt to its end; the asker hears when it is on its way."""
+        """Run the attempt to its end; the asker hears when it is on its way, and of its end."""
         self._catch_signals()
-        ending = self._launch(asker) or self._wait()
+        ending = self._launch(asker)
+        if ending is None:
+            self._folder.reserve("exit")
+            ending = self._wait()
         self._end_all()
         self._drain()
         killed = self._cgroup.out_of_memory() or bool(self._watcher and self._watcher.fired)
         ending["oom"] = killed and ending["code"] != 0
         self._cgroup.remove()
         if not self._folder.is_deleted():
-            self._folder.write("exit", {**ending, "at": now()})
-        _answer(asker, {"started": False})
+            # Told before the disk has it: what the agent makes of it is durable in the store.
+            self._folder.write("exit", {**ending, "at": now()}, lambda: _say(asker, "ended"))
 
     def _launch(self, asker: Line) -> Optional[Record]:
         """Start all; the record of what went wrong, or None."""
@@ -75,6 +78,7 @@ class Supervisor:
         # While the init builds the root, the disk takes the record of this start.
         record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
         record["supervisor"] = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
+        record["spec"] = self._folder.spec
         self._folder.write("started", record)
         try:
             message = line.receive()
@@ -90,7 +94,7 @@ class Supervisor:
         except OSError as error:
             return _failure(command.NOT_STARTED, "the container could not be set up: %s" % error)
         os.close(self._writer)  # the container has it now, and its end is the end of the output
-        _answer(asker, {"started": True})
+        _say(asker, "started")
         return None
 
     def _fork_init(self) -> None:
@@ -255,10 +259,9 @@ def _ending(status: int) -> Record:
     return {"code": code, "signal": number, "start_error": ""}
 
 
-def _answer(asker: Line, message: Record) -> None:
+def _say(asker: Line, word: str) -> None:
     with contextlib.suppress(Closed):  # who asked is gone; the container goes on
-        asker.send(message)
-    asker.connection.close()
+        asker.send({"is": word})
 
 
 def rehearse() -> None:
@@ -281,8 +284,8 @@ def rehearse() -> None:
 def start(request: Record, asker: Line) -> None:
     """Be the supervisor of this folder; returns when all is over."""
     os.setsid()
-    folder = Folder(request["folder"])
+    folder = Folder(request["folder"], request["spec"])
     if not folder.lock() or folder.was_started():
-        _answer(asker, {"error": "AlreadyStarted"})
+        asker.send({"error": "AlreadyStarted"})
         return
     Supervisor(folder).run(asker)

@@ -30,6 +30,7 @@ from bessemer.launcher import command, linux
 from bessemer.launcher.protocol import Closed, Line
 
 _EXECUTOR = "kfp.dsl.executor_main"
+_MEMORY = "/dev/shm"
 #: Standard modules that components and kfp use, none of which keeps random state or threads.
 _STANDARD = (
     "argparse", "ast", "base64", "collections", "copy", "csv", "dataclasses", "datetime",
@@ -160,7 +161,7 @@ def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
 
 def _run(job: Dict[str, Any]) -> Any:
     """Run the program as ``-m`` does; what to pass to sys.exit."""
-    folder = tempfile.mkdtemp()
+    folder = _make_folder()
     path = os.path.join(folder, "ephemeral_component.py")
     with open(path, "w", encoding="utf-8") as file:
         file.write(job["warm"]["source"])
@@ -181,6 +182,14 @@ def _run(job: Dict[str, Any]) -> Any:
         _report()
         return 1
     return 0
+
+
+def _make_folder() -> str:
+    """Where the program's text goes: in memory if it can, for what is read once."""
+    try:
+        return tempfile.mkdtemp(dir=_MEMORY)
+    except OSError:
+        return tempfile.mkdtemp()
 
 
 def _end(result: Any) -> None:

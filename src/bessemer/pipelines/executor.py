@@ -17,7 +17,7 @@ from bessemer.pipelines.spec.model import Component
 from bessemer.pipelines.tree import artifact_id
 
 OUTPUT_FILE = "executor_output.json"
-PARAMETERS = ".parameters"
+PARAMETERS = ".parameter-"
 
 
 class InvalidOutput(BessemerError):
@@ -31,7 +31,7 @@ def output_file(task: Task) -> str:
 
 def parameter_file(task: Task, name: str) -> str:
     """Where a step may write an output parameter as text."""
-    return f"{task.task_root}/{PARAMETERS}/{name}"
+    return f"{task.task_root}/{PARAMETERS}{name}"
 
 
 def make_input(

@@ -58,7 +58,7 @@ def run_root(run: Run, spec: Spec, claim: Path) -> Path:
 def lay_out(tasks: Iterable[Task]) -> None:
     """Make the folders that steps write into."""
     for task in tasks:
-        Path(task.task_root, executor.PARAMETERS).mkdir(parents=True, exist_ok=True)
+        Path(task.task_root).mkdir(parents=True, exist_ok=True)
 
 
 def are_small(task: Task, component: Component) -> bool:

@@ -250,10 +250,13 @@ class RunReconciler:
         wake: float | None = None
         while True:
             save, creates, others = _sort(await self._answered(plan))
-            if save is not None:
-                await self._history.save(save.run, save.tasks, save.artifacts)
-            if creates:
-                await self._start_pods(drive, creates)
+            # Side by side: what a crash leaves of one is made again from the other.
+            saving = asyncio.create_task(self._save(save))
+            try:
+                if creates:
+                    await self._start_pods(drive, creates)
+            finally:
+                await saving
             for action in others:
                 if isinstance(action, actions.WakeAt):
                     wake = max((action.at - self._clock.now()).total_seconds(), 0.0)
@@ -263,6 +266,10 @@ class RunReconciler:
                     plan.pod_failed(action.name, "its pod is gone", self._clock.now())
             if not plan.has_actions:
                 return wake
+
+    async def _save(self, save: Save | None) -> None:
+        if save is not None:
+            await self._history.save(save.run, save.tasks, save.artifacts)
 
     async def _answered(self, plan: Plan) -> list[actions.Action]:
         """The plan's actions, its questions answered, so that all rows go in one transaction."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bessemer.resources import meta, quantity, rules
+from bessemer.resources import quantity, rules
 from bessemer.resources.kind import Cause, Object
 
 _PULL = ("Always", "IfNotPresent", "Never")
@@ -31,7 +31,9 @@ def check_all(spec: Object, field: str, volumes: Collection[str]) -> list[Cause]
                 causes.append(rules.duplicate(f"{path}.name", name))
             seen.add(name)
             causes += _check(container, path, volumes)
-            causes += _check_probes(container, path, is_init=part == "initContainers")
+            is_init = part == "initContainers"
+            causes += _check_probes(container, path, is_init=is_init)
+            causes += _check_restart(container.get("restartPolicy"), path, is_init=is_init)
     return causes
 
 
@@ -52,21 +54,7 @@ def _check(container: Object, path: str, volumes: Collection[str]) -> list[Cause
     causes += _check_env(container, path)
     causes += _check_mounts(container.get("volumeMounts") or (), f"{path}.volumeMounts", volumes)
     causes += _check_resources(container.get("resources") or {}, f"{path}.resources")
-    causes += [
-        rules.forbidden(f"{path}.{key}", f"not supported by this cluster: {why}")
-        for key, why in _UNSUPPORTED.items()
-        if meta.dig(container, key)
-    ]
     return causes
-
-
-# What no part of us does: where -> why, and the cure.
-_UNSUPPORTED = {
-    "volumeDevices": "there are no block devices; use volumeMounts",
-    "lifecycle": "hooks are not run; put them in the command",
-    "securityContext.privileged": "pods never hold more rights than their owner; remove it",
-    "securityContext.capabilities.add": "pods never hold more rights than their owner; remove it",
-}
 
 
 def _check_ports(ports: Collection[Object], path: str) -> list[Cause]:
@@ -174,6 +162,14 @@ def _check_probes(container: Object, path: str, *, is_init: bool) -> list[Cause]
             text = "must be 1"
             causes.append(rules.bad(f"{inner}.successThreshold", probe["successThreshold"], text))
     return causes
+
+
+def _check_restart(policy: str | None, path: str, *, is_init: bool) -> list[Cause]:
+    if not policy or (is_init and policy == "Always"):
+        return []
+    what = "only Always, of init containers, is" if is_init else "only init containers have one"
+    text = f"not supported by this cluster: {what}; use the pod's restartPolicy"
+    return [rules.forbidden(f"{path}.restartPolicy", text)]
 
 
 def _check_handler(probe: Object, path: str) -> list[Cause]:

@@ -1,38 +1,22 @@
 """What a pod's spec must fulfil. Source: pkg/apis/core/validation/validation.go.
 
-What this cluster can't do is refused by name, so that nobody wonders why it has no effect; what
-upstream itself ignores on a node without it (colours of Windows, say) is let through.
+What this cluster can't do is refused by name, so that nobody wonders why it has no effect:
+``podfields`` says which fields those are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from bessemer.resources import containerrules, rules
+from bessemer.resources import containerrules, podfields, rules
 from bessemer.resources.kind import Cause, Object
 
 _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_HOST_PATHS = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File",
+               "FileOrCreate", "Socket")  # fmt: skip
 _MAX_INT32 = 2**31 - 1
-
-# Fields that would change what a pod is, and that no part of us does: field -> why, and the cure.
-_UNSUPPORTED: Mapping[str, str] = {
-    "hostPID": "a pod always has its own process table; remove it",
-    "hostIPC": "a pod never sees the machine's IPC; remove it",
-    "shareProcessNamespace": "each container has its own processes; remove it",
-    "ephemeralContainers": "they can't be set here; use the pod's logs",
-    "resourceClaims": "there are no dynamic resources here; use resources.limits",
-    "runtimeClassName": "there is one runtime; remove it",
-    "overhead": "it is set by runtime classes, of which there are none; remove it",
-    "schedulingGates": "pods are placed as they come; create the pod when it may start",
-    "resources": "limits of a whole pod are not enforced; set each container's resources",
-}
-_VOLUMES = frozenset(
-    {"emptyDir", "configMap", "secret", "persistentVolumeClaim", "projected", "downwardAPI",
-     "hostPath"}
-)  # fmt: skip
-_PROJECTIONS = frozenset({"serviceAccountToken", "configMap", "secret", "downwardAPI"})
 
 
 def check(spec: Object, field: str) -> list[Cause]:
@@ -54,12 +38,7 @@ def check(spec: Object, field: str) -> list[Cause]:
         if value := spec.get(name):
             causes += rules.label(f"{field}.{name}", value)
     causes += rules.labels(f"{field}.nodeSelector", spec.get("nodeSelector") or {})
-    causes += [
-        rules.forbidden(f"{field}.{name}", f"not supported by this cluster: {why}")
-        for name, why in _UNSUPPORTED.items()
-        if spec.get(name)
-    ]
-    return causes
+    return causes + podfields.check(spec, field)
 
 
 def _check_volumes(volumes: Collection[Object], field: str) -> list[Cause]:
@@ -83,10 +62,9 @@ def _check_volumes(volumes: Collection[Object], field: str) -> list[Cause]:
 
 
 def _check_source(source: Any, path: str, name: str) -> list[Cause]:
-    if name not in _VOLUMES:
-        why = f"volumes of type {name} are not supported by this cluster; use one of "
-        return [rules.forbidden(path, why + ", ".join(sorted(_VOLUMES)))]
     causes: list[Cause] = []
+    if name == "hostPath":
+        causes += rules.one_of(f"{path}.type", source.get("type") or "", _HOST_PATHS)
     if name == "secret" and not source.get("secretName"):
         causes.append(rules.required(f"{path}.secretName"))
     if name == "configMap" and not source.get("name"):
@@ -95,11 +73,7 @@ def _check_source(source: Any, path: str, name: str) -> list[Cause]:
     for index, projection in enumerate(source.get("sources") or () if name == "projected" else ()):
         inner = f"{path}.sources[{index}]"
         for key in projection:
-            if key not in _PROJECTIONS:
-                text = f"projections of type {key} are not supported by this cluster"
-                causes.append(rules.forbidden(f"{inner}.{key}", text))
-            else:
-                causes += _check_items(projection[key], f"{inner}.{key}")
+            causes += _check_items(projection[key], f"{inner}.{key}")
         seconds = (projection.get("serviceAccountToken") or {}).get("expirationSeconds")
         if seconds is not None and seconds < 600:
             causes.append(

@@ -33,6 +33,20 @@ async def test_an_exit_code_is_kept(bench: Bench) -> None:
     assert seen.started_at <= seen.finished_at
 
 
+async def test_a_folder_made_ahead_is_as_good_as_a_new_one(bench: Bench) -> None:
+    spec = bench.spec("sh", "-c", "touch ~/a; echo out; exit 3")
+    spec.folder.mkdir(parents=True)
+    bench.runtime.lay_out(spec.folder)
+    assert bench.runtime.observe(spec.folder).state is ContainerState.CREATED
+    before = {path.name for path in spec.folder.iterdir()}
+    await bench.runtime.start(spec)
+    seen = await bench.wait(spec.folder)
+
+    assert (seen.exit_code, (spec.folder / "log").read_text()) == (3, "out\n")
+    left = {path.name for path in spec.folder.iterdir()}
+    assert left == {name.removesuffix(".tmp") for name in before} | {"spec.json"}
+
+
 async def test_env_and_working_dir_are_exact(bench: Bench, tmp_path: Path) -> None:
     seen, log = await bench.run(
         "sh", "-c", 'pwd; echo "$A|$PATH"', env={"A": "x y", "PATH": "/usr/bin:/bin"},
@@ -284,6 +298,30 @@ async def test_a_mount_at_its_own_path_is_seen(bench: Bench, tmp_path: Path) -> 
 
     assert seen.exit_code == 0
     assert (data / "f").read_text() == "new\n"
+
+
+async def test_a_part_of_a_volume_below_the_home_is_seen(bench: Bench, tmp_path: Path) -> None:
+    data = tmp_path / "volumes" / "data"
+    (data / "a").mkdir(parents=True)
+    (data / "a" / "f").write_text("content")
+    mounts = (
+        Mount(data, "/home/pod/part", below="a", read_only=False),
+        Mount(data, "/home/pod/file", below="a/f"),
+    )
+    script = 'cat "$HOME/part/f" "$HOME/file"; echo new > "$HOME/part/g"'
+    seen, log = await bench.run("sh", "-c", script, mounts=mounts)
+
+    assert (seen.exit_code, log) == (0, "contentcontent")
+    assert (data / "a" / "g").read_text() == "new\n"
+
+
+async def test_a_read_only_root_is_had_or_refused(bench: Bench) -> None:
+    if bench.is_sandbox:
+        seen, _ = await bench.run("sh", "-c", "! touch /x", read_only=True)
+        assert seen.exit_code == 0
+        return
+    with pytest.raises(RuntimeFailure, match="readOnlyRootFilesystem needs namespaces"):
+        await bench.run("true", read_only=True)
 
 
 async def test_many_at_once_all_end_rightly(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from bessemer.launcher.folder import Folder
 
 
 def test_only_one_holds_the_lock(tmp_path: Path) -> None:
-    first, second = Folder(str(tmp_path)), Folder(str(tmp_path))
+    first, second = Folder(str(tmp_path), ""), Folder(str(tmp_path), "")
 
     assert first.lock()
     assert not second.lock()
@@ -24,7 +24,7 @@ def test_only_one_holds_the_lock(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["started", "exit"])
 def test_a_record_means_that_it_was_started(tmp_path: Path, name: str) -> None:
-    folder = Folder(str(tmp_path))
+    folder = Folder(str(tmp_path), "")
     assert not folder.was_started()
     folder.write(name, {"pid": 7})
 
@@ -33,8 +33,23 @@ def test_a_record_means_that_it_was_started(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_record_takes_the_room_that_was_reserved_for_it(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path), "")
+    folder.reserve("exit")
+    before = (tmp_path / "exit.tmp").stat()
+    assert before.st_blocks or before.st_size
+    assert not folder.was_started()
+    heard: list[str] = []
+    folder.write("exit", {"code": 3}, lambda: heard.append((tmp_path / "exit").read_text()))
+
+    after = (tmp_path / "exit").stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    assert [json.loads(text) for text in heard] == [{"code": 3}]
+    assert [path.name for path in tmp_path.iterdir()] == ["exit"]
+
+
 def test_the_log_is_appended_to_and_private(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path))
+    folder = Folder(str(tmp_path), "")
     for text in (b"a", b"b"):
         descriptor = folder.open_log()
         os.write(descriptor, text)

@@ -79,6 +79,13 @@ def test_waiting_for_init_containers() -> None:
     assert conditions(found)["Initialized"] == ("False", "ContainersNotInitialized")
 
 
+def test_an_init_container_that_failed_for_good_leaves_the_pod_uninitialized() -> None:
+    found = build(pod(init=("i",), restartPolicy="Never"), i=ended(exit_code=4))
+    assert found["phase"] == "Failed"
+    assert conditions(found)["Initialized"] == ("False", "ContainersNotInitialized")
+    assert conditions(found)["Ready"] == ("False", "PodFailed")
+
+
 @pytest.mark.parametrize(
     ("seen", "phase", "reason", "code"),
     [

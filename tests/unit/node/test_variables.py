@@ -140,3 +140,24 @@ def test_references_are_found_everywhere() -> None:
         ("Secret", "s1"), ("Secret", "s2"), ("Secret", "s3"),
         ("ConfigMap", "c1"), ("ConfigMap", "c2"),
     }  # fmt: skip
+
+
+def test_services_are_told_by_variables() -> None:
+    ports = [{"name": "web-ui", "port": 80}, {"port": 53, "protocol": "UDP"}]
+    first = {"metadata": {"name": "my-db"}, "spec": {"clusterIP": "127.9.0.5", "ports": ports}}
+    headless = {"metadata": {"name": "no"}, "spec": {"clusterIP": "None", "ports": ports}}
+    bare = {"metadata": {"name": "bare"}, "spec": {"clusterIP": "127.9.0.6"}}
+    assert variables.service_links([first, headless, bare]) == {
+        "MY_DB_SERVICE_HOST": "127.9.0.5",
+        "MY_DB_SERVICE_PORT": "80",
+        "MY_DB_SERVICE_PORT_WEB_UI": "80",
+        "MY_DB_PORT": "tcp://127.9.0.5:80",
+        "MY_DB_PORT_80_TCP": "tcp://127.9.0.5:80",
+        "MY_DB_PORT_80_TCP_PROTO": "tcp",
+        "MY_DB_PORT_80_TCP_PORT": "80",
+        "MY_DB_PORT_80_TCP_ADDR": "127.9.0.5",
+        "MY_DB_PORT_53_UDP": "udp://127.9.0.5:53",
+        "MY_DB_PORT_53_UDP_PROTO": "udp",
+        "MY_DB_PORT_53_UDP_PORT": "53",
+        "MY_DB_PORT_53_UDP_ADDR": "127.9.0.5",
+    }

@@ -19,6 +19,7 @@ from bessemer.cluster.node.volumes import Volumes
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.pod import POD
+from swapper import swapping
 
 FACTS = Facts("n1", "127.0.0.1", "127.9.128.7", {})
 
@@ -39,7 +40,8 @@ def volumes(tmp_path: Path, claim: Object | None = None) -> Volumes:
 
 def mounted(found: Volumes, obj: Object, **mount: Any) -> Path:
     spec = {"volumeMounts": [{"name": "v", "mountPath": "/v", **mount}]}
-    return found.mounts(obj, spec, {"HERE": "x"})[0].source
+    made = found.mounts(obj, spec, {"HERE": "x"})[0]
+    return made.source / made.below
 
 
 def test_new_content_replaces_the_old_at_once(tmp_path: Path) -> None:
@@ -89,7 +91,81 @@ def test_a_sub_path_stays_inside(tmp_path: Path, below: str) -> None:
     (mounted(found, obj) / "out").symlink_to(tmp_path)
     with pytest.raises(StartFailure, match=r"stays inside|leads out"):
         mounted(found, obj, subPath=below)
-    assert mounted(found, obj, subPathExpr="a/$(HERE)").name == "x"
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "below", "place"),
+    [
+        ("a", "link/x", "a/x"),
+        ("a/../b", "link", "b"),
+        ("new", "link/x", "new/x"),
+        ("a/up", "link/x", "x"),  # and "up" leads back up to the volume
+        ("a", "./link//x/", "a/x"),
+    ],
+)
+def test_a_sub_path_may_go_by_links_inside(
+    tmp_path: Path, link: str, below: str, place: str
+) -> None:
+    obj = pod({"name": "v", "emptyDir": {}})
+    found = volumes(tmp_path)
+    volume = mounted(found, obj)
+    (volume / "a").mkdir()
+    (volume / "a" / "up").symlink_to("..")
+    (volume / "link").symlink_to(link)
+    mounted(found, obj, subPath=below)
+    assert (volume / place).is_dir()
+
+
+@pytest.mark.parametrize("link", ["..", "a/../..", "/", "link", "a/far"])
+def test_a_link_out_of_the_volume_is_refused(tmp_path: Path, link: str) -> None:
+    obj = pod({"name": "v", "emptyDir": {}})
+    found = volumes(tmp_path)
+    volume = mounted(found, obj)
+    (volume / "a").mkdir()
+    (volume / "a" / "far").symlink_to("../../..")
+    (volume / "link").symlink_to(link)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StartFailure, match="leads out"):
+        mounted(found, obj, subPath="link/made")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sub_path_ends_at_a_file(tmp_path: Path) -> None:
+    obj = pod({"name": "v", "emptyDir": {}})
+    found = volumes(tmp_path)
+    volume = mounted(found, obj)
+    (volume / "f").write_text("content")
+    assert mounted(found, obj, subPath="f").read_text() == "content"
+    with pytest.raises(StartFailure, match="goes on at a file"):
+        mounted(found, obj, subPath="f/x")
+    assert [each.name for each in volume.iterdir()] == ["f"]
+
+
+def test_a_sub_path_from_a_variable(tmp_path: Path) -> None:
+    obj = pod({"name": "v", "emptyDir": {}})
+    place = mounted(volumes(tmp_path), obj, subPathExpr="a/$(HERE)")
+    assert place.parts[-2:] == ("a", "x")
+    assert place.is_dir()
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_makes_nothing_outside(tmp_path: Path) -> None:
+    obj = pod({"name": "v", "emptyDir": {}})
+    found = volumes(tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with swapping(mounted(found, obj), outside):
+        entered = sum(_enters(found, obj, f"d/new{number}") for number in range(3000))
+    assert entered  # it did make some, in the volume
+    assert list(outside.iterdir()) == []
+
+
+def _enters(found: Volumes, obj: Object, below: str) -> bool:
+    try:
+        mounted(found, obj, subPath=below)
+    except (StartFailure, OSError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
     root = "/artifacts/p/run-1/a"
 
     assert main(pod)["image"] == "python:3.12"
-    assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameters/Output"]
+    assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameter-Output"]
     assert main(pod)["env"] == [{"name": "A", "value": "$(B)"}]
     assert main(pod)["volumeMounts"] == [
         {"name": pods.CLAIM, "mountPath": "/artifacts", "readOnly": True},

@@ -15,7 +15,8 @@ _FIRST = 0x8000
 _COUNT = 0x8000
 # The first and last ones look like a network and a broadcast address.
 _RESERVED = frozenset({0, _COUNT - 1})
-_FILE = "address"
+#: In a pod's folder: its address.
+FILE = "address"
 API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
              "kubernetes.default.svc.cluster.local")  # fmt: skip
 
@@ -57,12 +58,12 @@ class Addresses:
             return kept
         address = self.take(uid)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / _FILE).write_text(address)
+        (folder / FILE).write_text(address)
         return address
 
     def adopt_pod(self, uid: str, folder: Path) -> str:
         """Keep the address in a pod's folder; empty when there is none."""
-        file = folder / _FILE
+        file = folder / FILE
         address = file.read_text() if file.exists() else ""
         if address:
             self.adopt(uid, address)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.node import plan, registration, variables
+from bessemer.cluster.node import memory, plan, registration, variables
 from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
 from bessemer.cluster.node.registration import Registration
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.cluster.node.services import Events, IssueToken, NodeConfig, Services
+from bessemer.cluster.node.spares import Spares
 from bessemer.cluster.node.worker import PodWorker
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.informer import Informers
@@ -55,6 +56,8 @@ class NodeAgent:
             informers=informers,
             runtime=runtime,
             home=home,
+            memory=memory.make(home),
+            spares=Spares(home.spares, runtime),
             clock=clock,
             environments=Environments(home, clock),
             addresses=Addresses(config.network),
@@ -83,9 +86,11 @@ class NodeAgent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._services.events.run())
                 tasks.create_task(self._registration.run())
+                tasks.create_task(self._services.spares.run())
         finally:
             await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
             await self._services.environments.close()
+            memory.remove_if_empty(self._services.home)
 
     def _pod_changed(self, type_: EventType, pod: Object) -> None:
         if pod["spec"].get("nodeName") != self._services.config.name:
@@ -130,10 +135,11 @@ class NodeAgent:
 
     async def _remove_strays(self) -> None:
         """Kill and delete what belongs to no pod any more; keep the addresses of the others."""
+        known = {meta.uid(pod): pod for pod in self._pods.list()}
+        self._remove_stray_memory(known)
         root = self._services.home.pods
         if not root.is_dir():
             return
-        known = {meta.uid(pod): pod for pod in self._pods.list()}
         for folder in list(root.iterdir()):
             if folder.name in known:
                 # Before any new pod takes one: what runs keeps its address.
@@ -147,3 +153,11 @@ class NodeAgent:
                     await runtime.signal(attempt, signal.SIGKILL)
                     await runtime.wait(attempt)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _remove_stray_memory(self, known: Mapping[str, Object]) -> None:
+        """Forget the Secrets of pods that ended while no agent looked."""
+        root = self._services.memory
+        for folder in root.iterdir() if root else ():
+            phase = meta.dig(known.get(folder.name, {}), "status.phase")
+            if folder.name not in known or phase in plan.FINAL_PHASES:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from bessemer.cluster.node.plan import Attempt
 from bessemer.cluster.node.preparation import fallback_message
 from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node.spares import SPARE, attempts_folder
 from bessemer.resources.kind import Object
 
 #: In an attempt's folder: the control plane ended it with itself, so it is to be started again.
@@ -24,13 +25,22 @@ class Attempts:
     """
 
     def __init__(self, root: Path, specs: Mapping[str, Object], runtime: Runtime) -> None:
-        self._root = root / "containers"
+        self._root = attempts_folder(root)
         self._specs = specs
         self._runtime = runtime
 
     def folder(self, name: str, number: int) -> Path:
         """Where an attempt is, or is to be."""
         return self._root / name / str(number)
+
+    def make(self, name: str, number: int) -> Path:
+        """Make the folder of an attempt; a pod's first one may have been made ahead."""
+        folder = self.folder(name, number)
+        spare = self._root / SPARE
+        if number == 0 and not folder.parent.exists() and spare.exists():
+            spare.rename(folder.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def read(self, name: str, number: int) -> Attempt:
         """An attempt as its folder tells it now."""

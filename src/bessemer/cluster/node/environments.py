@@ -35,6 +35,7 @@ _STANDIN = Path(__file__).parent / "standin" / "pip"
 # Raised when what is put into an environment changes.
 _FORM = 1
 _TOLD_LINES = 12
+_LOCK_SECONDS = 0.2
 _PIP_TO_UV = {
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
@@ -156,8 +157,17 @@ class Environments:
         lock = os.open(self._home.environments / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # uv holds it too: one that an earlier, killed server left must end before we begin.
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            # No thread waits for it: there are few, and a stop would have to wait too.
+            while not _try_lock(lock):
+                await self._clock.sleep(_LOCK_SECONDS)
             await self._build_locked(key, python, installs, lock)
+        except (BuildFailure, OSError) as error:
+            # What is half made only takes room, of which there may be none left.
+            path = self._home.environments / key
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            if isinstance(error, BuildFailure):
+                raise
+            raise BuildFailure(f"the environment could not be written: {error}") from error
         finally:
             os.close(lock)
 
@@ -237,6 +247,14 @@ class Environments:
         except BuildFailure:
             return {}
         return _read_listed(text)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _base_python() -> Path:

@@ -78,13 +78,14 @@ class LogFiles:
         numbers = []
         if root.is_dir():
             numbers = sorted(int(each.name) for each in root.iterdir() if each.name.isdigit())
-        started = [each for each in numbers if self._is_started(root / str(each))]
         if previous:
-            if len(started) < 2:
+            number = _last_ended(pod, name)
+            if number not in numbers:
                 raise BadRequest(
                     f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
                 )
-            return root / str(started[-2])
+            return root / str(number)
+        started = [each for each in numbers if self._is_started(root / str(each))]
         if not started:
             raise BadRequest(
                 f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: '
@@ -119,6 +120,20 @@ def container_name(pod: Object, asked: str) -> str:
     raise BadRequest(
         text + (f" or one of the init containers: [{' '.join(inits)}]" if inits else "")
     )
+
+
+def _last_ended(pod: Object, name: str) -> int | None:
+    """The attempt in the container's lastState: while it waits, that is its latest one.
+
+    Source: k8s.io/kubernetes pkg/kubelet/kubelet_pods.go (validateContainerLogStatus).
+    """
+    status = pod.get("status") or {}
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for each in status.get(field) or ():
+            if each["name"] == name:
+                told = str(meta.dig(each, "lastState.terminated.containerID") or "")
+                return int(told.rpartition("/")[2]) if told else None
+    return None
 
 
 def _waiting_reason(pod: Object, name: str) -> str:

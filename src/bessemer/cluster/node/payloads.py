@@ -26,6 +26,8 @@ class File(NamedTuple):
 
 Files = dict[str, File]
 KINDS = ("configMap", "secret", "downwardAPI", "projected")
+#: Those that upstream keeps in memory; ConfigMaps may lie on the disk.
+IN_MEMORY = ("secret", "downwardAPI", "projected")
 
 
 class Sources(NamedTuple):

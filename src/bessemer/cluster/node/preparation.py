@@ -52,7 +52,8 @@ class Preparation:
         self._folder = folder
         self._address = address
         claims = services.informers.of(PERSISTENT_VOLUME_CLAIM)
-        self._volumes = Volumes(folder / "volumes", services.home, claims.get)
+        self._memory = services.memory / folder.name if services.memory else None
+        self._volumes = Volumes(folder / "volumes", services.home, claims.get, self._memory)
         self._tokens: dict[str, _Token] = {}
         self._told: set[str] = set()
 
@@ -83,10 +84,12 @@ class Preparation:
         Raises:
             StartFailure: it can't be started now.
         """
+        spec.check_user(pod, container, os.getuid())
         referred = await self.refresh(pod)
         image = images.resolve(container.get("image", ""))
         config = self._services.config
-        base = {
+        links = pod["spec"].get("enableServiceLinks", True)
+        base = variables.service_links(self._services_of(pod) if links else ()) | {
             "HOSTNAME": addresses.hostname(pod),
             "KUBERNETES_SERVICE_HOST": config.api_host,
             "KUBERNETES_SERVICE_PORT": str(config.api_port),
@@ -118,8 +121,13 @@ class Preparation:
             spec.Setting(
                 folder, env, environment, mounts,
                 addresses.hosts(pod, self._address, self._services_of(pod)),
+                self._private(folder),
             ),
         )  # fmt: skip
+
+    def _private(self, attempt: Path) -> Path | None:
+        """A place in memory for an attempt; no volume's name begins with a dot."""
+        return self._memory and self._memory / f".{attempt.parent.name}.{attempt.name}"
 
     async def _environment(
         self, pod: Object, container: Object, image: Image, command: spec.Command
@@ -160,14 +168,15 @@ class Preparation:
     def _client_config(self, pod: Object, container: Object) -> dict[str, str]:
         """Where a container without mounts finds what those of its service account would hold."""
         mounts = container.get("volumeMounts") or ()
-        names = [each["name"] for each in mounts if each["name"].startswith(_API_ACCESS)]
-        if not names:
+        names = {each["name"] for each in mounts if each["name"].startswith(_API_ACCESS)}
+        volumes = [each for each in pod["spec"].get("volumes") or () if each["name"] in names]
+        if not volumes:
             return {}
         config = self._services.config
         server = f"https://{config.api_host}:{config.api_port}"
         path = self._folder / "kubeconfig"
-        volume = self._folder / "volumes" / names[0]
-        path.write_text(clientconfig.make(server, meta.namespace(pod), volume))
+        access = self._volumes.place(volumes[0])
+        path.write_text(clientconfig.make(server, meta.namespace(pod), access))
         return {clientconfig.VARIABLE: str(path)}
 
     def _tell_once(self, pod: Object, type_: str, reason: str, message: str) -> None:

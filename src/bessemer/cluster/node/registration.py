@@ -32,6 +32,8 @@ _CONDITIONS = {
     "PIDPressure": ("False", "KubeletHasSufficientPID", "enough PIDs are available"),
     "Ready": ("True", "KubeletReady", "the node agent runs"),
 }
+#: False, with the reason, where pods run without namespaces and see the machine and each other.
+SANDBOXED = "bessemer.dev/Sandboxed"
 
 
 def capacity(config: NodeConfig) -> dict[str, str]:
@@ -98,11 +100,20 @@ class Registration:
             }
             await self._client.create(LEASE, meta.new(LEASE, name, _LEASE_NAMESPACE, spec=spec))
 
+    def _conditions(self) -> dict[str, tuple[str, str, str]]:
+        """Type -> status, reason, message."""
+        why = self._config.unisolated
+        sandboxed = ("True", "NamespacesWork", "pods see their own files and processes alone")
+        if why:
+            text = f"{why}; bessemer doctor says what to do"
+            sandboxed = ("False", "NoIsolation", text)
+        return {**_CONDITIONS, SANDBOXED: sandboxed}
+
     def _status(self, node: Object) -> dict[str, Any]:
         now = format_time(self._clock.now())
         old = {each["type"]: each for each in meta.dig(node, "status.conditions") or ()}
         conditions = []
-        for type_, (value, reason, message) in _CONDITIONS.items():
+        for type_, (value, reason, message) in self._conditions().items():
             before = old.get(type_, {})
             same = before.get("status") == value
             conditions.append(

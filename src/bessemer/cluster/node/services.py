@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from bessemer.base.clock import Clock
@@ -12,6 +13,7 @@ from bessemer.base.home import Home
 from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
 from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node.spares import Spares
 from bessemer.control.events import EventRecorder
 from bessemer.kube.client import Client
 from bessemer.kube.informer import Informers
@@ -43,6 +45,7 @@ class NodeConfig:
     api_host: str = "127.0.0.1"
     api_port: int = 6443
     max_pods: int = 1000
+    unisolated: str = ""  # why pods run without a sandbox; empty: they have one
 
 
 class Events:
@@ -76,6 +79,8 @@ class Services:
     informers: Informers
     runtime: Runtime
     home: Home
+    memory: Path | None  # the home's folder in memory
+    spares: Spares
     clock: Clock
     environments: Environments
     addresses: Addresses

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.cluster.node import addresses, variables
-from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.errors import StartFailure, config_error
 from bessemer.cluster.node.images import Image
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, WarmProgram
 from bessemer.resources import lightweight, quantity
@@ -37,6 +37,7 @@ class Setting:
     environment: Path | None
     mounts: Sequence[Mount]
     hosts: Mapping[str, str]
+    private: Path | None = None
 
 
 def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
@@ -54,6 +55,21 @@ def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
     if not argv:
         raise StartFailure("CreateContainerError", "no command specified")
     return Command(argv, lightweight.parse(argv))
+
+
+def check_user(pod: Object, spec: Object, uid: int) -> None:
+    """Refuse to run as root what must not: containers run as the server's user.
+
+    Raises:
+        StartFailure: ``runAsNonRoot`` is true, of the container or else of the pod.
+    """
+    contexts = (pod["spec"].get("securityContext"), spec.get("securityContext"))
+    wanted = {key: value for context in contexts for key, value in (context or {}).items()}
+    if wanted.get("runAsNonRoot") and uid == 0:
+        raise config_error(
+            "container has runAsNonRoot and image will run as root: containers run as the user "
+            "who started Bessemer, here root; start it as another one, or remove runAsNonRoot"
+        )
 
 
 def limits(spec: Object) -> Limits:
@@ -80,8 +96,10 @@ def build(pod: Object, spec: Object, command: Command, setting: Setting) -> Cont
         environment=setting.environment,
         mounts=tuple(setting.mounts),
         hosts=setting.hosts,
+        private=setting.private,
         hostname=addresses.hostname(pod),
         limits=limits(spec),
         warm=warm,
+        read_only=bool((spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
         termination_path=spec.get("terminationMessagePath") or "/dev/termination-log",
     )

@@ -204,14 +204,13 @@ def _conditions(pod: Object, view: View, phase: str, now: datetime) -> list[Obje
         if not _is_ready(pod, spec, view.get(spec["name"], NOTHING))
     ]
     begun = any(view.get(each["name"], NOTHING).attempt for each in plan.all_containers(pod))
-    ready = _readiness(phase, not_ready, "ContainersNotReady", "containers with unready status")
-    inited: tuple[str, str, str] = ("True", "", "")
-    if not_inited and phase == "Pending":
-        inited = _readiness(
-            phase, not_inited, "ContainersNotInitialized", "containers with incomplete status"
-        )
-    if phase == "Succeeded":
-        inited = ("True", "PodCompleted", "")
+    ready = _readiness(phase, not_ready)
+    inited: tuple[str, str, str] = ("True", "PodCompleted" if phase == "Succeeded" else "", "")
+    # Once one of the others began, what its init containers do later takes nothing back.
+    mains = (view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"])
+    if not_inited and phase != "Succeeded" and not any(mains):
+        text = f"containers with incomplete status: [{' '.join(not_inited)}]"
+        inited = ("False", "ContainersNotInitialized", text)
     facts = {
         "PodReadyToStartContainers": ("True" if begun else "False", "", ""),
         "Initialized": inited,
@@ -231,13 +230,14 @@ def _set_unheld(conditions: list[Object], why: str, now: datetime) -> None:
     conditions.append(_condition(LIMITS_HELD, ("False", "LimitNotHeld", why), old, now))
 
 
-def _readiness(phase: str, missing: list[str], reason: str, text: str) -> tuple[str, str, str]:
+def _readiness(phase: str, missing: list[str]) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "False", "PodCompleted", ""
     if phase == "Failed":
         return "False", "PodFailed", ""
     if missing:
-        return "False", reason, f"{text}: [{' '.join(missing)}]"
+        text = f"containers with unready status: [{' '.join(missing)}]"
+        return "False", "ContainersNotReady", text
     return "True", "", ""
 
 

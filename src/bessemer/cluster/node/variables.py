@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -54,6 +54,35 @@ def resolve(
             value = expand(variable.get("value") or "", known)
         env[variable["name"]] = known[variable["name"]] = value
     return env
+
+
+def service_links(services: Iterable[Object]) -> dict[str, str]:
+    """Where the namespace's Services are, as variables (``enableServiceLinks``).
+
+    Source: k8s.io/kubernetes pkg/kubelet/envvars.
+    """
+    env: dict[str, str] = {}
+    for service in services:
+        address, ports = service["spec"].get("clusterIP"), service["spec"].get("ports") or ()
+        if not address or address == "None":
+            continue
+        name = _variable_name(meta.name(service))
+        for number, port in enumerate(ports):
+            protocol = port.get("protocol") or "TCP"
+            url = f"{protocol.lower()}://{address}:{port['port']}"
+            if number == 0:
+                env |= {f"{name}_SERVICE_HOST": address, f"{name}_SERVICE_PORT": str(port["port"])}
+                env[f"{name}_PORT"] = url
+            if port.get("name"):
+                env[f"{name}_SERVICE_PORT_{_variable_name(port['name'])}"] = str(port["port"])
+            link = f"{name}_PORT_{port['port']}_{protocol}"
+            env |= {link: url, f"{link}_PROTO": protocol.lower()}
+            env |= {f"{link}_PORT": str(port["port"]), f"{link}_ADDR": address}
+    return env
+
+
+def _variable_name(name: str) -> str:
+    return name.upper().replace("-", "_")
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ files or the new ones, never a mix.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -27,10 +29,19 @@ ClaimLookup = Callable[[str, str], Object | None]
 
 
 class Volumes:
-    """The volumes of one pod, under ``<folder>``."""
+    """The volumes of one pod.
 
-    def __init__(self, folder: Path, home: Home, claims: ClaimLookup) -> None:
+    Args:
+        folder: where they are.
+        claims: finds a PersistentVolumeClaim by name and namespace.
+        memory: where those are that no disk may hold; None: no such place here.
+    """
+
+    def __init__(
+        self, folder: Path, home: Home, claims: ClaimLookup, memory: Path | None = None
+    ) -> None:
         self._folder = folder
+        self._memory = memory or folder
         self._home = home
         self._claims = claims
         self._written: dict[str, Files] = {}
@@ -41,10 +52,9 @@ class Volumes:
         Raises:
             StartFailure: something that one refers to is not there.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for volume in sources.pod["spec"].get("volumes") or ():
             if any(kind in volume for kind in payloads.KINDS):
-                self._fill(volume["name"], payloads.files(volume, sources))
+                self._fill(volume, payloads.files(volume, sources))
             else:
                 self._locate(sources.pod, volume)
 
@@ -65,15 +75,21 @@ class Volumes:
             if expression := mount.get("subPathExpr"):
                 below = variables.expand(expression, env)
             if below:
-                source = _below(source, below, name)
-            result.append(
-                Mount(source, mount["mountPath"], read_only or bool(mount.get("readOnly")))
-            )
+                _enter(source, below, name)
+            read_only = read_only or bool(mount.get("readOnly"))
+            result.append(Mount(source, mount["mountPath"], read_only, below))
         return tuple(result)
 
     def remove(self) -> None:
         """Delete what belongs to the pod alone."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in {self._folder, self._memory}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def place(self, volume: Object) -> Path:
+        """The folder of a volume that belongs to the pod alone."""
+        is_kept = any(kind in volume for kind in payloads.IN_MEMORY)
+        name: str = volume["name"]
+        return (self._memory if is_kept else self._folder) / name
 
     def _locate(self, pod: Object, volume: Object) -> tuple[Path, bool]:
         """The volume's folder, and whether it is read-only."""
@@ -82,7 +98,7 @@ class Volumes:
             return self._claim(pod, name, claim["claimName"]), bool(claim.get("readOnly"))
         if "hostPath" in volume:
             return _host_path(volume), False
-        folder = self._folder / name
+        folder = self.place(volume)
         if any(kind in volume for kind in payloads.KINDS):
             return folder, True
         if "emptyDir" not in volume and set(volume) != {"name"}:
@@ -106,10 +122,10 @@ class Volumes:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _fill(self, name: str, files: Files) -> None:
+    def _fill(self, volume: Object, files: Files) -> None:
+        name, folder = volume["name"], self.place(volume)
         if self._written.get(name) == files:
             return
-        folder = self._folder / name
         folder.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix="..", dir=folder))
         fresh.chmod(0o755)
@@ -153,17 +169,71 @@ def _host_path(volume: Object) -> Path:
         path.touch()
     if not path.exists():
         raise mount_error(volume["name"], f"hostPath {path} does not exist")
+    if kind and not _HOST_PATHS[kind](path):
+        raise mount_error(volume["name"], f"hostPath type check failed: {path} is not a {kind}")
     return path
 
 
-def _below(root: Path, below: str, name: str) -> Path:
-    """A path in a volume that follows no link out of it; a missing folder is made."""
+_HOST_PATHS: Mapping[str, Callable[[Path], bool]] = {
+    "Directory": Path.is_dir, "DirectoryOrCreate": Path.is_dir,
+    "File": Path.is_file, "FileOrCreate": Path.is_file,
+    "Socket": Path.is_socket, "CharDevice": Path.is_char_device,
+    "BlockDevice": Path.is_block_device,
+}  # fmt: skip
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_STEPS = 255
+
+
+def _enter(root: Path, below: str, name: str) -> None:
+    """Check that a path in a volume leads to something inside it; make the folders it lacks.
+
+    Each step goes by the descriptor of the one before: a program that makes a link of a folder
+    meanwhile can't lead us out. What the path means when it is mounted is checked there again.
+    """
     if Path(below).is_absolute() or ".." in Path(below).parts:
         raise config_error(f'subPath of volume "{name}" stays inside it, got {below!r}')
-    base = Path(os.path.realpath(root))
-    target = Path(os.path.realpath(base / below))
-    if not target.is_relative_to(base):
-        raise config_error(f'subPath of volume "{name}" leads out of it: {below!r}')
-    if not target.exists():
-        target.mkdir(parents=True)
-    return target
+    outside = config_error(f'subPath of volume "{name}" leads out of it: {below!r}')
+    steps, taken = below.split("/")[::-1], 0
+    with contextlib.ExitStack() as stack:
+        folders = [_open_folder(stack, str(root), None)]
+        while steps:
+            step, taken = steps.pop(), taken + 1
+            if taken > _MOST_STEPS:
+                raise outside
+            if step == "..":
+                folders.pop()
+            elif step not in ("", "."):
+                link = _take(step, folders, stack)
+                if link is None and any(steps):
+                    raise config_error(f'subPath of volume "{name}" goes on at a file: {below!r}')
+                if link and link.startswith("/"):
+                    raise outside
+                steps.extend((link or "").split("/")[::-1])
+            if not folders:
+                raise outside
+
+
+def _take(step: str, folders: list[int], stack: contextlib.ExitStack) -> str | None:
+    """Go one step down, ""; or stay: where a link leads, None at a file."""
+    here = folders[-1]
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(step, dir_fd=here)
+    try:
+        folders.append(_open_folder(stack, step, here))
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        try:
+            return os.readlink(step, dir_fd=here)
+        except OSError:
+            return None
+    return ""
+
+
+def _open_folder(stack: contextlib.ExitStack, path: str, folder: int | None) -> int:
+    flags = _FOLDER if folder is not None else _FOLDER & ~os.O_NOFOLLOW
+    descriptor = os.open(path, flags, dir_fd=folder)
+    stack.callback(os.close, descriptor)
+    return descriptor

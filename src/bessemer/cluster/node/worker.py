@@ -73,6 +73,7 @@ class PodWorker:
         self._services = services
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
+        services.spares.give(self._folder)
         self._address = services.addresses.of_pod(self.uid, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
         self._slots = {spec["name"]: _Slot() for spec in plan.all_containers(pod)}
@@ -166,11 +167,14 @@ class PodWorker:
         await self._refresh_volumes(now)
         todo = plan.decide(self.pod, self._view(), now)
         for action in todo.actions:
-            await self._act(action)
+            if not isinstance(action, plan.Release):
+                await self._act(action)
         if now < self._quiet_until and not self._has_news(todo):
             await self._pause(self._quiet_until)
             return False
         await self._report()
+        if plan.Release() in todo.actions:  # whoever waits for its end waits no longer for this
+            await self._release()
         if plan.Remove() in todo.actions:
             return await self._remove()
         if self._is_released and not self._wake.is_set():
@@ -209,10 +213,8 @@ class PodWorker:
             case plan.Kill():
                 self._slots[action.container].change(is_killed=True)
                 await self._signal(action.container, signal.SIGKILL)
-            case plan.Release():
-                await self._release()
-            case plan.Remove():
-                pass
+            case plan.Release() | plan.Remove():
+                pass  # after the report
 
     # ---- starting
 
@@ -237,8 +239,7 @@ class PodWorker:
 
     async def _start_attempt(self, slot: _Slot, action: plan.Start) -> None:
         name = action.container
-        folder = self._attempts.folder(name, action.number)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._attempts.make(name, action.number)
         spec = self._specs[name]
         order = await self._preparation.container(self.pod, spec, folder)
         slot.is_committed = True

@@ -75,6 +75,7 @@ class Store:
         self._queue: list[_Write] = []
         self._writing: list[_Write] = []
         self._scheduled = self._closed = False
+        self._failure = ""  # why nothing is stored now
         self._idle: asyncio.Future[None] | None = None
         self._jobs: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Batch] | None] = (
             queue.SimpleQueue()
@@ -221,6 +222,7 @@ class Store:
         if failure:
             self._roll_back(failure)
         else:
+            self._tell("")
             for write in self._writing:
                 self._apply(write)
         self._writing = []
@@ -252,7 +254,7 @@ class Store:
         failed = self._writing + self._queue
         self._queue = []
         self._pending.clear()
-        _log.error("objects not stored", extra=fields(writes=len(failed), reason=failure))
+        self._tell(failure)
         for write in failed:
             if not write.done.done():
                 write.done.set_exception(
@@ -263,6 +265,16 @@ class Store:
                 )
                 # Marks it as seen: a caller that was cancelled leaves no warning behind.
                 write.done.exception()
+
+    def _tell(self, failure: str) -> None:
+        """Log that nothing is stored, or is again: once, each caller gets its own answer."""
+        if failure == self._failure:
+            return
+        self._failure = failure
+        if failure:
+            _log.error("objects not stored", extra=fields(reason=failure))
+        else:
+            _log.warning("objects stored again")
 
     def _load(self) -> None:
         # Hundreds of thousands of dicts at once: the collector would only walk them in vain.

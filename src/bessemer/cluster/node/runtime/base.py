@@ -4,18 +4,19 @@ Laws:
 
 1. A folder is started at most once, ever: ``start`` on one that has ``started`` raises
    ``AlreadyStarted``. The supervisor fsyncs ``started`` before the user's command runs.
-2. The container outlives whoever called ``start``: the supervisor holds the folder's ``lock``,
-   waits for the command, fsyncs ``exit``, and only then ends. ``state`` reads the folder alone,
-   so that a new agent process sees what the old one would have.
-3. ``exit`` beats everything. No ``exit`` and nobody holding ``lock`` after ``started``: LOST.
+2. The container outlives whoever called ``start``: the supervisor locks the folder (flock), waits
+   for the command, fsyncs ``exit``, and only then ends. ``state`` reads the folder alone, so that
+   a new agent process sees what the old one would have.
+3. ``exit`` beats everything. No ``exit`` and nobody who locks the folder after ``started``: LOST.
 4. When a container ended or was lost, no process of it is left, whatever it forked.
 5. The log file has all that the command wrote, from its first byte to its last, in order.
 
-Folder layout (all written by the launcher's supervisor but ``spec.json``, ``cancelled``)::
+Folder layout, all written by the launcher's supervisor::
 
-    spec.json   what to run, from ContainerSpec      lock     held while the supervisor lives
-    started     {"pid", "start_time", "at"}          exit     {"code", "signal", "oom", "at", ...}
-    log         stdout and stderr, as written        termination   the termination message, if any
+    started   {"pid", "start_time", "at", "spec"}    exit   {"code", "signal", "oom", "at", ...}
+    log       stdout and stderr, as written          termination   its message, if any
+
+``spec.json``, what to run, lies in the private folder of ContainerSpec, or here if there is none.
 """
 
 from __future__ import annotations
@@ -40,11 +41,17 @@ class AlreadyStarted(RuntimeFailure):
 
 @dataclass(frozen=True)
 class Mount:
-    """A file or folder of the machine at a path in the container."""
+    """A file or folder of the machine at a path in the container.
+
+    Attributes:
+        below: where in the source it lies, if others may change the source: what this path
+            means is found out when it is mounted, and never leads out of the source.
+    """
 
     source: Path
     target: str
     read_only: bool = True
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,13 @@ class ContainerSpec:
     environment: Path | None = None  # a virtual environment; its bin/ comes first in PATH
     rootfs: Path | None = None  # an unpacked image; None: the machine's /usr, read-only
     mounts: tuple[Mount, ...] = ()
+    read_only: bool = False  # its root, /tmp and HOME; mounts say so themselves
     hosts: Mapping[str, str] = field(default_factory=dict)  # name -> address, for /etc/hosts
     hostname: str = "localhost"
     limits: Limits = Limits()
     warm: WarmProgram | None = None  # run this in a zygote of `environment`, if that is possible
     termination_path: str = "/dev/termination-log"
+    private: Path | None = None  # a folder of its own in memory: the variables may be Secrets
 
 
 class ContainerState(StrEnum):
@@ -121,6 +130,10 @@ class Runtime(Protocol):
     """Starts, watches and ends container attempts."""
 
     name: str  # "sandbox" or "process"
+
+    def lay_out(self, folder: Path) -> None:
+        """Make ahead, in an attempt's folder, the files that a start would make."""
+        ...
 
     async def start(self, spec: ContainerSpec) -> None:
         """Write the folder and start it. Returns when ``started`` or ``exit`` is on disk.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -28,6 +29,10 @@ from bessemer.cluster.node.runtime.zygotes import Zygotes
 
 #: As the kubelet reads of a termination message, in bytes.
 _LONGEST_MESSAGE = 4096
+#: An attempt's own: its /tmp and its HOME.
+OWN_FOLDERS = ("tmp", "home")
+#: What the launcher calls a record until it is whole.
+_DRAFT = ".tmp"
 #: How often to look where no descriptor tells of a process's end, in seconds.
 _POLL = 0.05
 
@@ -90,20 +95,41 @@ class LaunchedRuntime(abc.ABC):
     def __init__(self, zygotes: Zygotes, clock: Clock | None = None) -> None:
         self._zygotes = zygotes
         self._clock = clock or SystemClock()
+        # Of those that this agent started: done when the supervisor told of the end, or is gone.
+        self._ends: dict[Path, asyncio.Task[None]] = {}
 
     @abc.abstractmethod
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
         """What the launcher's spec.json says for this container."""
+
+    def lay_out(self, folder: Path) -> None:
+        """As the port says."""
+        for name in OWN_FOLDERS:
+            (folder / name).mkdir(exist_ok=True)
+        for name in ("termination", "log"):
+            (folder / name).touch()
+        for name in ("started", "exit"):
+            (folder / f"{name}{_DRAFT}").touch()
 
     async def start(self, spec: ContainerSpec) -> None:
         """As the port says."""
         spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (spec.folder / "started").exists() or (spec.folder / "exit").exists():
             raise AlreadyStarted(_STARTED.format(spec.folder))
-        (spec.folder / "spec.json").write_text(json.dumps(await self.plan(spec)))
-        answer = await self._zygotes.ask({"do": "start", "folder": str(spec.folder)})
+        file = (spec.private or spec.folder) / "spec.json"
+        _write_private(file, json.dumps(await self.plan(spec)))
+        request = {"do": "start", "folder": str(spec.folder), "spec": str(file)}
+        answer, reader, writer = await self._zygotes.begin(request)
         if "error" in answer:
+            writer.close()
             raise AlreadyStarted(_STARTED.format(spec.folder))
+        self._ends[spec.folder] = end = asyncio.create_task(_hear_end(reader))
+
+        def forget(_: object) -> None:
+            self._ends.pop(spec.folder, None)
+            writer.close()
+
+        end.add_done_callback(forget)
 
     def observe(self, folder: Path) -> Observation:
         """As the port says."""
@@ -113,7 +139,7 @@ class LaunchedRuntime(abc.ABC):
             return _observation(ContainerState.EXITED, started, ended, folder)
         if not (folder / "started").exists():
             return Observation(ContainerState.CREATED)
-        if _is_held(folder / "lock"):
+        if _is_held(folder):
             return _observation(ContainerState.RUNNING, started, {}, folder)
         ended = _read(folder / "exit")  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
@@ -125,6 +151,9 @@ class LaunchedRuntime(abc.ABC):
             seen = self.observe(folder)
             if seen.state in (ContainerState.EXITED, ContainerState.LOST):
                 return seen
+            if (end := self._ends.get(folder)) is not None:
+                await asyncio.wait((end,))
+                continue
             supervisor = _supervisor(folder)
             pidfd = supervisor.open() if supervisor and hasattr(os, "pidfd_open") else None
             if pidfd is None:
@@ -146,7 +175,7 @@ class LaunchedRuntime(abc.ABC):
         init = _init(folder)
         if init is None or self.observe(folder).state is not ContainerState.RUNNING:
             raise RuntimeFailure(f"a command needs a running container; {folder} has none")
-        spec = _read(folder / "spec.json")
+        spec = _read(Path(_read(folder / "started")["spec"]))
         request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
         request["start_time"] = init.start_time
         request["spec"] = {key: spec[key] for key in ("sandbox", "cwd", "env")}
@@ -163,10 +192,27 @@ class LaunchedRuntime(abc.ABC):
 
     async def close(self) -> None:
         """As the port says."""
+        ends = list(self._ends.values())
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
         await self._zygotes.close()
 
 
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+async def _hear_end(reader: asyncio.StreamReader) -> None:
+    """Return when the supervisor said that its attempt has ended, or can say no more."""
+    with contextlib.suppress(ConnectionError):
+        await reader.readline()
 
 
 async def _readable(descriptor: int) -> None:
@@ -187,9 +233,10 @@ def _read(path: Path) -> dict[str, Any]:
     return record
 
 
-def _is_held(lock: Path) -> bool:
+def _is_held(folder: Path) -> bool:
+    """Whether a supervisor lives: it holds a lock on the folder itself."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

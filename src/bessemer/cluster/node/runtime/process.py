@@ -30,6 +30,11 @@ class ProcessRuntime(LaunchedRuntime):
                 f"an image's files need namespaces, which are off here, but got {spec.rootfs}; "
                 "use a python image or switch user namespaces on"
             )
+        if spec.read_only:
+            raise RuntimeFailure(
+                "readOnlyRootFilesystem needs namespaces, which are off here; remove it or switch "
+                "user namespaces on"
+            )
         home, temporary = spec.folder / "home", spec.folder / "tmp"
         home.mkdir(exist_ok=True)
         temporary.mkdir(exist_ok=True)
@@ -66,13 +71,14 @@ def _at_home(path: str | None, home: Path) -> Path | None:
 
 def _show(mount: Mount, home: Path) -> None:
     """Make a mount visible: at its own path it is, in the pod's home a link does."""
-    if str(mount.source) == mount.target:
+    source = mount.source / mount.below
+    if str(source) == mount.target:
         return
     link = _at_home(mount.target, home)
     if link is None or link == home:
         raise RuntimeFailure(
             f"without namespaces a mount must be at its own path or below {layout.HOME}, but got "
-            f"{mount.source} at {mount.target}; switch user namespaces on"
+            f"{source} at {mount.target}; switch user namespaces on"
         )
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(mount.source)
+    link.symlink_to(source)

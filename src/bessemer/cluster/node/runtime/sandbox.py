@@ -9,7 +9,7 @@ from bessemer.base.clock import Clock
 from bessemer.base.ids import hash_name
 from bessemer.cluster.node.runtime import layout, machine
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits
-from bessemer.cluster.node.runtime.launched import LaunchedRuntime
+from bessemer.cluster.node.runtime.launched import OWN_FOLDERS, LaunchedRuntime
 from bessemer.cluster.node.runtime.zygotes import Zygotes
 
 #: Variables that a running interpreter can't take on: with another PYTHON* one a start is cold.
@@ -31,7 +31,7 @@ class SandboxRuntime(LaunchedRuntime):
 
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
         """Everything by name: what the launcher shows is what is listed here."""
-        own = {name: spec.folder / name for name in ("root", "tmp", "home")}
+        own = {name: spec.folder / name for name in OWN_FOLDERS}
         for path in own.values():
             path.mkdir(exist_ok=True)
         termination = spec.folder / "termination"
@@ -39,10 +39,10 @@ class SandboxRuntime(LaunchedRuntime):
         shown = self._zygotes.machine()
         binds = [
             *(shown.binds if spec.rootfs is None else ()),
-            (str(own["tmp"]), "/tmp", False),
-            (str(own["home"]), layout.HOME, False),
+            (str(own["tmp"]), "/tmp", spec.read_only),
+            (str(own["home"]), layout.HOME, spec.read_only),
             *self._environment(spec.environment),
-            *((str(one.source), one.target, one.read_only) for one in spec.mounts),
+            *((str(one.source), one.target, one.read_only, one.below) for one in spec.mounts),
             (str(termination), spec.termination_path, False),
         ]
         files = layout.names(spec.hosts, spec.hostname)
@@ -54,7 +54,8 @@ class SandboxRuntime(LaunchedRuntime):
             "env": environment_variables(spec, layout.HOME),
             "cwd": spec.working_dir or layout.HOME,
             "hostname": spec.hostname,
-            "root": str(own["root"]),
+            "root": str(self._zygotes.root()),
+            "read_only": spec.read_only,
             "image": None if spec.rootfs is None else str(spec.rootfs),
             "folders": shown.folders,
             "links": shown.links if spec.rootfs is None else (),

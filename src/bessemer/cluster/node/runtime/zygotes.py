@@ -63,21 +63,35 @@ class Zygotes:
         Raises:
             RuntimeFailure: it ended without an answer.
         """
+        answer, _, writer = await self.begin(request)
+        writer.close()
+        return answer
+
+    async def begin(
+        self, request: dict[str, Any]
+    ) -> tuple[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter]:
+        """Have a fork of the base zygote do it; its first answer, and where more may come from.
+
+        Raises:
+            RuntimeFailure: it ended without an answer.
+        """
         reader, writer = await self._connect()
         try:
             writer.write(json.dumps(request).encode() + b"\n")
             line = await reader.readline()
         except ConnectionError:
             line = b""
-        finally:
+        except BaseException:
             writer.close()
+            raise
         if not line:
+            writer.close()
             raise RuntimeFailure(
                 f"the launcher's {request['do']} ended without an answer; "
                 f"{self._run / 'zygote.log'} says why"
             )
         answer: dict[str, Any] = json.loads(line)
-        return answer
+        return answer, reader, writer
 
     async def warm_socket(self, environment: Path, proc_guarded: list[str]) -> Path:
         """The socket of the environment's warm zygote, which is started if it isn't there."""
@@ -96,6 +110,12 @@ class Zygotes:
             self._run.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._machine = layout.machine(layout.prepare_etc(self._run))
         return self._machine
+
+    def root(self) -> Path:
+        """An empty folder to build roots on: each is seen in its own mount namespace alone."""
+        path = self._run / "root"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     async def close(self) -> None:
         """End the zygotes; the containers that were forked from them run on."""
@@ -170,8 +190,6 @@ class Zygotes:
         return path
 
     def _warm_request(self, environment: Path, path: Path, guarded: list[str]) -> dict[str, Any]:
-        root = self._run / "root"
-        root.mkdir(exist_ok=True)
         launcher = str(_SOURCES / "bessemer" / "launcher")
         shown = self.machine()
         binds = (
@@ -180,7 +198,7 @@ class Zygotes:
             (launcher, launcher, True),
         )
         spec = {
-            "root": str(root), "image": None, "folders": (*shown.folders, *_WARM_FOLDERS),
+            "root": str(self.root()), "image": None, "folders": (*shown.folders, *_WARM_FOLDERS),
             "links": shown.links, "binds": binds, "proc_guarded": guarded,
             "own_processes": False, "files": layout.users(),
         }  # fmt: skip
