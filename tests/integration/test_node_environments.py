@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import os
 import subprocess
 import sys
+import tarfile
+import textwrap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +18,9 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
-from bessemer.cluster.node.environments import BuildFailure, Environments, Wish
+from bessemer.cluster.node.environments import Environments, Wish
+from bessemer.cluster.node.errors import BuildFailure, PodInstalls
+from bessemer.resources import lightweight
 from bessemer.resources.lightweight import Install
 from node_cluster import open_cluster
 
@@ -213,6 +218,116 @@ async def test_a_pod_installs_more_for_itself_only(tmp_path: Path, wheels: Path)
             await cluster.run(name, "sh", "-c", script, image="python:3", **parts)
             pod = await cluster.finished(name)
             assert await cluster.log(pod) == "3\n"
+
+
+def make_source(folder: Path, name: str, mark: Path) -> None:
+    """A source distribution whose build is a program that leaves a mark."""
+    build = f"""
+        from pathlib import Path
+        Path({str(mark)!r}).write_text("built")
+        raise SystemExit("no more than that")
+        """
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "b"\n'
+        'backend-path = ["."]\n',
+        "b.py": textwrap.dedent(build),
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as source:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(text)
+            source.addfile(member, io.BytesIO(text.encode()))
+
+
+async def test_no_code_of_a_package_runs_while_it_is_installed(home: Home, wheels: Path) -> None:
+    mark = home.root / "mark"
+    code = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
+    make_wheel(wheels, "ore_trap", "1.0", {"ore_trap.pth": code})
+    two = Wish(OWN, (Install(("ore_trap",)), Install(("ore",))))
+    made = await Environments(home, SystemClock()).ensure(two, Told())
+    assert not mark.exists()
+
+    assert python(made.path, "-c", "import ore").returncode == 0
+    assert mark.exists()  # it does what it is feared for
+
+
+async def test_programs_of_packages_run_in_the_environment(home: Home, wheels: Path) -> None:
+    points = {"ore-2.0.dist-info/entry_points.txt": "[console_scripts]\nore = ore:main\n"}
+    make_wheel(wheels, "ore", "2.0", points)
+    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    first = (made.path / "bin" / "ore").read_text().splitlines()[0]
+
+    assert first == f"#!{made.path}/bin/python"
+    assert os.access(made.path / "bin" / "ore", os.X_OK)
+    assert list(made.path.glob("lib/python3*/site-packages/__pycache__/ore.*.pyc"))
+
+
+async def test_what_must_be_built_is_left_to_the_pod(home: Home, wheels: Path) -> None:
+    mark = home.root / "mark"
+    make_source(wheels, "ore_slag", mark)
+    environments = Environments(home, SystemClock())
+    for _ in range(2):  # remembered the second time
+        with pytest.raises(PodInstalls, match="ore[_-]slag"):
+            await environments.ensure(wish("ore_slag"), Told())
+
+    assert not mark.exists()
+    assert not [path for path in home.environments.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["{home}/secret", "file://{home}/x.whl", "./x", "x @ file://{home}/x.whl", "x.tar.gz",
+     "git+ssh://host/x", "x @ git+https://host/x", "-r{home}/secret", "x==1\n-r{home}/secret"],
+)  # fmt: skip
+async def test_the_servers_files_are_not_read_for_a_pod(
+    home: Home, wheels: Path, requirement: str
+) -> None:
+    (home.root / "secret").write_text("hush")
+    with pytest.raises(PodInstalls, match="neither a name nor on the web"):
+        await Environments(home, SystemClock()).ensure(
+            wish(requirement.format(home=home.root)), Told()
+        )
+
+
+async def test_an_index_of_files_is_not_read_for_a_pod(home: Home, wheels: Path) -> None:
+    install = Install(("ore",), index_urls=(wheels.as_uri(),))
+    with pytest.raises(PodInstalls, match="is not on the web"):
+        await Environments(home, SystemClock()).ensure(Wish(OWN, (install,)), Told())
+
+
+async def test_a_container_then_installs_for_itself(tmp_path: Path, wheels: Path) -> None:
+    executor = "import sys, ore\nprint('ran with ore', ore.version)\n"
+    more = {"kfp/__init__.py": "", "kfp/dsl/__init__.py": "", "kfp/dsl/executor_main.py": executor}
+    make_wheel(wheels, "kfp", "2.99", more)
+    files = "'/wheels/ore-1.0-py3-none-any.whl' '/wheels/kfp-2.99-py3-none-any.whl'"
+    guard = (
+        '\nif ! [ -x "$(command -v pip)" ]; then\n    python3 -m ensurepip || '
+        "python3 -m ensurepip --user || apt-get install python3-pip\nfi\n\n"
+        "PIP_DISABLE_PIP_VERSION_CHECK=1 "
+    )
+    installs = f'{guard}python3 -m pip install --quiet {files} && "$0" "$@"\n'
+    program = (
+        'program_path=$(mktemp -d)\n\nprintf "%s" "$0" > "$program_path/ephemeral_component.py"\n'
+        "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main "
+        '--component_module_path "$program_path/ephemeral_component.py" "$@"\n'
+    )
+    command = ["sh", "-c", installs, "sh", "-ec", program, "text of the component", "--f", "g"]
+    assert lightweight.parse(command) is not None
+    async with open_cluster(tmp_path / "home") as cluster:
+        store_wheels(wheels, cluster.home.claim("default", "wheels"))
+        await cluster.claim("wheels")
+        volumes = [{"name": "w", "persistentVolumeClaim": {"claimName": "wheels"}}]
+        mounts = [{"name": "w", "mountPath": "/wheels"}]
+        await cluster.run(
+            "a", *command, image="python:3", volumeMounts=mounts,
+            spec={"volumes": volumes, "restartPolicy": "Never"},
+        )  # fmt: skip
+        pod = await cluster.finished("a")
+        log = await cluster.log(pod)
+
+    assert pod["status"]["phase"] == "Succeeded", log
+    assert log == "ran with ore 1.0\n"
 
 
 async def test_a_build_failure_is_the_pods_waiting_reason(tmp_path: Path, wheels: Path) -> None:

@@ -18,16 +18,16 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import orjson
 from uv import find_uv_bin
 
 from bessemer.base import logs
 from bessemer.base.clock import Clock
-from bessemer.base.errors import BessemerError
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
+from bessemer.cluster.node import wheels
+from bessemer.cluster.node.errors import BuildFailure, PodInstalls
 from bessemer.resources.lightweight import Install
 
 _log = logs.get(__name__)
@@ -50,10 +50,6 @@ _PTH = (
     "next((i for i, d in enumerate(sys.path) if 'site-packages' in d), len(sys.path)), p)\n"
 )
 Told = Callable[[str, str, str], Awaitable[None]]
-
-
-class BuildFailure(BessemerError):
-    """uv could not make an environment; the text ends with its last lines."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +87,7 @@ class Environments:
         self._pythons: dict[str, Python] = {}
         self._ready: dict[Wish, Environment] = {}
         self._builds: dict[str, asyncio.Task[None]] = {}
+        self._left_to_pods: dict[Wish, str] = {}  # with the reason
 
     @property
     def uv(self) -> Path:
@@ -107,10 +104,22 @@ class Environments:
         """The environment, built first if need be; ``tell`` gets events (type, reason, message).
 
         Raises:
+            PodInstalls: of that only a container can have its own way, in its sandbox.
             BuildFailure: it can't be made.
         """
         if found := self.find(wish):
             return found
+        if reason := self._left_to_pods.get(wish):
+            raise PodInstalls(reason)
+        try:
+            return await self._ensure(wish, tell)
+        except PodInstalls as error:
+            self._left_to_pods[wish] = str(error)
+            raise
+
+    async def _ensure(self, wish: Wish, tell: Told) -> Environment:
+        for install in wish.installs:
+            wheels.check(install)
         python = await self._python(wish.python)
         key = _key(python, wish.installs)
         path = self._home.environments / key
@@ -182,13 +191,34 @@ class Environments:
             "venv", "--no-project", "--no-config", "--python", str(python.binary), str(path),
             held=lock,
         )  # fmt: skip
-        own = str(path / "bin" / "python")
+        base = python.binary
         for install in installs:
-            await self._run("pip", "install", "--python", own, *_flags(install), held=lock)
-        listed = await self._run("pip", "freeze", "--python", own)
+            try:
+                await self._run(*wheels.make_arguments(install, base, path), held=lock)
+            except BuildFailure as failure:
+                raise wheels.explain(failure) from failure
+        await asyncio.to_thread(wheels.own_scripts, path, base)
+        listed = await self._run("pip", "freeze", "--python", str(base), "--prefix", str(path))
+        await self._compile(base, path)
         await asyncio.to_thread(_finish, path, installs, listed.splitlines())
 
+    async def _compile(self, python: Path, path: Path) -> None:
+        """Compile what compiles; some packages carry files that don't, on purpose."""
+        command = wheels.make_compilation(python, path)
+        nothing = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=nothing, stdout=nothing, stderr=nothing, env={"PATH": os.defpath}
+        )
+        try:
+            await process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+
     async def _run(self, *arguments: str, held: int | None = None) -> str:
+        self._home.environments.mkdir(parents=True, exist_ok=True)
         process = await asyncio.create_subprocess_exec(
             self._uv,
             *arguments,
@@ -196,7 +226,7 @@ class Environments:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self._variables(),
-            cwd=self._home.root,
+            cwd=self._home.environments,  # where no name of a package is a file's
             pass_fds=() if held is None else (held,),
         )
         try:
@@ -301,24 +331,9 @@ def _words(python: Python, wish: Wish) -> str:
     return f"Python {python.version}" + (f" with {told}" if told else "")
 
 
-def _flags(install: Install) -> list[str]:
-    """Uv's command line for a pip install."""
-    flags = ["--compile-bytecode"]
-    if install.no_dependencies:
-        flags.append("--no-deps")
-    for url in install.index_urls:
-        flags += ["--default-index", url]
-    for url in install.extra_index_urls:
-        flags += ["--index", url]
-    for host in install.trusted_hosts:
-        parts = urlsplit(host)
-        flags += ["--allow-insecure-host", parts.netloc if parts.scheme else host]
-    return [*flags, "--", *install.requirements]
-
-
 def _finish(path: Path, installs: Sequence[Install], resolved: Sequence[str]) -> None:
     """Add the stand-in for pip and mark the environment as whole."""
-    packages = next(path.glob("lib/python3*/site-packages"))
+    packages = wheels.find_packages(path)
     if not (packages / "pip").exists():
         shutil.copytree(_STANDIN, packages / "pip", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pip", "pip3"):

@@ -34,3 +34,11 @@ def mount_error(volume: str, message: str) -> StartFailure:
     """Something that a volume refers to is not there."""
     text = f'MountVolume.SetUp failed for volume "{volume}" : {message}'
     return StartFailure("ContainerCreating", text, event="FailedMount")
+
+
+class BuildFailure(BessemerError):
+    """An environment could not be made; the text ends with uv's last lines."""
+
+
+class PodInstalls(BuildFailure):
+    """An environment is not made ahead: it needs code of the packages, or files of the server."""

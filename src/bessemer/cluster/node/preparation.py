@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +17,8 @@ from bessemer.cluster.node import (
     spec,
     variables,
 )
-from bessemer.cluster.node.environments import BuildFailure, Wish
-from bessemer.cluster.node.errors import StartFailure, mount_error
+from bessemer.cluster.node.environments import Wish
+from bessemer.cluster.node.errors import BuildFailure, PodInstalls, StartFailure, mount_error
 from bessemer.cluster.node.images import Image
 from bessemer.cluster.node.payloads import Sources
 from bessemer.cluster.node.runtime.base import ContainerSpec, Mount
@@ -28,6 +29,7 @@ from bessemer.kube.errors import ApiError, NotFound
 from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
+from bessemer.resources.lightweight import Install
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
@@ -100,7 +102,7 @@ class Preparation:
         if self._services.runtime.name == "process":
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
-        environment = await self._environment(pod, container, image, command)
+        environment, command = await self._environment(pod, container, image, command)
         if image.is_userland:
             text = f"{container['image']} is not pulled: this machine's own programs stand in"
             self._tell_once(pod, "Normal", "Userland", text)
@@ -131,13 +133,26 @@ class Preparation:
 
     async def _environment(
         self, pod: Object, container: Object, image: Image, command: spec.Command
-    ) -> Path | None:
+    ) -> tuple[Path | None, spec.Command]:
+        """The environment, and the command as it is to be started there."""
         if image.is_own:
-            return programs.own_environment()
+            return programs.own_environment(), command
         if image.python is None:
-            return None
-        installs = image.installs + (command.component.installs if command.component else ())
-        wish = Wish(image.python, installs)
+            return None, command
+        installs = command.component.installs if command.component else ()
+        try:
+            return await self._ensure(pod, container, image, installs), command
+        except PodInstalls as reason:
+            # As written: its own pip then runs in its sandbox, each time anew.
+            told = f"the container installs its packages itself at each start: {reason}"
+            self._tell_once(pod, "Normal", "InstallsItself", told)
+            plain = dataclasses.replace(command, component=None)
+            return await self._ensure(pod, container, image, ()), plain
+
+    async def _ensure(
+        self, pod: Object, container: Object, image: Image, installs: tuple[Install, ...]
+    ) -> Path:
+        wish = Wish(image.python or "", image.installs + installs)
         environments = self._services.environments
         found = environments.find(wish)
         if found is None:
@@ -148,6 +163,8 @@ class Preparation:
             try:
                 found = await environments.ensure(wish, tell)
             except BuildFailure as error:
+                if installs and isinstance(error, PodInstalls):
+                    raise
                 text = f'Failed to pull image "{container["image"]}": {error}'
                 raise StartFailure("ErrImagePull", text) from error
         if found.note:
