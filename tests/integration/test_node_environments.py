@@ -268,7 +268,7 @@ async def test_what_must_be_built_is_left_to_the_pod(home: Home, wheels: Path) -
     make_source(wheels, "ore_slag", mark)
     environments = Environments(home, SystemClock())
     for _ in range(2):  # remembered the second time
-        with pytest.raises(PodInstalls, match="ore[_-]slag"):
+        with pytest.raises(PodInstalls, match=r"ore[_-]slag"):
             await environments.ensure(wish("ore_slag"), Told())
 
     assert not mark.exists()
