@@ -351,7 +351,9 @@ def test_label_annotate_and_three_kinds_of_patch(app):
     ]
     app("patch", "configmap", "settings", "--type=json", "-p", json.dumps(steps))
     steps[0]["value"] = "blue"
-    app("patch", "configmap", "settings", "--type=json", "-p", json.dumps(steps), code=1)
+    refusal = app("patch", "configmap", "settings", "--type=json", "-p", json.dumps(steps), code=1)
+    assert "The request is invalid: the server rejected our request due to an error in" in refusal
+    assert "/data/color failed" in refusal
     assert app.read("configmap", "settings")["data"] == {"color": "red", "greeting": "hello"}
     extra = {"containers": [{"name": "main", "env": [{"name": "EXTRA", "value": "1"}]}]}
     app("patch", "deployment", "web", "-p", json.dumps({"spec": {"template": {"spec": extra}}}))

@@ -47,6 +47,12 @@ def test_a_part_of_a_log(session: Session) -> None:
         "this hour": 5,
         "this second": "",  # it was quiet for three before its end
         "no number": 400,
+        "too little": [
+            'PodLogOptions "x" is invalid: tailLines: Invalid value: -1: '
+            "must be greater than or equal to 0",
+            'PodLogOptions "x" is invalid: limitBytes: Invalid value: 0: must be greater than 0',
+            'PodLogOptions "x" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0',
+        ],
     }
 
 

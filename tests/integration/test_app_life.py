@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +155,62 @@ def test_two_homes_do_not_see_each_other(tmp_path: Path) -> None:
         two.stop()
         assert one.get(PODS)["items"][0]["status"]["phase"] == "Running"
         assert one.pod_pids()
+
+
+def test_what_users_do_every_day_leaves_nothing_in_the_log(running: harness.Running) -> None:
+    """Deletions, a namespace's end, an exec that is not served: told to who asked, not here."""
+    said = len(running.lines)
+    running.create("/api/v1/namespaces", {"metadata": {"name": "team"}})
+    deployments = "/apis/apps/v1/namespaces/{}/deployments"
+    labels = {"app": "web"}
+    container = {"name": "main", "image": "busybox", "command": ["sleep", "600"]}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+    }
+    web = {
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+    }
+    job = {"metadata": {"name": "job"}, "spec": {"template": {"spec": {
+        "containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+    }}}}  # fmt: skip
+    for namespace in ("default", "team"):
+        running.create(deployments.format(namespace), web)
+        running.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", job)
+        running.until(f"/api/v1/namespaces/{namespace}/pods", are_running(3))
+    pod = running.get(PODS)["items"][0]["metadata"]["name"]
+
+    status, answer = upgrade(running, f"{PODS}/{pod}/exec?command=true")
+    assert (status, "exec is not served" in answer) == (400, True)
+    running.delete(deployments.format("default") + "/web")
+    background = {"propagationPolicy": "Background"}
+    path = "/apis/batch/v1/namespaces/default/jobs/job"
+    assert running.request("DELETE", path, background)[0] == 200
+    running.delete("/api/v1/namespaces/team")
+
+    running.until(PODS, lambda pods: not pods)
+    running.until(
+        "/api/v1/namespaces", lambda found: "team" not in {o["metadata"]["name"] for o in found}
+    )
+    running.stop()
+    assert running.lines[said:] == ["ending: pods get time to finish their work"]
+
+
+def upgrade(running: harness.Running, path: str) -> tuple[int, str]:
+    """Ask for a WebSocket."""
+    context = ssl.create_default_context(cafile=str(running.ca))
+    connection = http.client.HTTPSConnection(
+        harness.HOST, running.port, timeout=30, context=context
+    )
+    headers = {
+        "Authorization": f"Bearer {running.token}",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()

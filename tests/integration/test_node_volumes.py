@@ -148,6 +148,9 @@ async def test_a_claim_is_bound_and_outlives_pods(cluster: Cluster) -> None:
     assert await cluster.log(await cluster.finished("b")) == "kept\n"
     bound = await cluster.client.get(PERSISTENT_VOLUME_CLAIM, "data", "default")
     assert bound["status"]["phase"] == "Bound"
+    assert bound["spec"]["volumeName"] == f"pvc-{bound['metadata']['uid']}"
+    assert bound["status"]["capacity"] == bound["spec"]["resources"]["requests"]
+    assert bound["status"]["accessModes"] == bound["spec"]["accessModes"]
     assert (cluster.home.claim("default", "data") / "x").read_text() == "kept\n"
 
 

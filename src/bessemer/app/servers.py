@@ -10,9 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _GRACE = 2  # seconds that open requests get at the end; watches never end by themselves
 _BACKLOG = 1024
+
+
+class _Protocol(HttpToolsProtocol):
+    """As uvicorn's, but an upgrade that is not served (kubectl exec) is no news for the log.
+
+    The request goes on as a plain one, and its answer says what is not there.
+    """
+
+    def _unsupported_upgrade_warning(self) -> None:
+        return
 
 
 class Server(uvicorn.Server):
@@ -22,7 +33,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -15,10 +15,12 @@ from bessemer.control.queue import Queue
 from bessemer.control.reconcile import Key, Reconciler, TerminalError
 from bessemer.control.sources import Source
 from bessemer.kube.client import EventType
-from bessemer.kube.errors import Conflict
+from bessemer.kube.errors import ApiError, Conflict, NotFound, is_terminating
 from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
+# No cache is that far behind a deletion: who finds nothing for longer has a bug.
+_LATE_SECONDS = 1.0
 
 
 class Controller:
@@ -85,19 +87,25 @@ class Controller:
                 "reconcile gave up",
                 extra=fields(controller=self.name, key=key, reason=str(error)),
             )
-        except Conflict as error:
-            # Somebody else wrote in between: the usual way of guarded writes, so no traceback.
+        except Exception as error:  # noqa: BLE001 - one key's bug must not stop the other keys
             wait = self._queue.add_failed(key)
-            _log.debug(
-                "reconcile conflicted",
-                extra=fields(controller=self.name, key=key, wait_s=wait, reason=str(error)),
-            )
-        except Exception:  # noqa: BLE001 - one key's bug must not stop the other keys
-            wait = self._queue.add_failed(key)
-            _log.exception(
-                "reconcile failed", extra=fields(controller=self.name, key=key, wait_s=wait)
-            )
+            told: dict[str, object] = {"controller": self.name, "key": key, "wait_s": wait}
+            if _is_behind(error, wait):
+                _log.debug("reconcile repeated", extra=fields(**told, reason=str(error)))
+            else:
+                _log.exception("reconcile failed", extra=fields(**told))
         else:
             self._queue.forget(key)
             if result.requeue_after is not None:
                 self._queue.add_after(key, result.requeue_after)
+
+
+def _is_behind(error: Exception, wait: float) -> bool:
+    """Whether the world only went on since the cache was read: no traceback for that.
+
+    Somebody else wrote in between (the usual way of guarded writes), or what is read from is
+    gone, or its namespace is on its way out.
+    """
+    if isinstance(error, NotFound):
+        return wait < _LATE_SECONDS
+    return isinstance(error, Conflict) or (isinstance(error, ApiError) and is_terminating(error))

@@ -5,11 +5,13 @@ Source: client-go tools/record.
 
 from __future__ import annotations
 
+import logging
+
 from bessemer.base import ids, logs
 from bessemer.base.clock import Clock, format_time
 from bessemer.base.logs import fields
 from bessemer.kube.client import Client
-from bessemer.kube.errors import AlreadyExists, ApiError
+from bessemer.kube.errors import AlreadyExists, ApiError, NotFound, is_terminating
 from bessemer.resources import meta
 from bessemer.resources.event import EVENT
 from bessemer.resources.kind import Object
@@ -47,7 +49,10 @@ class EventRecorder:
             except AlreadyExists:
                 await self._repeat(event)
         except ApiError as error:
-            _log.warning(
+            # What goes with its namespace needs no Event any more.
+            is_late = isinstance(error, NotFound) or is_terminating(error)
+            _log.log(
+                logging.DEBUG if is_late else logging.WARNING,
                 "event not recorded",
                 extra=fields(reason=reason, error=str(error), message=message),
             )

@@ -18,6 +18,9 @@ from typing import Any, ClassVar
 from bessemer.base.errors import BessemerError
 from bessemer.resources.kind import Cause, Kind, Object
 
+#: The cause of a refusal by a namespace that is being deleted (core/v1).
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+
 
 class ApiError(BessemerError):
     """An answer of the API that is no success."""
@@ -153,6 +156,12 @@ def from_status(status: Mapping[str, Any], code: int) -> ApiError:
     by_code = {cls.code: cls for cls in list(BY_REASON.values())[::-1]}
     cls = BY_REASON.get(reason) or by_code.get(code, InternalError)
     return cls(str(status.get("message") or reason or code), status.get("details"))
+
+
+def is_terminating(error: ApiError) -> bool:
+    """Whether a create was refused because its namespace is on its way out."""
+    causes = (error.details or {}).get("causes") or ()
+    return any(cause.get("reason") == NAMESPACE_TERMINATING for cause in causes)
 
 
 def not_found(kind: Kind, name: str) -> NotFound:

@@ -28,7 +28,7 @@ def apply(kind: Kind, current: Object, patch: Any, patch_type: PatchType) -> Obj
         UnsupportedMediaType: the kind doesn't know this type of patch.
     """
     if patch_type is PatchType.JSON:
-        return _apply_json(kind, current, patch)
+        return _apply_json(current, patch)
     if not isinstance(patch, dict):
         raise BadRequest(
             f"a patch of type {patch_type} must be an object, but got {type(patch).__name__}"
@@ -63,7 +63,7 @@ class _Misfit(ValueError):
     """An operation does not fit the object."""
 
 
-def _apply_json(kind: Kind, current: Object, patch: Any) -> Object:
+def _apply_json(current: Object, patch: Any) -> Object:
     if not isinstance(patch, list):
         raise BadRequest(
             "error decoding patch: json: cannot unmarshal "
@@ -79,9 +79,9 @@ def _apply_json(kind: Kind, current: Object, patch: Any) -> Object:
         try:
             document = _operate(document, operation)
         except _Misfit as error:
+            # Empty details, as upstream: with a kind in them kubectl leaves the message out.
             raise Invalid(
-                f"the server rejected our request due to an error in our request: {error}",
-                {"group": kind.group, "kind": kind.plural},
+                f"the server rejected our request due to an error in our request: {error}", {}
             ) from error
     if not isinstance(document, dict):
         raise Invalid("the patched object is no object any more")

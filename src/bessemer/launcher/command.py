@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -22,8 +23,11 @@ FORWARDED = (
 )
 
 
-def settle(output: int, working_dir: str) -> None:
-    """In a fresh child: default signals, a session of its own, the streams, the folder."""
+def settle(output: int, working_dir: str, *, make_folder: bool = False) -> None:
+    """In a fresh child: default signals, a session of its own, the streams, the folder.
+
+    A working folder that is absent is made where the container may write, as runc does.
+    """
     for number in (*FORWARDED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGRTMIN, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -34,6 +38,9 @@ def settle(output: int, working_dir: str) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.umask(0o022)
+    if make_folder:
+        with contextlib.suppress(OSError):  # the next line tells that it is not there
+            os.makedirs(working_dir, exist_ok=True)
     os.chdir(working_dir)
 
 

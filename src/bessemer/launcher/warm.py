@@ -135,7 +135,7 @@ def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
             job: Dict[str, Any] = json.loads(file.read())
         (root,) = line.receive_with_descriptors()[1]
         linux.enter_namespace(root, "mnt")
-        command.settle(log, job["cwd"])
+        command.settle(log, job["cwd"], make_folder=job["makes_cwd"])
         os.close(log)
         line.connection.close()
         linux.drop_privileges()

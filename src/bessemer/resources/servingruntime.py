@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bessemer.resources import meta
 from bessemer.resources.kind import Cause, Column, Kind, Object
-from bessemer.resources.rules import required
+from bessemer.resources.rules import bad, required
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
@@ -16,9 +16,9 @@ def validate(obj: Object, old: Object | None) -> list[Cause]:
     if not isinstance(spec, dict):
         return [required("spec")]
     causes = []
-    formats = spec.get("supportedModelFormats")
-    if not isinstance(formats, list) or not formats:
-        causes.append(required("spec.supportedModelFormats"))
+    formats = spec.get("supportedModelFormats") or []  # one of none serves no model by itself
+    if not isinstance(formats, list):
+        causes.append(bad("spec.supportedModelFormats", formats, "must be a list"))
     else:
         causes += [
             required(f"spec.supportedModelFormats[{number}].name")

@@ -59,6 +59,11 @@ def parts(namespace):
         "this hour": read(namespace, "quiet", since_seconds=3600).count("line"),
         "this second": read(namespace, "quiet", since_seconds=1),
         "no number": refused(read, namespace, "x", tail_lines="many")["code"],
+        "too little": [
+            refusal["message"]
+            for name, value in (("tail_lines", -1), ("limit_bytes", 0), ("since_seconds", 0))
+            if (refusal := refused(read, namespace, "x", **{name: value}))["code"] == 422
+        ],
     }
 
 

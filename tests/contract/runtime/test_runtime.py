@@ -120,11 +120,22 @@ async def test_a_command_that_cannot_run_says_why(
     assert seen.start_error == text
 
 
-async def test_a_missing_working_dir_is_a_start_error(bench: Bench) -> None:
-    seen, _ = await bench.run("true", working_dir="/no/such/folder")
+async def test_a_missing_working_dir_is_made_in_the_container(bench: Bench) -> None:
+    seen, log = await bench.run(
+        "sh", "-c", "pwd; : > written && ls", working_dir="/home/pod/new/folder"
+    )
+
+    assert (seen.exit_code, seen.start_error) == (0, "")
+    assert log.split("\n")[0].endswith("/new/folder")
+    assert log.split("\n")[1:] == ["written", ""]
+
+
+async def test_a_working_dir_that_can_not_be_made_is_a_start_error(bench: Bench) -> None:
+    seen, _ = await bench.run("true", working_dir="/usr/no/such/folder")
 
     assert seen.exit_code == 128
-    assert seen.start_error == "/no/such/folder: No such file or directory"
+    assert seen.start_error == "/usr/no/such/folder: No such file or directory"
+    assert "no" not in os.listdir("/usr")
 
 
 async def test_sigterm_reaches_the_command(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 CORE = "/api/v1/namespaces/default"
+STRATEGIC = {"content-type": "application/strategic-merge-patch+json"}
 MERGE = {"content-type": "application/merge-patch+json"}
 
 
@@ -180,3 +181,35 @@ async def test_an_immutable_configmap_stays(world):
 
     assert reply.status == 422
     assert "field is immutable when `immutable` is set" in reply.message
+
+
+async def test_only_a_job_that_is_held_may_be_placed_and_sized_anew(world):
+    jobs = DEPLOYMENTS.replace("apps", "batch").replace("deployments", "jobs")
+    container = {"name": "c", "image": "busybox"}
+    for name, suspend in (("held", True), ("free", False)):
+        spec = {"restartPolicy": "Never", "containers": [container]}
+        job = {
+            "metadata": {"name": name},
+            "spec": {"suspend": suspend, "template": {"spec": spec}},
+        }
+        assert (await world.ask("POST", jobs, job)).status == 201
+    placed = {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "containers": [{**container, "resources": {"requests": {"cpu": "1"}}}],
+    }
+    change = {"spec": {"template": {"metadata": {"annotations": {"a": "b"}}, "spec": placed}}}
+    other = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "debian"}]}}}}
+
+    async def patch(name, change):
+        return await world.ask("PATCH", f"{jobs}/{name}", change, headers=STRATEGIC)
+
+    assert (await patch("held", change)).json["spec"]["template"]["spec"]["nodeSelector"] == {
+        "disk": "fast"
+    }
+    for name, refused in (("free", change), ("held", other)):
+        reply = await patch(name, refused)
+        assert reply.status == 422
+        assert "spec.template: Invalid value" in reply.message
+        assert "field is immutable" in reply.message

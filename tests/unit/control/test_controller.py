@@ -12,6 +12,7 @@ from bessemer.control.controller import Controller
 from bessemer.control.reconcile import DONE, Key, Result, TerminalError
 from bessemer.control.sources import Source, own_key, owner_key
 from bessemer.kube.client import Client
+from bessemer.kube.errors import not_found
 from bessemer.kube.informer import Informers
 from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
@@ -104,6 +105,22 @@ async def test_a_failed_key_comes_again_after_its_back_off(
         await clock.advance(60)
     assert reconciler.count == 3
     assert [record.message for record in caplog.records] == ["reconcile failed"] * 2
+
+
+async def test_what_is_gone_meanwhile_is_no_failure_unless_it_stays_gone(
+    clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = not_found(JOB, "a")
+    reconciler = Recorder(*[gone] * 9)
+    controller = Controller("x", reconciler, [], clock)
+    async with running(controller):
+        controller.enqueue(Key("", "a"))
+        for wait in (0.005 * 2**failures for failures in range(8)):
+            await clock.advance(0)
+            await clock.advance(wait)
+        assert reconciler.count == 9
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert caplog.records[0].message == "reconcile failed"
 
 
 async def test_a_terminal_error_waits_for_the_next_change(

@@ -102,8 +102,12 @@ def test_json_patch_inserts_and_appends_to_lists():
     ],
 )
 def test_json_operations_that_do_not_fit_are_invalid(operation):
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as caught:
         apply([operation], PatchType.JSON)
+
+    assert caught.value.details == {}
+    start = "the server rejected our request due to an error in our request"
+    assert caught.value.message.startswith(start)
 
 
 @pytest.mark.parametrize("patch", [{"op": "add"}, "x", 7, [7], [{"path": "/a"}]])

@@ -7,7 +7,7 @@ import pytest
 
 from bessemer.base.home import Home
 from bessemer.resources import meta
-from bessemer.resources.servingruntime import SERVING_RUNTIME, shipped
+from bessemer.resources.servingruntime import SERVING_RUNTIME, shipped, validate
 from bessemer.serving import runtimes
 from bessemer.serving.errors import Unservable
 from bessemer.serving.storage import Location, locate, volumes_of
@@ -112,3 +112,16 @@ def test_the_namespaces_own_runtime_goes_first_and_gets_its_values() -> None:
     assert container["args"] == ["--name=iris", "{{ .Unknown }}", "--more"]
     assert container["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
     assert "{{.Name}}" in own["spec"]["containers"][0]["args"][0]
+
+
+def test_a_runtime_need_not_name_a_format_and_serves_none_by_itself() -> None:
+    spec = {"containers": [{"name": "kserve-container", "image": "mine:1"}]}
+    plain = meta.new(SERVING_RUNTIME, "plain", "team", spec=spec)
+    assert validate(plain, None) == []
+    assert runtimes.select(model(), [plain, *shipped("bessemer-system")], "team") is not plain
+    with pytest.raises(Unservable):
+        runtimes.select(model(runtime="plain"), [plain], "team")
+    spec["supportedModelFormats"] = [{"version": "1"}]
+    assert [cause.field for cause in validate(plain, None)] == [
+        "spec.supportedModelFormats[0].name"
+    ]

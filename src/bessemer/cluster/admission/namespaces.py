@@ -6,7 +6,7 @@ Source: k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle.
 from __future__ import annotations
 
 from bessemer.cluster.admission.lookup import Lookup
-from bessemer.kube.errors import Forbidden, not_found
+from bessemer.kube.errors import NAMESPACE_TERMINATING, Forbidden, not_found
 from bessemer.resources import meta
 from bessemer.resources.kind import Kind, Object
 from bessemer.resources.namespace import NAMESPACE
@@ -26,7 +26,7 @@ def admit_create(kind: Kind, obj: Object, lookup: Lookup) -> None:
     if meta.is_deleting(namespace):
         thing = obj["metadata"].get("name", "")
         cause = {
-            "reason": "NamespaceTerminating",
+            "reason": NAMESPACE_TERMINATING,
             "message": f"namespace {name} is being terminated",
             "field": "metadata.namespace",
         }

@@ -12,12 +12,20 @@ from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
 from bessemer.cluster.node.logs import LogOptions, PodLogs
 from bessemer.kube.client import PatchType
-from bessemer.kube.errors import BadRequest, MethodNotAllowed, ServiceUnavailable, conflict
+from bessemer.kube.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    ServiceUnavailable,
+    conflict,
+    invalid,
+)
 from bessemer.kube.requests import Target
-from bessemer.resources import meta
+from bessemer.resources import meta, rules
 from bessemer.resources.kind import Kind
 from bessemer.resources.pod import POD
 
+# What upstream names when it refuses a log's parameters (ValidatePodLogOptions).
+_LOG_OPTIONS = Kind("", "v1", "PodLogOptions", "podlogoptions")
 _STREAMS = ("exec", "attach", "portforward")
 Act = Callable[[Exchange, Route], Awaitable[Answer | None]]
 
@@ -74,7 +82,7 @@ class Parts:
         if self._logs is None:
             raise ServiceUnavailable("no node agent runs here, so there are no logs to read")
         await exchange.read()
-        pieces = self._logs.read(pod, _log_options(exchange, self._clock.now()))
+        pieces = self._logs.read(pod, _log_options(exchange, route.name, self._clock.now()))
         # Errors come with the first piece, while they can still be told by a status code.
         first = await anext(pieces, b"")
         await exchange.begin(b"text/plain")
@@ -96,27 +104,35 @@ def _allow(exchange: Exchange, method: str) -> None:
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
 
-def _log_options(exchange: Exchange, now: datetime) -> LogOptions:
+def _log_options(exchange: Exchange, pod: str, now: datetime) -> LogOptions:
     query = exchange.query
-    moment = _since(exchange, now)
+    tail_lines, limit_bytes = exchange.number("tailLines"), exchange.number("limitBytes")
+    since, seconds = query.get("sinceTime"), exchange.number("sinceSeconds")
+    causes = []
+    if tail_lines is not None and tail_lines < 0:
+        text = "must be greater than or equal to 0"
+        causes.append(rules.bad("tailLines", tail_lines, text))
+    if limit_bytes is not None and limit_bytes < 1:
+        causes.append(rules.bad("limitBytes", limit_bytes, "must be greater than 0"))
+    if seconds is not None and since:
+        text = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(rules.forbidden("", text))
+    elif seconds is not None and seconds < 1:
+        causes.append(rules.bad("sinceSeconds", seconds, "must be greater than 0"))
+    if causes:
+        raise invalid(_LOG_OPTIONS, pod, causes)
     return LogOptions(
         container=query.get("container", ""),
         follow="follow" in query and exchange.flag("follow"),
         previous="previous" in query and exchange.flag("previous"),
-        since=moment,
-        tail_lines=exchange.number("tailLines"),
-        limit_bytes=exchange.number("limitBytes"),
+        since=_since(since, seconds, now),
+        tail_lines=tail_lines,
+        limit_bytes=limit_bytes,
         timestamps="timestamps" in query and exchange.flag("timestamps"),
     )
 
 
-def _since(exchange: Exchange, now: datetime) -> datetime | None:
-    since, seconds = exchange.query.get("sinceTime"), exchange.number("sinceSeconds")
-    if seconds is not None and (since or seconds < 1):
-        raise BadRequest(
-            f"sinceSeconds: Invalid value: {seconds}: must be greater than 0, and at most one of "
-            "sinceTime or sinceSeconds may be specified"
-        )
+def _since(since: str | None, seconds: int | None, now: datetime) -> datetime | None:
     try:
         if seconds is not None:
             return now - timedelta(seconds=seconds)

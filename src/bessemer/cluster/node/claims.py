@@ -19,6 +19,8 @@ from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
+_BIND_NOTES = ("pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller")
+
 
 class ClaimBinder:
     """Makes each claim's folder and says so in its status; deletes the folder with the claim."""
@@ -49,16 +51,26 @@ class ClaimBinder:
             return DONE
         folder = self._home.claim(key.namespace, key.name)
         folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(Conflict, NotFound):  # its change brings the key back
+            await self._bind(claim)
+        return DONE
+
+    async def _bind(self, claim: Object) -> None:
+        """Name the volume, then say that it is bound, as upstream's controller does."""
+        if not claim["spec"].get("volumeName"):
+            claim = meta.copy(claim)
+            claim["spec"]["volumeName"] = f"pvc-{meta.uid(claim)}"
+            notes = claim["metadata"].setdefault("annotations", {})
+            notes |= dict.fromkeys(_BIND_NOTES, "yes")
+            claim = await self._client.update(PERSISTENT_VOLUME_CLAIM, claim)
         status = {
             "phase": "Bound",
             "accessModes": claim["spec"].get("accessModes") or ["ReadWriteOnce"],
             "capacity": dict(meta.dig(claim, "spec.resources.requests") or {}),
         }
-        with contextlib.suppress(Conflict, NotFound):  # its change brings the key back
-            await self._client.update(
-                PERSISTENT_VOLUME_CLAIM, {**claim, "status": status}, subresource="status"
-            )
-        return DONE
+        await self._client.update(
+            PERSISTENT_VOLUME_CLAIM, {**claim, "status": status}, subresource="status"
+        )
 
     def _note(self, type_: EventType, claim: Object) -> None:
         key = Key(meta.namespace(claim), meta.name(claim))

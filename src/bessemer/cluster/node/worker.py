@@ -86,6 +86,7 @@ class PodWorker:
         self._is_released = False
         self._is_stopped = False
         self._must_refresh = False
+        self._unwritten = ""  # why the status is not in the API
         self._quiet_until = services.clock.now() + _seconds(_QUIET_STARTING_SECONDS)
         self._adopt()
 
@@ -150,10 +151,7 @@ class PodWorker:
                 if await self._pass():
                     return
             except ApiError as error:
-                _log.warning(
-                    "pod status not written",
-                    extra=fields(pod=meta.name(self.pod), reason=str(error)),
-                )
+                self._tell_unwritten(str(error))
                 await self._pause(self._services.clock.now() + _seconds(_REPORT_RETRY_SECONDS))
             except Exception:  # noqa: BLE001 - a bug must not leave the pod alone for ever
                 _log.exception("pod not advanced", extra=fields(pod=meta.name(self.pod)))
@@ -173,6 +171,7 @@ class PodWorker:
             await self._pause(self._quiet_until)
             return False
         await self._report()
+        self._tell_unwritten("")
         if plan.Release() in todo.actions:  # whoever waits for its end waits no longer for this
             await self._release()
         if plan.Remove() in todo.actions:
@@ -415,6 +414,12 @@ class PodWorker:
                 if _version(stored) > _version(self.pod):
                     self.pod = stored
                 return
+
+    def _tell_unwritten(self, reason: str) -> None:
+        if reason != self._unwritten:  # once a reason, however often it is tried
+            told = fields(pod=meta.name(self.pod), reason=reason or "none")
+            _log.warning("pod status not written" if reason else "pod status written", extra=told)
+        self._unwritten = reason
 
     def _has_news(self, todo: plan.Plan) -> bool:
         """Whether there is more to tell than that it is starting or has just started."""

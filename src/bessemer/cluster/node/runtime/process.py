@@ -40,12 +40,14 @@ class ProcessRuntime(LaunchedRuntime):
         temporary.mkdir(exist_ok=True)
         for mount in spec.mounts:
             _show(mount, home)
+        at_home = _at_home(spec.working_dir, home)
         variables = {"TMPDIR": str(temporary)} | sandbox.environment_variables(spec, str(home))
         return {
             "sandbox": False,
             "argv": spec.argv,
             "env": variables,
-            "cwd": str(_at_home(spec.working_dir, home) or spec.working_dir or home),
+            "cwd": str(at_home or spec.working_dir or home),
+            "makes_cwd": at_home is not None,  # elsewhere lies the user's own machine
             "limits": sandbox.limits_record(spec.limits),
             "cgroups": sandbox.cgroups_record(self._cgroups, spec),
             "warm": None,

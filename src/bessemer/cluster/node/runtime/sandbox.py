@@ -53,6 +53,7 @@ class SandboxRuntime(LaunchedRuntime):
             "argv": spec.argv,
             "env": environment_variables(spec, layout.HOME),
             "cwd": spec.working_dir or layout.HOME,
+            "makes_cwd": True,  # all that it could write to is the container's own
             "hostname": spec.hostname,
             "root": str(self._zygotes.root()),
             "read_only": spec.read_only,

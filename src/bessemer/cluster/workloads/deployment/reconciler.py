@@ -8,7 +8,7 @@ from bessemer.cluster.workloads.deployment import plan, status
 from bessemer.cluster.workloads.writer import Writer
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
-from bessemer.kube.errors import AlreadyExists, ApiError
+from bessemer.kube.errors import AlreadyExists, ApiError, is_terminating
 from bessemer.kube.informer import Informers
 from bessemer.resources import meta
 from bessemer.resources.deployment import DEPLOYMENT
@@ -83,6 +83,8 @@ class DeploymentReconciler:
             bumped = {**(deployment.get("status") or {}), **collisions}
             return await self._writer.update_status(DEPLOYMENT, deployment, bumped)
         except ApiError as error:
+            if is_terminating(error):
+                return deployment  # it goes too: nobody has to be told
             message = f'Failed to create new replica set "{meta.name(wanted)}": {error.message}'
             await self._recorder.record(deployment, "Warning", "ReplicaSetCreateError", message)
             told = status.not_created(deployment, message, self._clock.now())

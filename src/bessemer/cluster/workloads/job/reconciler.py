@@ -13,7 +13,7 @@ from bessemer.cluster.workloads.job import indexes, plan
 from bessemer.cluster.workloads.writer import Writer
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
-from bessemer.kube.errors import ApiError
+from bessemer.kube.errors import ApiError, is_terminating
 from bessemer.kube.informer import Informers
 from bessemer.resources import meta
 from bessemer.resources.job import JOB
@@ -116,6 +116,8 @@ class JobReconciler:
             )
             for result in results:
                 if isinstance(result, ApiError):
+                    if is_terminating(result):
+                        return None  # the Job goes too: nobody has to be told
                     text = f"Error creating: {result.message}"
                     await self._recorder.record(job, "Warning", "FailedCreate", text)
                     return result

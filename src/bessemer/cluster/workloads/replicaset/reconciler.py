@@ -10,7 +10,7 @@ from bessemer.cluster.workloads.replicaset import plan
 from bessemer.cluster.workloads.writer import Writer
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
-from bessemer.kube.errors import ApiError
+from bessemer.kube.errors import ApiError, is_terminating
 from bessemer.kube.informer import Informers
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -68,6 +68,8 @@ class ReplicaSetReconciler:
             )
             for result in results:
                 if isinstance(result, ApiError):
+                    if is_terminating(result):
+                        return ""  # the set goes too: nobody has to be told
                     return await self._tell_failure(replicaset, result)
                 if isinstance(result, BaseException):
                     raise result
