@@ -1,4 +1,4 @@
-"""What holds for all tests: none leaves a process behind."""
+"""What holds for all tests: none leaves a process behind, none fails for a slow machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 import harness
+
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 END_SECONDS = 15.0  # for what was told to end by the last tests
 

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.pipelines import spec, tree
@@ -126,8 +126,8 @@ def component_of(world: World, row: Task, components: Json) -> Any:
     return components[outer.body.tasks[row.name].component]
 
 
-PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-LONG = settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=150)
+LONG = settings(max_examples=3000)
 
 
 def check_laws(ir: Json, data: st.DataObject) -> None:

@@ -210,7 +210,7 @@ def test_an_old_template_again_takes_its_replicaset_with_a_new_number() -> None:
     unavailable=st.integers(0, 5),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_roll_holds_its_limits_and_comes_to_its_end(
     wanted: int, old: int, surge: int, unavailable: int, data: st.DataObject
 ) -> None:
