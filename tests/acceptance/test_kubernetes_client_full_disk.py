@@ -126,6 +126,11 @@ def processes_of(running: harness.Running, pods: list[Any]) -> list[psutil.Proce
     return [psutil.Process(pid) for path, pid in found if any(uid in path for uid in uids)]
 
 
+def is_of_a_pod(line: str) -> bool:
+    """Whether it says that a status could not be written, or could again."""
+    return "pod status " in line and " pod=step-" in line
+
+
 def write(running: harness.Running, number: int) -> int:
     body = {"metadata": {"name": f"n{number}"}, "data": {"a": "x" * 900_000}}
     status, answer = running.request("POST", CONFIG_MAPS, body)
@@ -157,6 +162,9 @@ def test_a_run_whose_step_runs_while_the_disk_fills_up(small_disk: Path, steps: 
         assert lines
         assert all("disk is full" in line for line in lines)
         assert not [line for line in running.lines if "Traceback" in line]
+        waited = [line.partition("pod status ")[2] for line in running.lines if is_of_a_pod(line)]
+        assert all(one != two for one, two in itertools.pairwise(waited))  # each reason once
+        assert not waited or waited[-1].startswith("written again ")
 
         with submit(running, steps) as client:  # it lives on
             assert next_answer(client)["run_id"] != run_id

@@ -99,7 +99,24 @@ async def test_another_namespaces_objects_are_not_reachable(cluster: Cluster) ->
     await cluster.run("a", "ls", "/v", volumeMounts=mount("/v"), spec={"volumes": volumes[:1]})
     assert await cluster.log(await cluster.finished("a")) == ""
     await cluster.run("b", "true", spec={"volumes": volumes[1:]})
-    assert 'persistentvolumeclaim "data" not found' in await cluster.event("b", "FailedMount")
+    told = await cluster.event("b", "FailedScheduling")
+    assert 'persistentvolumeclaim "data" not found' in told
+
+
+async def test_a_pod_waits_for_its_claim(cluster: Cluster) -> None:
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "late"}}
+    await cluster.run(
+        "a", "sh", "-c", "echo here > /d/x; cat /d/x",
+        volumeMounts=mount("/d"), spec={"volumes": [volume]},
+    )  # fmt: skip
+    pod = await cluster.until("a", lambda pod: meta.condition(pod, "PodScheduled") is not None)
+    (condition,) = pod["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
+    expected = '0/1 nodes are available: persistentvolumeclaim "late" not found.'
+    assert condition["message"] == expected
+    assert "nodeName" not in pod["spec"]
+    await cluster.claim("late")
+    assert await cluster.log(await cluster.finished("a")) == "here\n"
 
 
 async def test_items_modes_and_a_single_file(cluster: Cluster) -> None:

@@ -33,14 +33,15 @@ def _validate(new: Object, old: Object | None) -> list[Cause]:
         causes.append(rules.required("spec.resources[storage]"))
     if spec["volumeMode"] != "Filesystem":
         causes.append(rules.unsupported("spec.volumeMode", spec["volumeMode"], ("Filesystem",)))
-    if old is not None and _fixed(spec) != _fixed(old["spec"]):
+    if old is not None and _fixed(spec, old) != _fixed(old["spec"], old):
         causes.append(rules.forbidden("spec", _FIXED_TEXT))
     return causes
 
 
-def _fixed(spec: Object) -> Object:
-    # The binding fills volumeName once.
-    changeable = ("resources", "volumeAttributesClassName", "volumeName")
+def _fixed(spec: Object, old: Object) -> Object:
+    changeable = ["resources", "volumeAttributesClassName"]
+    if not old["spec"].get("volumeName"):
+        changeable.append("volumeName")  # the binding fills it, once
     return {key: value for key, value in spec.items() if key not in changeable}
 
 

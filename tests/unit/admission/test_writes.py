@@ -213,3 +213,17 @@ async def test_only_a_job_that_is_held_may_be_placed_and_sized_anew(world):
         assert reply.status == 422
         assert "spec.template: Invalid value" in reply.message
         assert "field is immutable" in reply.message
+
+
+async def test_a_claim_is_bound_to_one_volume_once(world):
+    claims = f"{CORE}/persistentvolumeclaims"
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    assert (
+        await world.ask("POST", claims, {"metadata": {"name": "c"}, "spec": spec})
+    ).status == 201
+
+    async def bind(volume):
+        change = {"spec": {"volumeName": volume}}
+        return (await world.ask("PATCH", f"{claims}/c", change, headers=MERGE)).status
+
+    assert [await bind("one"), await bind("two"), await bind(None)] == [200, 422, 422]

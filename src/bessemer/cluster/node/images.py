@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from bessemer.cluster.node.errors import StartFailure
+from bessemer.resources import imagereference
 from bessemer.resources.lightweight import Install
 
 
@@ -56,6 +57,8 @@ def resolve(reference: str) -> Image:
     Raises:
         StartFailure: it is none that this machine knows, or no reference at all.
     """
+    if why := imagereference.refusal(reference):
+        raise StartFailure("InvalidImageName", why)
     name, tag = split(reference)
     if name.startswith("bessemer/"):
         return _our_own(reference, name.removeprefix("bessemer/"), tag)

@@ -416,9 +416,12 @@ class PodWorker:
                 return
 
     def _tell_unwritten(self, reason: str) -> None:
-        if reason != self._unwritten:  # once a reason, however often it is tried
-            told = fields(pod=meta.name(self.pod), reason=reason or "none")
-            _log.warning("pod status not written" if reason else "pod status written", extra=told)
+        """Log why the status is not written, or that it is again: once, not at each try."""
+        pod = meta.name(self.pod)
+        if reason and reason != self._unwritten:
+            _log.warning("pod status not written", extra=fields(pod=pod, reason=reason))
+        elif self._unwritten and not reason:
+            _log.warning("pod status written again", extra=fields(pod=pod))
         self._unwritten = reason
 
     def _has_news(self, todo: plan.Plan) -> bool:

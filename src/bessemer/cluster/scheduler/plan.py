@@ -7,7 +7,7 @@ tainttoleration,nodeunschedulable}, framework/types.go FitError.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bessemer.resources import meta, quantity
@@ -103,18 +103,42 @@ def urgency(pod: Object) -> tuple[int, str]:
     return -priority, str(pod["metadata"].get("creationTimestamp", ""))
 
 
-def place(pod: Object, nodes: Iterable[Object], used: Mapping[str, Demand]) -> Placement:
-    """The first node that takes the pod; else the message that counts each node's reasons."""
+def missing_claim(pod: Object, find: Callable[[str, str], Object | None]) -> str:
+    """Why a claim of the pod can't be had, by name and namespace; "" when all can.
+
+    Source: pkg/scheduler/framework/plugins/volumebinding, PreFilter.
+    """
+    for volume in pod["spec"].get("volumes") or ():
+        name = meta.dig(volume, "persistentVolumeClaim.claimName")
+        if not name:
+            continue
+        claim = find(name, meta.namespace(pod))
+        if claim is None:
+            return f'persistentvolumeclaim "{name}" not found'
+        if meta.is_deleting(claim):
+            return f'persistentvolumeclaim "{name}" is being deleted'
+    return ""
+
+
+def place(
+    pod: Object, nodes: Iterable[Object], used: Mapping[str, Demand], claim: str = ""
+) -> Placement:
+    """The first node that takes the pod; else the message that counts each node's reasons.
+
+    ``claim`` says what is wrong with a claim of the pod: then no node takes it.
+    """
     wanted, reasons, count = demand(pod), Counter[str](), 0
     for node in nodes:
         count += 1
+        if claim:
+            continue
         refusals = _refusals(pod, wanted, node, used.get(meta.name(node), Demand()))
         if not refusals:
             return Placement(node=meta.name(node))
         reasons.update(refusals)
     if not count:
         return Placement(message="no nodes available to schedule pods")
-    told = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
+    told = claim or ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
     return Placement(message=f"0/{count} nodes are available: {told}.")
 
 

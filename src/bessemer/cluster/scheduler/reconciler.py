@@ -18,6 +18,7 @@ from bessemer.kube.informer import Informers
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.node import NODE
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.pod import POD
 
 _log = logs.get(__name__)
@@ -34,6 +35,7 @@ class Scheduler:
         self._clock = clock
         self._pods = informers.of(POD)
         self._nodes = informers.of(NODE)
+        self._claims = informers.of(PERSISTENT_VOLUME_CLAIM)
         self._events = EventRecorder(client, _COMPONENT, clock)
         # What pods on nodes ask for, by uid; with those bound by us and not yet seen as bound,
         # or two pods would take one room.
@@ -44,7 +46,11 @@ class Scheduler:
 
     def controller(self) -> Controller:
         """The loop that runs this reconciler."""
-        sources = [Source(self._pods, _own_key), Source(self._nodes, self._keys_of_node)]
+        sources = [
+            Source(self._pods, _own_key),
+            Source(self._nodes, self._keys_of_node),
+            Source(self._claims, self._keys_of_claim),
+        ]
         self._pods.subscribe(self._count)
         self._controller = Controller("scheduler", self, sources, self._clock, workers=_WORKERS)
         return self._controller
@@ -54,7 +60,8 @@ class Scheduler:
         pod = self._pods.get(key.name, key.namespace)
         if pod is None or not plan.waits(pod) or meta.uid(pod) in self._placed:
             return DONE
-        placement = plan.place(pod, self._nodes.list(), self._used)
+        claim = plan.missing_claim(pod, self._claims.get)
+        placement = plan.place(pod, self._nodes.list(), self._used, claim)
         try:
             if placement.node:
                 await self._bind(pod, placement.node)
@@ -124,6 +131,9 @@ class Scheduler:
 
     def _keys_of_node(self, _node: Object) -> Iterable[Key]:
         return self._waiting()
+
+    def _keys_of_claim(self, claim: Object) -> Iterable[Key]:
+        return [key for key in self._waiting() if key.namespace == meta.namespace(claim)]
 
     def _waiting(self) -> list[Key]:
         waiting = sorted(self._waits.values(), key=plan.urgency)
