@@ -18,8 +18,10 @@ PARTS = ("start", "pipelines", "api", "serving")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all of them")
     chosen = parser.parse_args().parts or PARTS
+    if unknown := sorted({*chosen} - {*PARTS}):
+        parser.error(f"the parts are {', '.join(PARTS)}, but got {', '.join(unknown)}")
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     failed = []
