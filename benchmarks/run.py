@@ -17,11 +17,7 @@ PARTS = ("start", "pipelines", "api", "serving")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all of them")
-    chosen = parser.parse_args().parts or PARTS
-    if unknown := sorted({*chosen} - {*PARTS}):
-        parser.error(f"the parts are {', '.join(PARTS)}, but got {', '.join(unknown)}")
+    chosen = choose(sys.argv[1:])
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     failed = []
@@ -38,6 +34,16 @@ def main() -> int:
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def choose(arguments: list[str]) -> list[str]:
+    """The parts to measure: those named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all of them")
+    chosen: list[str] = parser.parse_args(arguments).parts or [*PARTS]
+    if unknown := sorted({*chosen} - {*PARTS}):
+        parser.error(f"the parts are {', '.join(PARTS)}, but got {', '.join(unknown)}")
+    return chosen
 
 
 def machine() -> dict[str, str]:
