@@ -1,4 +1,4 @@
-"""``make bench`` says what it would measure, and refuses what it doesn't know, before it begins."""
+"""``make bench`` knows what it measures, and refuses what it does not, before it begins."""
 
 from __future__ import annotations
 
