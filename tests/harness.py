@@ -12,7 +12,9 @@ Everything that it started is gone at the end, or the test fails.
 
 from __future__ import annotations
 
+import collections
 import http.client
+import itertools
 import json
 import os
 import random
@@ -27,6 +29,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bessemer.base.home import Home
 from bessemer.cluster.node import memory
@@ -354,3 +358,12 @@ def bessemer(folder: Path, port: int | None = None) -> Iterator[Running]:
                 running.restart()  # after a kill -9: it adopts what runs, then ends it
             running.stop()
         memory.remove(Home(running.home))
+
+
+def fill_disk(file: Path) -> None:
+    """Take all that is left of a disk that others write to, too."""
+    with file.open("wb", buffering=0) as ballast:
+        for size in (1 << 16, 1 << 12):
+            pieces = (ballast.write(bytes(size)) for _ in itertools.count())
+            with pytest.raises(OSError, match="No space left"):
+                collections.deque(pieces, maxlen=0)

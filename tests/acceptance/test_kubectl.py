@@ -333,6 +333,8 @@ def test_scale_while_a_rollout_is_under_way(app):
     app("scale", "deployment/web", "--replicas=2")
     app("rollout", "status", "deployment/web", "--timeout=90s")
     app("wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=60s")
+    status = app.read("deployment", "web")["status"]
+    assert (status["updatedReplicas"], status["availableReplicas"]) == (2, 2)
 
 
 def test_label_annotate_and_three_kinds_of_patch(app):
@@ -442,7 +444,8 @@ def test_watch_sees_what_comes(kubectl):
             kubectl("create", "configmap", "second")
         return lines[-1] == "configmap/second"
 
-    kubectl.until(holds, "get", "configmaps", "--watch", "-o", "name")
+    lines = kubectl.until(holds, "get", "configmaps", "--watch", "-o", "name")
+    assert lines.index("configmap/first") < lines.index("configmap/second")
 
 
 def test_run_to_its_end_and_wait(kubectl):

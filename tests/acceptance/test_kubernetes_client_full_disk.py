@@ -1,6 +1,5 @@
 """The disk fills up while a step runs: what was said stays, and all goes on when there is room."""
 
-import collections
 import contextlib
 import itertools
 import json
@@ -87,15 +86,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def fill(file: Path) -> None:
-    """Take all that is left of the disk."""
-    with file.open("wb", buffering=0) as ballast:
-        for size in (1 << 16, 1 << 12):
-            pieces = (ballast.write(bytes(size)) for _ in itertools.count())
-            with pytest.raises(OSError, match="No space left"):
-                collections.deque(pieces, maxlen=0)
-
-
 @pytest.fixture
 def steps() -> Iterator[Steps]:
     with contextlib.closing(Steps()) as opened:
@@ -145,7 +135,7 @@ def test_a_run_whose_step_runs_while_the_disk_fills_up(small_disk: Path, steps: 
             step = steps.wait()
             pods = running.until(PODS, is_running)
             (process,) = processes_of(running, pods)
-            fill(small_disk / "ballast")
+            harness.fill_disk(small_disk / "ballast")
             answers = {f"n{number}": write(running, number) for number in range(12)}
             assert answers["n11"] == 503
             go(step)

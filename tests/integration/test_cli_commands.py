@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import fcntl
-import itertools
 import json
 import os
 import pty
@@ -281,20 +279,11 @@ def test_a_full_disk_is_refused_before_anything_is_made(small_disk: Path) -> Non
         assert cli(one, "status").code == 0
 
 
-def fill(file: Path) -> None:
-    """Take all that is left of a disk that others write to, too."""
-    with file.open("wb", buffering=0) as ballast:
-        for size in (1 << 16, 1 << 12):
-            pieces = (ballast.write(bytes(size)) for _ in itertools.count())
-            with pytest.raises(OSError, match="No space left"):
-                collections.deque(pieces, maxlen=0)
-
-
 def test_a_disk_that_fills_up_refuses_writes_and_keeps_what_it_has(small_disk: Path) -> None:
     place = "/api/v1/namespaces/default/configmaps"
     with harness.bessemer(small_disk) as one:
         one.create(place, {"metadata": {"name": "kept"}, "data": {"a": "1"}})
-        fill(small_disk / "ballast")
+        harness.fill_disk(small_disk / "ballast")
         big = {"a": "x" * 900_000}
         answers = [
             one.request("POST", place, {"metadata": {"name": f"n{n}"}, "data": big})

@@ -222,6 +222,7 @@ async def test_the_roles_rules_count_as_they_are_now(isolated: Isolated) -> None
 
 async def test_a_cluster_role_binding_holds_in_every_namespace(isolated: Isolated) -> None:
     stranger = isolated.token("theirs", "stranger")
+    assert (await isolated.ask(stranger)).status_code == 403
     await isolated.client.create(
         CLUSTER_ROLE, meta.new(CLUSTER_ROLE, "caller", rules=[make_rule()])
     )

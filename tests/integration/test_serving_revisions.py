@@ -383,6 +383,7 @@ def test_versions_that_nobody_needs_go(running: harness.Running, models: Path) -
     # The newest, and without pods the one before it.
     for path in (DEPLOYMENTS, SERVICES):
         running.until(path, remain(4, 5))
+    assert traffic(running.get(f"{ISVCS}/{name}")) == {f"{name}-predictor-00005": 100}
     running.delete(f"{ISVCS}/{name}")
 
 
