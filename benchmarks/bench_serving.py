@@ -95,6 +95,8 @@ def running(url: str, *command: str | Path) -> Iterator[None]:
                     log.seek(0)
                     raise SystemExit(f"{command[0]} ended:\n{log.read().decode()[-2000:]}")
                 time.sleep(0.1)
+            else:
+                raise SystemExit(f"{command[0]} never answered at {url}")
             yield
         finally:
             process.terminate()

@@ -51,22 +51,21 @@ def bessemer(home: Path | None = None) -> Iterator[Up]:
     """Started, ready; stopped at the end. A home of its own unless given."""
     # Where users have theirs; below /tmp each container would hide a part of its own /tmp.
     place = home or Path(tempfile.mkdtemp(prefix="bessemer-bench-", dir=Path.home()))
-    log = (place.parent / f"{place.name}.log").open("wb")
-    began = time.perf_counter()
-    process = subprocess.Popen([BESSEMER, "up", "--home", place], stdout=log, stderr=log)
-    try:
-        yield Up(place, process, wait_ready(process, place, began), environment(place))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        log.close()
-        if home is None:
-            shutil.rmtree(place, ignore_errors=True)
+    with tempfile.NamedTemporaryFile(prefix="bessemer-bench-", suffix=".log") as log:
+        began = time.perf_counter()
+        process = subprocess.Popen([BESSEMER, "up", "--home", place], stdout=log, stderr=log)
+        try:
+            ready_after = wait_ready(process, Path(log.name), began)
+            yield Up(place, process, ready_after, environment(place))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            if home is None:
+                shutil.rmtree(place, ignore_errors=True)
 
 
-def wait_ready(process: subprocess.Popen[bytes], home: Path, began: float) -> float:
+def wait_ready(process: subprocess.Popen[bytes], log: Path, began: float) -> float:
     """Seconds until the ready line stands in the log."""
-    log = home.parent / f"{home.name}.log"
     while time.perf_counter() - began < LIMIT:
         if b"Bessemer is ready" in log.read_bytes():
             return time.perf_counter() - began

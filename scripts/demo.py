@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import ssl
@@ -36,8 +37,8 @@ POLL = 0.4  # seconds between looks at the run
 COLORS = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "yellow", "SKIPPED": "cyan"}
 #: What kfp's executor logs around a component: its own lines, and JSON over several.
 KFP_LINE = re.compile(r"\[KFP Executor|[\s{}]|$")
-#: What a demo may reuse of an earlier one; all else in its home starts anew.
-KEPT = {"environments", "cache"}
+#: What a demo may reuse of an earlier one, and what says that it is a home; all else starts anew.
+KEPT = {"environments", "cache", "version"}
 
 
 @dataclass(frozen=True)
@@ -195,11 +196,11 @@ def wait_ready(up: subprocess.Popen[bytes]) -> None:
 
 def environment() -> dict[str, str]:
     """What ``eval "$(bessemer env)"`` sets, for the example's script."""
-    words = subprocess.run(
+    printed = subprocess.run(
         [BESSEMER, "env", "--home", HOME], capture_output=True, text=True, check=True
-    ).stdout.split()
-    values = dict(word.split("=", 1) for word in words if "=" in word)
-    return {**os.environ, **{key: value.strip("'\"") for key, value in values.items()}}
+    ).stdout
+    values = dict(word.split("=", 1) for word in shlex.split(printed) if "=" in word)
+    return {**os.environ, **values}
 
 
 def run_job(console: Console) -> int:
@@ -291,7 +292,7 @@ def tell_what_stays(console: Console) -> None:
         ("promote the canary", f"{python} {script} promote"),
         ("roll it back", f"{python} {script} rollback"),
         ("stop", f"uv run --locked bessemer down --home {short}"),
-        ("delete everything", f"make clean   (or only this home: rm -rf {short})"),
+        ("then, to delete everything", f"make clean   (or only this home: rm -rf {short})"),
     ):
         console.print(Text.assemble((f"  {title}\n", "bold"), f"    {text}"), soft_wrap=True)
 
@@ -301,10 +302,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave Bessemer running")
     keep = parser.parse_args().keep
+    # However it is ended, with its terminal too: what it started ends with it.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, lambda number, _frame: sys.exit(128 + number))
     console = Console(highlight=False)
     status = [str(BESSEMER), "status", "--home", str(HOME)]
     if subprocess.run(status, capture_output=True, check=False).returncode == 0:
-        console.print(f"An earlier demo still runs; end it: bessemer down --home {HOME}")
+        end = shlex.join([os.path.relpath(BESSEMER), "down", "--home", os.path.relpath(HOME)])
+        console.print(f"An earlier demo still runs; end it: {end}", soft_wrap=True)
         return 1
     renew()
     began = time.monotonic()

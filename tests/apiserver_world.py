@@ -63,7 +63,7 @@ class World:
         )
 
     def _services(self):
-        return [record.object for record in self.machine.list(SERVICE).records]
+        return self.machine.lookup_all(SERVICE)
 
     def _lookup(self, kind, namespace, name):
         return self.machine.lookup(kind, namespace, name)

@@ -23,6 +23,7 @@ from bessemer.gateway import manifests
 from bessemer.gateway.bootstrap import Authentication, Folders, Settings, make_bootstrap
 from bessemer.gateway.reconciler import make_controller
 from bessemer.kube.client import Client, EventType, Selection
+from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
 from bessemer.resources import meta
@@ -116,11 +117,12 @@ class World:
         await self.client.update(ENDPOINT_SLICE, new)
 
     async def set_route(self, name: str, spec: Object, namespace: str = "default") -> Object:
-        route = meta.new(HTTP_ROUTE, name, namespace, spec=spec)
-        known = self.informers.of(HTTP_ROUTE).get(name, namespace)
-        if known is None:
+        # A patch: the controller may write the status meanwhile.
+        try:
+            return await self.client.patch(HTTP_ROUTE, name, namespace, {"spec": spec})
+        except NotFound:
+            route = meta.new(HTTP_ROUTE, name, namespace, spec=spec)
             return await self.client.create(HTTP_ROUTE, route)
-        return await self.client.update(HTTP_ROUTE, route)
 
     async def until_programmed(self, name: str, namespace: str = "default") -> Object:
         async def look() -> Object | None:
@@ -203,11 +205,11 @@ def swap(folder: Path, files: dict[str, str], version: str) -> None:
 
 @asynccontextmanager
 async def open_world(
-    tmp_path: Path, authentication: Authentication | None = None
+    tmp_path: Path, authentication: Authentication | None = None, patience: float = 10.0
 ) -> AsyncIterator[World]:
     """A store, the gateway's controller, and Envoy following what it writes."""
     folders = _make_folders(tmp_path)
-    settings = Settings("127.0.0.1", free_port(), authentication, folders)
+    settings = Settings("127.0.0.1", free_port(), authentication, folders, patience=patience)
     async with AsyncExitStack() as stack:
         store = Store(tmp_path / "objects.db")
         stack.push_async_callback(store.close)

@@ -38,10 +38,16 @@ from bessemer.cluster.node import memory
 PROGRAM = Path(sys.executable).parent / "bessemer"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 HOST = "127.0.0.1"
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 #: Homes of tests share the downloads of the person who runs them; each would fetch them anew.
 DOWNLOADS = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
-STOP_SECONDS = 40.0
+STOP_SECONDS = 90.0
+#: The Python that has the official SDKs, and what a test that runs it is marked with.
+SDKS = EXAMPLE / ".venv" / "bin" / "python"
+needs_sdks = pytest.mark.skipif(
+    not SDKS.exists(), reason="needs the example's environment: make install"
+)
+_LAST_LINE = "  runtime "  # of what it says once it is ready
 
 
 class NotReady(AssertionError):
@@ -133,7 +139,7 @@ class Running:
             env={**os.environ, "NO_COLOR": "1", "UV_CACHE_DIR": DOWNLOADS},
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
-        self.wait_for_line("  runtime", START_SECONDS)
+        self.wait_for_line(_LAST_LINE, START_SECONDS)
         return self
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
@@ -162,6 +168,11 @@ class Running:
 
     def _has_ended(self) -> bool:
         return self.process is None or self.process.returncode is not None
+
+    @property
+    def is_sandboxed(self) -> bool:
+        """Whether its pods have namespaces, as its ready line says."""
+        return self.wait_for_line(_LAST_LINE, START_SECONDS).split()[1] == "sandbox"
 
     @property
     def pid(self) -> int:
@@ -236,10 +247,11 @@ class Running:
             "BESSEMER_TOKEN": self.token,
         }
 
-    def client(self, script: str, *arguments: str, timeout: float = 120.0) -> str:
-        """Run Python in the example's environment, where the official clients are."""
+    def client(self, script: str | Path, *arguments: str, timeout: float = 120.0) -> str:
+        """Run a program of the official SDKs, text or file, to its end; what it printed."""
+        program = ["-c", script] if isinstance(script, str) else [str(script)]
         done = subprocess.run(
-            [str(EXAMPLE / ".venv" / "bin" / "python"), "-c", script, *arguments],
+            [str(SDKS), *program, *arguments],
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -248,6 +260,10 @@ class Running:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def tell(self, script: Path, *arguments: str, timeout: float = 120.0) -> Any:
+        """As ``client``; the JSON that it printed last."""
+        return json.loads(self.client(script, *arguments, timeout=timeout).splitlines()[-1])
 
     # ---- its API
 

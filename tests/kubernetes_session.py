@@ -21,7 +21,6 @@ from typing import Any
 
 import harness
 
-PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
 CLIENTS = Path(__file__).parent / "acceptance" / "clients"
 
 
@@ -48,7 +47,7 @@ class Session:
 @contextmanager
 def open_session(running: harness.Running, script: str) -> Iterator[Session]:
     """The script as a process that waits for scenarios, ended afterwards."""
-    command = [str(PYTHON), str(CLIENTS / script)]
+    command = [str(harness.SDKS), str(CLIENTS / script)]
     process = subprocess.Popen(
         command, env=running.env(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

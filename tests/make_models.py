@@ -111,6 +111,22 @@ for kind, name in ((Slow, "slow.joblib"), (Raw, "raw.joblib")):
     "    def predict(self, rows):\n"
     "        return numpy.array([b'a'] * len(rows))\n"
 )
+
+
+class Whole(xgboost.XGBRegressor):
+    pass
+
+
+Whole.__module__ = "whole_model"
+sys.modules["whole_model"] = sys.modules["__main__"]
+joblib.dump(Whole(n_estimators=2).fit(iris, species), folder / "whole.pkl")
+(folder / "whole_model.py").write_text(
+    "import numpy\n"
+    "import xgboost\n"
+    "class Whole(xgboost.XGBRegressor):\n"
+    "    def predict(self, rows):\n"
+    "        return numpy.array(1.0)\n"
+)
 # As an older scikit-learn would have written it.
 old = pickle.dumps(LogisticRegression().fit(iris, species), protocol=4)
 (folder / "old.pkl").write_bytes(old.replace(b"\x8c\x051.9.1", b"\x8c\x051.0.1"))

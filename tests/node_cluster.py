@@ -47,8 +47,8 @@ DEADLINE_SECONDS = 30.0
 class _NoAddresses:
     """Services of these tests bring their own address."""
 
-    def take(self, wanted: str | None = None) -> str:
-        return wanted or "127.77.0.1"
+    def take(self) -> str:
+        return "127.77.0.1"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)

@@ -90,6 +90,12 @@ class World:
         self.plan = self._build()
         self.start()
 
+    def terminate(self) -> None:
+        """The run's row says CANCELING; the engine reads it again."""
+        if not self.plan.ended:
+            self.run = replace(self.run, state=RunState.CANCELING)
+            self.crash()
+
     def act(self) -> None:
         while wanted := self.plan.actions():
             progress = False

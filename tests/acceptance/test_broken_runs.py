@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,14 @@ import pytest
 
 import harness
 
-PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
 CLIENTS = Path(__file__).parent / "clients"
 PODS = "/api/v1/namespaces/kubeflow/pods"
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(400),
     pytest.mark.xdist_group("broken-runs"),
 ]
-
-
-@pytest.fixture(scope="module")
-def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
-    with harness.bessemer(tmp_path_factory.mktemp("broken")) as running:
-        yield running
 
 
 def is_running_step(pod: dict[str, Any]) -> bool:
@@ -36,14 +26,10 @@ def is_running_step(pod: dict[str, Any]) -> bool:
 
 
 def test_data_that_fails_its_check_fails_the_run_and_the_exit_task_tells(
-    bessemer: harness.Running, tmp_path: Path
+    bessemer: harness.Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.run(
-        [PYTHON, CLIENTS / "broken_data.py"],
-        env=bessemer.env(), cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    monkeypatch.chdir(tmp_path)  # where it writes its package
+    told = bessemer.tell(CLIENTS / "broken_data.py", timeout=350)
 
     assert told["state"] == "FAILED"
     assert "check" in told["error"]
@@ -61,7 +47,7 @@ def test_a_step_whose_supervisor_is_killed_is_lost_and_the_run_says_so(
     bessemer: harness.Running,
 ) -> None:
     with subprocess.Popen(
-        [PYTHON, CLIENTS / "faulty.py", "stubborn", json.dumps({"mark": "supervised"})],
+        [harness.SDKS, CLIENTS / "faulty.py", "stubborn", json.dumps({"mark": "supervised"})],
         env=bessemer.env(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
     ) as client:  # fmt: skip
         pods = bessemer.until(PODS, lambda pods: any(is_running_step(pod) for pod in pods))

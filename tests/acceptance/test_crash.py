@@ -7,7 +7,6 @@ stopped answering, no finished step runs twice, and the run ends SUCCEEDED.
 import collections
 import http.server
 import random
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 import harness
 
 CLIENTS = Path(__file__).parent / "clients"
-PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 WAIT = """
 import kfp, sys
@@ -99,17 +97,12 @@ def counter() -> Iterator[Counter]:
 
 def run_client(bessemer: harness.Running, name: str, *words: str) -> str:
     """The last line that a script of ``clients`` prints."""
-    done = subprocess.run(
-        [PYTHON, CLIENTS / name, *words],
-        env=bessemer.env(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip().splitlines()[-1]
+    return bessemer.client(CLIENTS / name, *words, timeout=RUN_LIMIT).strip().splitlines()[-1]
 
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.long)])
-@pytest.mark.skipif(not PYTHON.exists(), reason="needs the example's environment: make install")
+@harness.needs_sdks
 def test_kill_9_at_random_moments_loses_and_doubles_nothing(
     tmp_path: Path, counter: Counter, kills: int
 ) -> None:
@@ -118,6 +111,8 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(
         url = run_client(bessemer, "deploy_model.py")
         caller = Caller(url, bessemer.token)
         caller.start()
+        lasting = {path.split("/")[1] for path in bessemer.pod_pids()}
+        assert len(lasting) == 2
         run_id = run_client(bessemer, "long_run.py", counter.url, str(STEP_SECONDS * kills / 10))
 
         for number in range(kills):
@@ -130,7 +125,11 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(
             after = bessemer.pod_pids()
             kept = {one["metadata"]["name"] for one in bessemer.get(CONFIG_MAPS)["items"]}
             assert {f"kept-{n}" for n in range(number + 1)} <= kept
-            for folder in before.keys() & after.keys():
+            adopted = before.keys() & after.keys()
+            assert {path.split("/")[1] for path in adopted} >= lasting, (
+                "Envoy and the model run on"
+            )
+            for folder in adopted:
                 assert before[folder] == after[folder], "an adopted pod is the same process"
 
         state = bessemer.client(WAIT, run_id, timeout=RUN_LIMIT).split()[-1]

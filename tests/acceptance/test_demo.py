@@ -2,13 +2,19 @@
 
 import os
 import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+import harness
+
 ROOT = Path(__file__).resolve().parents[2]
+# The demo's home is one: two tests at a time would meet there.
+pytestmark = pytest.mark.xdist_group("demo")
 
 
 @pytest.mark.timeout(600)
@@ -31,13 +37,33 @@ def test_make_demo_ends_well_and_leaves_nothing_running() -> None:
     canary = min(float(share) for _, share, _, _ in shares)
     assert 6 <= canary <= 14, "10 % of 1 000 requests, within four standard deviations"
     assert "came from the cache; run again: tell" in said
+    assert left_running() == []
+
+
+@harness.needs_sdks
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_broken_off_leaves_nothing_running(signum: signal.Signals) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "demo.py")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith("Bessemer is ready")
+        demo.send_signal(signum)
+        _, problems = demo.communicate(timeout=harness.STOP_SECONDS)
+
+    assert (demo.returncode, problems) == (128 + signum, "")
+    assert left_running() == []
+
+
+def left_running() -> list[int]:
+    """The pids of what names the demo's home."""
     home = str(ROOT / ".bessemer" / "demo")
-    left = [
+    return [
         process.pid
         for process in psutil.process_iter()
         if any(home in word for word in _words(process))
     ]
-    assert left == []
 
 
 def _words(process: psutil.Process) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +11,20 @@ import pytest
 
 import harness
 
-PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
 CLIENT = Path(__file__).parent / "clients" / "faulty.py"
 PODS = "/api/v1/namespaces/kubeflow/pods"
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(240),
     pytest.mark.xdist_group("faulty-components"),
 ]
 
 
-@pytest.fixture(scope="module")
-def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
-    with harness.bessemer(tmp_path_factory.mktemp("faulty")) as running:
-        yield running
-
-
 def run(bessemer: harness.Running, name: str, **arguments: Any) -> dict[str, Any]:
     """What the client tells of a run of one such component."""
-    done = subprocess.run(
-        [PYTHON, CLIENT, name, json.dumps(arguments)],
-        env=bessemer.env(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    told: dict[str, Any] = bessemer.tell(CLIENT, name, json.dumps(arguments), timeout=200)
+    return told
 
 
 def log_of(bessemer: harness.Running, told: dict[str, Any], task: str) -> str:
@@ -85,10 +72,13 @@ def test_100_mb_of_output_are_in_the_log_to_the_last_line(bessemer: harness.Runn
 
 
 def test_children_that_a_component_leaves_behind_are_ended(bessemer: harness.Running) -> None:
-    told = run(bessemer, "forks", mark="left-behind-5127")
+    mark = f"left-behind-{uuid.uuid4()}"
+
+    told = run(bessemer, "forks", mark=mark)
 
     assert told["state"] == "SUCCEEDED"
-    assert processes_with("left-behind-5127") == []
+    assert log_of(bessemer, told, "forks").count("child is up\n") == 3
+    assert processes_with(mark) == []
 
 
 @pytest.mark.parametrize(
@@ -111,25 +101,15 @@ def test_a_component_that_ignores_sigterm_is_ended_when_its_run_is_terminated(
     bessemer: harness.Running,
 ) -> None:
     client = subprocess.Popen(
-        [PYTHON, CLIENT, "stubborn", json.dumps({"mark": "unmoved"})],
+        [harness.SDKS, CLIENT, "stubborn", json.dumps({"mark": "unmoved"})],
         env=bessemer.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with client:
         assert client.stdin is not None
         assert client.stdout is not None
-        pods = bessemer.until(
-            PODS,
-            lambda pods: any(
-                pod["metadata"]["name"].startswith("stubborn")
-                and pod.get("status", {}).get("phase") == "Running"
-                for pod in pods
-            ),
-        )
-        uid = next(
-            pod["metadata"]["uid"]
-            for pod in pods
-            if pod["metadata"]["name"].startswith("stubborn")
-        )
+        pods = bessemer.until(PODS, lambda pods: any(runs_stubborn(pod) for pod in pods))
+        (uid,) = [pod["metadata"]["uid"] for pod in pods if runs_stubborn(pod)]
+        assert [folder for folder in bessemer.pod_pids() if uid in folder]
         client.stdin.write("now\n")
         client.stdin.flush()
         told = json.loads(client.stdout.read().strip().splitlines()[-1])

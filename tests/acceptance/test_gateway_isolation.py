@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,11 @@ ROW = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [5.1, 3.5, 1.4,
 BUILD_SECONDS = 150.0  # the model's environment is built in this home
 FOLLOW_SECONDS = 30.0
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("gateway-isolation")]
+pytestmark = [
+    harness.needs_sdks,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("gateway-isolation"),
+]
 
 # Asks the model through the gateway as its pod's account, and says what it was answered.
 CALLER = """
@@ -61,32 +64,30 @@ class Served:
         raise AssertionError(f"never {status}, but {answer.status_code}: {answer.text}")
 
     def administer(self, *arguments: str) -> str:
-        return self.bessemer.client(CLIENT.read_text(), *arguments).strip()
+        return self.bessemer.client(CLIENT, *arguments).strip()
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(bessemer: harness.Running, tmp_path_factory: pytest.TempPathFactory) -> Served:
     made = tmp_path_factory.mktemp("made")
     script = modelserver_world.ROOT / "tests" / "make_models.py"
     subprocess.run([modelserver_world.make_environment(), script, made], check=True)
-    with harness.bessemer(tmp_path_factory.mktemp("gateway-isolation")) as running:
-        served = Served(running, "", "")
-        served.owner = served.administer("prepare", OURS, "owner")
-        served.stranger = served.administer("prepare", THEIRS, "stranger")
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-        running.create(CLAIMS, {"metadata": {"name": "models"}, "spec": spec})
-        running.until(CLAIMS, lambda claims: claims[0]["status"]["phase"] == "Bound")
-        shutil.copytree(made, running.home / "volumes" / OURS / "models" / "made")
-        sklearn = {"storageUri": "pvc://models/made/artifact"}
-        isvc = {
-            "apiVersion": "serving.kserve.io/v1beta1",
-            "kind": "InferenceService",
-            "metadata": {"name": "iris"},
-            "spec": {"predictor": {"sklearn": sklearn}},
-        }
-        running.create(ISVCS, isvc)
-        running.until(ISVCS, is_ready, BUILD_SECONDS)
-        yield served
+    served = Served(bessemer, "", "")
+    served.owner = served.administer("prepare", OURS, "owner")
+    served.stranger = served.administer("prepare", THEIRS, "stranger")
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    bessemer.create(CLAIMS, {"metadata": {"name": "models"}, "spec": spec})
+    bessemer.until(CLAIMS, lambda claims: claims[0]["status"]["phase"] == "Bound")
+    shutil.copytree(made, bessemer.home / "volumes" / OURS / "models" / "made")
+    isvc = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "iris"},
+        "spec": {"predictor": {"sklearn": {"storageUri": "pvc://models/made/artifact"}}},
+    }
+    bessemer.create(ISVCS, isvc)
+    bessemer.until(ISVCS, is_ready, BUILD_SECONDS)
+    return served
 
 
 def is_ready(found: list[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,13 @@ PROXY = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("kfp-versions")]
 
 
-@pytest.fixture(scope="module")
-def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
-    with harness.bessemer(tmp_path_factory.mktemp("versions")) as running:
-        yield running
-
-
 def python_of(version: str) -> Path:
     """The example's own environment has 2.17.0; the others are made."""
     if version != "2.17.0":
         return client_environments.make_python(f"kfp=={version}")
-    python = harness.EXAMPLE / ".venv" / "bin" / "python"
-    if not python.exists():
+    if not harness.SDKS.exists():
         pytest.skip("needs the example's environment: make install")
-    return python
+    return harness.SDKS
 
 
 @pytest.mark.parametrize("version", ["2.9.0", "2.14.3", "2.17.0"])

@@ -151,12 +151,6 @@ class Kubectl:
 
 
 @pytest.fixture(scope="module")
-def bessemer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
-    with harness.bessemer(tmp_path_factory.mktemp("kubectl")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def admin(bessemer: harness.Running, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     """In namespace default, with an empty HOME: nothing but the exports leads to the server."""
     told = harness.run("env", "--home", str(bessemer.home))

@@ -1,32 +1,17 @@
 """Who may do what, by the official ``kubernetes`` client: tokens, roles, secrets at rest."""
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 import harness
-from kubernetes_session import PYTHON, Session, open_session
+from kubernetes_session import Session
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("kubernetes-access"),
 ]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Running]:
-    with harness.bessemer(tmp_path_factory.mktemp("access")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def session(running: harness.Running) -> Iterator[Session]:
-    with open_session(running, "kubernetes_access.py") as opened:
-        yield opened
 
 
 def test_without_a_known_token_there_is_no_answer(session: Session) -> None:
@@ -105,10 +90,12 @@ def test_a_token_is_its_accounts_and_its_pods(session: Session) -> None:
     }
 
 
-def test_what_opens_everything_is_its_owners_alone(running: harness.Running) -> None:
-    private = [running.kubeconfig, *(running.home / "keys").glob("*")]
+def test_what_opens_everything_is_its_owners_alone(bessemer: harness.Running) -> None:
+    private = [bessemer.kubeconfig, *(bessemer.home / "keys").glob("*")]
 
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in private if path != running.ca}
+    modes = {
+        path.name: oct(path.stat().st_mode & 0o777) for path in private if path != bessemer.ca
+    }
 
     assert modes["kubeconfig"] == "0o600"
     assert modes["admin.token"] == "0o600"
@@ -118,11 +105,11 @@ def test_what_opens_everything_is_its_owners_alone(running: harness.Running) -> 
 
 
 def test_a_secret_is_nowhere_in_the_homes_files(
-    running: harness.Running, session: Session
+    bessemer: harness.Running, session: Session
 ) -> None:
     value = f"a secret of {uuid.uuid4()}, nowhere else"
 
-    told = session.play("sealed", value=value, home=str(running.home))
+    told = session.play("sealed", value=value, home=str(bessemer.home))
 
     assert told == {
         "read": {"word": value, "again": value + value},

@@ -14,12 +14,10 @@ import psutil
 import pytest
 
 import harness
-from kubernetes_session import CLIENTS, PYTHON
+from kubernetes_session import CLIENTS
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(300),
     pytest.mark.xdist_group("kubernetes-full-disk"),
 ]
@@ -76,24 +74,13 @@ def go(step: socket.socket) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=40m", "bessemer-test", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.fixture
 def steps() -> Iterator[Steps]:
     with contextlib.closing(Steps()) as opened:
         yield opened
 
 
 def submit(running: harness.Running, steps: Steps) -> subprocess.Popen[str]:
-    command = [str(PYTHON), str(CLIENTS / "waiting_steps.py"), str(steps.port)]
+    command = [str(harness.SDKS), str(CLIENTS / "waiting_steps.py"), str(steps.port)]
     return subprocess.Popen(command, env=running.env(), text=True, stdout=subprocess.PIPE)
 
 

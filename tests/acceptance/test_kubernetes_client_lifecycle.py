@@ -1,30 +1,19 @@
 """A pod's life by the official ``kubernetes`` client: waiting, probes, restarts, its end."""
 
 import uuid
-from collections.abc import Iterator
 
 import psutil
 import pytest
 
 import harness
-from kubernetes_session import PYTHON, Session, open_session
+from kubernetes_session import Session
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
+    pytest.mark.usefixtures("sandboxed"),
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("kubernetes-lifecycle"),
 ]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with harness.bessemer(tmp_path_factory.mktemp("lifecycle")) as running:
-        if not any("sandbox" in line for line in running.lines):
-            pytest.skip("this machine has no user namespaces: volumes are seen elsewhere, as said")
-        with open_session(running, "kubernetes_lifecycle.py") as opened:
-            yield opened
 
 
 def processes_with(mark: str) -> list[int]:

@@ -1,28 +1,16 @@
 """What a pod tells, by the official ``kubernetes`` client: logs, then and later, events."""
 
-from collections.abc import Iterator
-
 import pytest
 
 import harness
-from kubernetes_session import PYTHON, Session, open_session
+from kubernetes_session import Session
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
+    pytest.mark.usefixtures("sandboxed"),
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("kubernetes-logs"),
 ]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with harness.bessemer(tmp_path_factory.mktemp("logs")) as running:
-        if not any("sandbox" in line for line in running.lines):
-            pytest.skip("this machine has no user namespaces: volumes are seen elsewhere, as said")
-        with open_session(running, "kubernetes_logs.py") as opened:
-            yield opened
 
 
 def test_a_log_is_followed_while_it_is_written_and_kept(session: Session) -> None:
@@ -34,6 +22,10 @@ def test_a_log_is_followed_while_it_is_written_and_kept(session: Session) -> Non
         "kept": "one\ntwo\nend\n",
         "by watch": ["one", "two", "end"],
     }
+
+
+def test_a_silent_log_is_followed_too(session: Session) -> None:
+    assert session.play("silent") == {"status": 200, "rest": "late\n"}
 
 
 def test_a_part_of_a_log(session: Session) -> None:

@@ -1,17 +1,14 @@
 """Objects by the official ``kubernetes`` client: every verb on every kind, as upstream has it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import harness
-from kubernetes_session import PYTHON, Session, open_session
+from kubernetes_session import Session
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("kubernetes-objects"),
 ]
@@ -68,15 +65,6 @@ WITH_STATUS = {
     "ReplicaSet", "InferenceService",
 }  # fmt: skip
 OURS = ("InferenceService", "ServingRuntime")
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with (
-        harness.bessemer(tmp_path_factory.mktemp("objects")) as running,
-        open_session(running, "kubernetes_objects.py") as opened,
-    ):
-        yield opened
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,28 +1,16 @@
 """What a pod's containers get, by the official ``kubernetes`` client: variables and volumes."""
 
-from collections.abc import Iterator
-
 import pytest
 
 import harness
-from kubernetes_session import PYTHON, Session, open_session
+from kubernetes_session import Session
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
+    pytest.mark.usefixtures("sandboxed"),
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("kubernetes-pods"),
 ]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with harness.bessemer(tmp_path_factory.mktemp("pods")) as running:
-        if not any("sandbox" in line for line in running.lines):
-            pytest.skip("this machine has no user namespaces: volumes are seen elsewhere, as said")
-        with open_session(running, "kubernetes_pods.py") as opened:
-            yield opened
 
 
 def test_variables_from_everywhere(session: Session) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 import harness
 
-PYTHON = harness.EXAMPLE / ".venv" / "bin" / "python"
 CLIENT = Path(__file__).parent / "clients" / "refused.py"
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "kfp-invalid"
 EXPECTED = {
@@ -25,9 +24,7 @@ EXPECTED = {
 INVALID_ARGUMENT = 3  # gRPC's code, which KFP's error body carries
 
 pytestmark = [
-    pytest.mark.skipif(
-        not PYTHON.exists(), reason="needs the example's environment: make install"
-    ),
+    harness.needs_sdks,
     pytest.mark.timeout(120),
     pytest.mark.xdist_group("refused-pipelines"),
 ]
@@ -152,17 +149,14 @@ def message_of(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with (
-        harness.bessemer(tmp_path_factory.mktemp("refused")) as bessemer,
-        subprocess.Popen(
-            [PYTHON, CLIENT],
-            env=bessemer.env(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process,
-    ):
+def client(bessemer: harness.Running) -> Iterator[Client]:
+    with subprocess.Popen(
+        [harness.SDKS, CLIENT],
+        env=bessemer.env(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         yield Client(bessemer, process)
 
 

@@ -1,6 +1,5 @@
 """A ServiceAccount of another namespace: what it may not see, change or call."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,20 +29,19 @@ class User:
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
-    with harness.bessemer(tmp_path_factory.mktemp("second")) as running:
-        running.create("/api/v1/namespaces", {"metadata": {"name": "other"}})
-        account = "/api/v1/namespaces/other/serviceaccounts"
-        running.create(account, {"metadata": {"name": "she"}})
-        binding = {
-            "metadata": {"name": "she"},
-            "roleRef": {"kind": "ClusterRole", "name": "edit"},
-            "subjects": [{"kind": "ServiceAccount", "name": "she", "namespace": "other"}],
-        }
-        running.create(f"{RBAC}/namespaces/other/rolebindings", binding)
-        request = {"spec": {"expirationSeconds": 3600}}
-        token = running.create(f"{account}/she/token", request)["status"]["token"]
-        yield User(running, token, running.create(RUNS, run())["run_id"])
+def user(bessemer: harness.Running) -> User:
+    bessemer.create("/api/v1/namespaces", {"metadata": {"name": "other"}})
+    account = "/api/v1/namespaces/other/serviceaccounts"
+    bessemer.create(account, {"metadata": {"name": "she"}})
+    binding = {
+        "metadata": {"name": "she"},
+        "roleRef": {"kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "she", "namespace": "other"}],
+    }
+    bessemer.create(f"{RBAC}/namespaces/other/rolebindings", binding)
+    request = {"spec": {"expirationSeconds": 3600}}
+    token = bessemer.create(f"{account}/she/token", request)["status"]["token"]
+    return User(bessemer, token, bessemer.create(RUNS, run())["run_id"])
 
 
 def run() -> dict[str, Any]:

@@ -174,6 +174,22 @@ async def test_the_service_proxy_reaches_apps_in_this_process(http):
     assert unknown.status_code == 404
 
 
+@contextlib.asynccontextmanager
+async def serving(http, answer):
+    """Service ``s``, whose address is answered by that."""
+    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}}
+    address = (await http.post(f"{CORE}/services", json=service)).json()["spec"]["clusterIP"]
+    listening = await asyncio.start_server(answer, address, 0)
+    ports = {"spec": {"ports": [{"port": listening.sockets[0].getsockname()[1]}]}}
+    merge = {"content-type": "application/merge-patch+json"}
+    await http.patch(f"{CORE}/services/s", json=ports, headers=merge)
+    try:
+        yield
+    finally:
+        listening.close()
+        await listening.wait_closed()
+
+
 @pytest.mark.allow_hosts(["127.0.0.1", "127.7.0.10"])
 async def test_the_service_proxy_reaches_a_service_by_http(http):
     async def answer(reader, writer):
@@ -184,20 +200,44 @@ async def test_the_service_proxy_reaches_a_service_by_http(http):
         await writer.drain()
         writer.close()
 
-    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}}
-    address = (await http.post(f"{CORE}/services", json=service)).json()["spec"]["clusterIP"]
-    listening = await asyncio.start_server(answer, address, 0)
-    port = listening.sockets[0].getsockname()[1]
-    ports = {"spec": {"ports": [{"port": port}]}}
-    merge = {"content-type": "application/merge-patch+json"}
-    await http.patch(f"{CORE}/services/s", json=ports, headers=merge)
-    try:
+    async with serving(http, answer):
         reply = await http.get(f"{CORE}/services/s/proxy/a/b?c=d")
-    finally:
-        listening.close()
-        await listening.wait_closed()
 
     assert reply.text == "GET /a/b?c=d HTTP/1.1"
+
+
+@pytest.mark.allow_hosts(["127.0.0.1", "127.7.0.10"])
+@pytest.mark.parametrize("path", ["a%20b", "a%3Fb", "a%23b", "a%2541"])
+async def test_the_proxied_path_stays_as_it_was_written(http, path):
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with serving(http, answer):
+        await http.get(f"{CORE}/services/s/proxy/{path}")
+
+    assert asked == [f"/{path}"]
+
+
+@pytest.mark.allow_hosts(["127.0.0.1", "127.7.0.10"])
+async def test_an_answer_that_breaks_off_is_not_passed_on_as_whole(http, caplog):
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.")
+        await writer.drain()
+        writer.close()
+
+    async with serving(http, answer):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get(f"{CORE}/services/s/proxy/")
+
+    assert (await http.get(f"{CORE}/services/s")).status_code == 200
+    told = [record.message for record in caplog.records if record.name.startswith("bessemer")]
+    assert told == ["answer cut off"]
 
 
 async def test_a_client_that_trusts_others_refuses_us(server):

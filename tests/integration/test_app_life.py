@@ -7,9 +7,11 @@ import http.client
 import signal
 import ssl
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import harness
@@ -76,25 +78,19 @@ def test_what_always_restarts_comes_back_after_an_orderly_end(running: harness.R
     assert again["metadata"]["uid"] == first["metadata"]["uid"]
 
 
-def test_orderly_ends_are_no_crashes(running: harness.Running) -> None:
-    """However often it is ended and started: nothing waits for a back-off."""
+def test_each_orderly_end_is_one_restart(running: harness.Running) -> None:
     running.create(PODS, sleeper("a"))
     running.until(PODS, are_running(1))
 
-    for _ in range(3):
+    for number in (1, 2, 3):
         running.stop()
         running.restart()
-        (pod,) = running.until(PODS, are_live(1), seconds=8)
-
-    assert pod["status"]["containerStatuses"][0]["restartCount"] == 3
+        running.until(PODS, lambda pods, number=number: is_live(pods, restarts=number))
 
 
-def are_live(count: int) -> Any:
-    def holds(pods: list[Any]) -> bool:
-        statuses = [pod["status"].get("containerStatuses", [{}])[0] for pod in pods]
-        return sum("running" in status.get("state", {}) for status in statuses) == count
-
-    return holds
+def is_live(pods: list[Any], *, restarts: int) -> bool:
+    (status,) = pods[0]["status"].get("containerStatuses") or [{}]
+    return "running" in status.get("state", {}) and status["restartCount"] == restarts
 
 
 def test_a_step_that_was_interrupted_is_run_again(running: harness.Running) -> None:
@@ -140,6 +136,18 @@ def test_ports_and_keys_stay_across_restarts(tmp_path: Path) -> None:
         assert one.token == token
         assert one.kubeconfig.stat().st_mode & 0o777 == 0o600
         assert one.home.stat().st_mode & 0o777 == 0o700
+
+
+def test_all_that_listens_listens_on_loopback(running: harness.Running) -> None:
+    found = [
+        connection.laddr
+        for pid in running.processes()
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert {address.port for address in found} >= {running.port + offset for offset in range(3)}
+    assert [address for address in found if not ip_address(address.ip).is_loopback] == []
 
 
 def test_two_homes_do_not_see_each_other(tmp_path: Path) -> None:

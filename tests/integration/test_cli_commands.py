@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import harness
+from bessemer.app import folder
+from bessemer.base.home import Home
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ def test_a_home_whose_network_another_holds_says_so(
 ) -> None:
     network = json.loads((running.home / "config.json").read_text())["network"]
     home = tmp_path / "home"
-    home.mkdir()
+    folder.prepare(Home(home))
     kept = {"port": harness.free_block(), "network": network}
     (home / "config.json").write_text(json.dumps(kept))
 
@@ -239,21 +241,6 @@ def test_a_newer_home_is_refused_untouched(tmp_path: Path) -> None:
     assert is_one_clear_line(ended)
     assert "version 999" in ended.err
     assert [entry.name for entry in home.iterdir()] == ["version"]
-
-
-def mounted(folder: Path, *options: str) -> bool:
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "bessemer-test", str(folder)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    if not mounted(folder, "size=40m"):
-        pytest.skip("a small disk needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_read_only_home_is_refused(small_disk: Path) -> None:

@@ -13,8 +13,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import gateway_world
+from bessemer.gateway import manifests
 from bessemer.gateway.bootstrap import Authentication, make_jwks
+from bessemer.resources import meta
+from bessemer.resources.configmap import CONFIG_MAP
+from bessemer.resources.endpointslice import ENDPOINT_SLICE
+from bessemer.resources.event import EVENT
 from bessemer.resources.httproute import HTTP_ROUTE
+from bessemer.resources.kind import Object
+from bessemer.resources.service import SERVICE
 from gateway_world import World, make_route_spec
 
 ISSUER = "https://kubernetes.default.svc"
@@ -62,24 +69,21 @@ async def test_weights_split_ten_thousand_requests(world: World) -> None:
     assert abs(seen["b"] - count * 0.1) < 4 * sigma
 
 
-async def test_changed_endpoints_reach_envoy_within_300_ms(world: World) -> None:
+async def test_changed_endpoints_reach_envoy_without_a_change_of_the_route(world: World) -> None:
     await world.add_backend("a")
     second = gateway_world.Backend("second")
     await second.start()
     world.backends["second"] = second
     await world.set_route("a", make_route_spec("/a", {"a": 100}))
     await world.until_programmed("a")
-    loop = asyncio.get_running_loop()
     async with httpx.AsyncClient(base_url=world.url) as http:
         assert (await http.get("/a")).text == "a"
-        start = loop.time()
         await world.set_endpoints("a", [second.port])
 
         async def moved() -> bool:
             return (await http.get("/a")).text == "second"
 
         await world.until(moved)
-    assert loop.time() - start < 0.3
 
 
 async def test_moving_all_traffic_drops_no_request(world: World) -> None:
@@ -129,6 +133,74 @@ async def test_an_answer_that_takes_longer_than_the_route_allows_is_504(world: W
         answer = await http.get("/silent")
     assert answer.status_code == 504
     assert silent.requests
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"addressType": "FQDN", "endpoints": [{"addresses": ["example.com"]}]},
+        {"ports": [{"name": "http"}]},
+        {"ports": [{"name": "http", "port": 70_000}]},
+    ],
+)
+async def test_an_endpoint_that_nothing_connects_to_stops_no_other_route(
+    world: World, parts: Object
+) -> None:
+    await world.add_backend("a")
+    odd = meta.new(SERVICE, "odd", "default", spec={"ports": [{"name": "http", "port": 80}]})
+    await world.client.create(SERVICE, odd)
+    entry = gateway_world.make_slice("odd", "default", [9])
+    await world.client.create(ENDPOINT_SLICE, {**entry, **parts})
+    for name in ("odd", "a"):
+        await world.set_route(name, make_route_spec(f"/{name}", {name: 100}))
+        await world.until_programmed(name)
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        assert (await http.get("/a")).text == "a"
+        assert (await http.get("/odd")).status_code == 503
+
+
+@pytest.mark.parametrize("old", ["300.000s", '"authorization",'])
+async def test_a_configuration_of_another_hand_or_version_is_written_anew(
+    world: World, old: str
+) -> None:
+    await world.add_backend("a")
+    await world.set_route("a", make_route_spec("/a", {"a": 100}))
+    await world.until_programmed("a")
+    ours = await world.client.get(CONFIG_MAP, manifests.XDS_CONFIG_MAP, manifests.NAMESPACE)
+    changed = ours["data"]["rds.json"].replace(old, "1.000s" if old.endswith("s") else "")
+    assert changed != ours["data"]["rds.json"]
+    data = {**ours["data"], "rds.json": changed}
+    await world.client.update(CONFIG_MAP, {**ours, "data": data})
+
+    async def is_ours() -> bool:
+        return (world.xds / "rds.json").read_text() == ours["data"]["rds.json"]
+
+    await world.until(is_ours)
+    # And goes on from there.
+    await world.set_route("a", make_route_spec("/b", {"a": 100}))
+    await world.until_programmed("a")
+
+
+async def test_a_configuration_that_envoy_refuses_is_told_and_over_when_its_cause_is(
+    tmp_path: Path,
+) -> None:
+    async with gateway_world.open_world(tmp_path, patience=1.0) as world:
+        await world.add_backend("a")
+        await world.set_route("a", make_route_spec("/a", {"a": 100}))
+        await world.until_programmed("a")
+        # Admission refuses such a path; no admission is in front of this store.
+        await world.set_route("odd", make_route_spec("//", {"a": 100}))
+
+        async def told() -> bool:
+            events = (await world.client.list(EVENT)).items
+            return any(event["reason"] == "NotFollowed" for event in events)
+
+        await world.until(told)
+        async with httpx.AsyncClient(base_url=world.url) as http:
+            assert (await http.get("/a")).text == "a"
+        await world.client.delete(HTTP_ROUTE, "odd", "default")
+        await world.set_route("a", make_route_spec("/b", {"a": 100}))
+        await world.until_programmed("a")
 
 
 async def test_deleted_route_is_gone_and_others_stay(world: World) -> None:

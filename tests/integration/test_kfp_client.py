@@ -96,7 +96,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture(params=PYTHONS)
 def python(request: pytest.FixtureRequest) -> str:
     if not Path(request.param).exists():
-        pytest.skip(f"the kfp SDK's environment {request.param} is not there; run 'make setup'")
+        pytest.skip(f"the kfp SDK's environment {request.param} is not there; run 'make install'")
     return str(request.param)
 
 
@@ -261,6 +261,42 @@ async def test_pipelines_and_versions(server: Server, python: str, tmp_path: Pat
     refuse(404, client.get_experiment, experiment_id=experiment.experiment_id)
     """
     await run_script(python, script, server, tmp_path)
+
+
+async def test_the_newer_pipelines_client(server: Server, tmp_path: Path) -> None:
+    """``PipelinesClient`` is in kfp from 2.17 on."""
+    script = """
+    import os
+    from kfp.kubeflow_client import KubernetesBackendConfig, PipelinesClient
+
+    newer = PipelinesClient(KubernetesBackendConfig(
+        base_url=os.environ["KF_PIPELINES_ENDPOINT"], user_token="sesame"))
+    first = newer.upload_pipeline(adder, name="one", version="first", description="d")
+    assert first.display_name == "first" and first.description == "d"
+    second = newer.upload_pipeline(adder, name="one", version="second")
+    found = newer.get_pipeline_version("one", "first")
+    assert found.pipeline_version_id == first.pipeline_version_id
+    listed = newer.list_pipeline_versions("one").pipeline_versions
+    assert [version.display_name for version in listed] == ["first", "second"]
+
+    newest = newer.run("one", params={"a": 1})
+    older = newer.run("one", params={"a": 1}, version="first")
+    assert newest.pipeline_version_reference.pipeline_version_id == second.pipeline_version_id
+    assert older.pipeline_version_reference.pipeline_version_id == first.pipeline_version_id
+    newer.create_experiment("exp")
+    inline = newer.run(adder, params={"a": 1}, name="inline", experiment="exp")
+    done = newer.wait_for_run_status(inline, timeout=30, polling_interval=1)
+    assert done.state == "SUCCEEDED", done
+    assert newer.list_runs(experiment="exp", status="succeeded").total_size == 1
+
+    newer.delete_pipeline("one", version="first")
+    newer.delete_pipeline("one", force=True)
+    assert newer.list_pipelines().pipelines is None
+    assert newer.get_run(newest.run_id).display_name.startswith("one ")
+    """
+    if not _EXAMPLE.exists():
+        pytest.skip(f"the kfp SDK's environment {_EXAMPLE} is not there; run 'make install'")
+    await run_script(str(_EXAMPLE), script, server, tmp_path)
 
 
 async def test_without_the_token_nothing_goes(server: Server, python: str, tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def test_booleans_in_json_and_binary(client: httpx.Client) -> None:
         (tensor([1, 2, 3, 4], "FP64", [True, 4]), ["shape"]),
         (tensor([1], "FP64", []), ["shape"]),
         (tensor([], "FP64", [0, 4]), ["at least one row"]),
+        (tensor([], "FP64", [0, 2**62, 2**62]), ["shape"]),
+        (tensor([1], "FP64", [1] * 65), ["shape"]),
+        (tensor(["a"], "BYTES", [1] * 65), ["shape"]),
         (tensor("abcd", "BYTES"), ["list"]),
         (tensor([1, 2, 3, 4], "BYTES"), ["BYTES", "text"]),
         (tensor([[[["a"]]]], "BYTES"), ["deeper"]),
@@ -319,13 +322,19 @@ def test_columns_by_name(python: Path, models: Path, tmp_path: Path) -> None:
         assert (twice.status_code, "own" in twice.json()["error"]) == (400, True)
         ragged = infer(client, {**columns[0], "shape": [2], "data": [1, 2]}, *columns[1:])
         assert (ragged.status_code, "equally long" in ragged.json()["error"]) == (400, True)
+        wide = [{**column, "shape": [1, 2], "data": [1, 2]} for column in columns]
+        refused = infer(client, *wide)
+        assert (refused.status_code, "one column" in refused.json()["error"]) == (400, True)
+        tall = infer(client, *({**column, "shape": [1, 1]} for column in columns)).json()
+        assert tall["outputs"][0]["data"] == [answer]
 
 
 def make_path(models: Path, folder: Path) -> Path:
     """A folder to import the classes of made models from."""
     path = folder / "src"
     path.mkdir()
-    shutil.copy(models / "broken_model.py", path)
+    for module in ("broken_model.py", "whole_model.py"):
+        shutil.copy(models / module, path)
     return path
 
 
@@ -369,3 +378,15 @@ async def test_a_model_loaded_anew_leaves_no_request_without_an_answer(
             refused = await client.post("/v2/models/m/infer", json=call)
     assert statuses == [200] * 8
     assert (refused.status_code, "not ready" in refused.json()["error"]) == (503, True)
+
+
+async def test_a_model_with_one_answer_for_all_rows_answers_each_caller(
+    python: Path, models: Path, tmp_path: Path
+) -> None:
+    model, log, path = models / "whole.pkl", tmp_path / "log", make_path(models, tmp_path)
+    with modelserver_world.serve(python, model, "xgboost", log, path=path) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            call = {"inputs": [tensor(ROW)]}
+            asked = [client.post("/v2/models/m/infer", json=call) for _ in range(32)]
+            answers = await asyncio.gather(*asked)
+    assert [answer.json()["outputs"][0]["data"] for answer in answers] == [[1.0]] * 32

@@ -276,6 +276,7 @@ def test_pickle_of_another_version_says_so(python: Path, models: Path, tmp_path:
     ("name", "framework", "words"),
     [
         ("nothing", "sklearn", ["nothing exists"]),
+        ("x" * 300, "sklearn", ["can't be read", "too long"]),
         ("empty", "sklearn", ["no sklearn model", ".joblib"]),
         ("several", "sklearn", ["a.joblib, b.pkl"]),
         ("five.joblib", "sklearn", ["int", "predict()"]),

@@ -194,6 +194,19 @@ async def test_a_pod_that_does_not_fit_waits_for_another_to_end(cluster: Cluster
     assert (await cluster.finished("b"))["status"]["phase"] == "Succeeded"
 
 
+async def test_of_pods_that_come_at_once_only_those_that_fit_are_bound(cluster: Cluster) -> None:
+    node = await cluster.client.get(NODE, "bessemer")
+    whole = {"requests": {"cpu": node["status"]["allocatable"]["cpu"]}}
+    names = [f"p{number}" for number in range(12)]
+    await asyncio.gather(*(cluster.run(name, "sleep", "60", resources=whole) for name in names))
+
+    def is_decided(pod: Object) -> bool:
+        return bool(pod["spec"].get("nodeName") or condition(pod, "PodScheduled"))
+
+    pods = await asyncio.gather(*(cluster.until(name, is_decided) for name in names))
+    assert len([pod for pod in pods if pod["spec"].get("nodeName")]) == 1
+
+
 async def test_each_pod_has_its_own_address_and_name(cluster: Cluster) -> None:
     for name in ("a", "b"):
         await cluster.run(name, "sh", "-c", "hostname; hostname -i; echo $HOSTNAME")

@@ -167,6 +167,48 @@ async def test_an_exec_liveness_probe_restarts(cluster: Cluster) -> None:
     assert "failed liveness probe, will be restarted" in await cluster.event("a", "Killing")
 
 
+# Counts how often it was asked; passes at the numbers that are its arguments, and remembers the
+# last at which it failed.
+COUNTING = """
+n=$(( $(cat /v/asked 2>/dev/null || echo 0) + 1 )); echo $n > /v/asked
+case " $* " in *" $n "*) ;; *) echo $n > /v/failed; exit 1;; esac
+"""
+
+
+async def run_counted(cluster: Cluster, kind: str, passes: str, **parts: int) -> Object:
+    """A pod with such a probe, which says at each start at which number it failed last."""
+    probe = {"exec": {"command": ["sh", "-c", COUNTING, "probe", *passes.split()]}, **FAST}
+    return await cluster.run(
+        "a", "sh", "-c", "test ! -e /v/failed || cat /v/failed; exec sleep 60",
+        volumeMounts=[{"name": "v", "mountPath": "/v"}],
+        spec={
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        },
+        **{kind: {**probe, **parts}},
+    )  # fmt: skip
+
+
+async def test_failures_in_a_row_restart_and_fewer_do_not(cluster: Cluster) -> None:
+    await run_counted(cluster, "livenessProbe", "2 5 6 7 8 9 10 11 12", failureThreshold=2)
+    pod = await cluster.until("a", lambda pod: restarts(pod) >= 1)
+    seen = b""
+    async with asyncio.timeout(30):
+        async for piece in cluster.logs.read(pod, LogOptions(follow=True)):
+            seen += piece
+            if seen.endswith(b"\n"):
+                break
+    assert seen == b"4\n"  # not after the first failure, nor after the third
+
+
+async def test_passes_in_a_row_make_ready_and_fewer_do_not(cluster: Cluster) -> None:
+    pod = await run_counted(cluster, "readinessProbe", "1 3 4 5 6 7 8 9", successThreshold=2)
+    await cluster.until("a", is_ready)
+    (asked,) = (cluster.home.pods / meta.uid(pod)).rglob("asked")
+    assert int(asked.read_text()) >= 4
+
+
 async def test_readiness_waits_for_the_startup_probe(cluster: Cluster) -> None:
     startup = {"exec": {"command": ["test", "-e", "/tmp/up"]}, "failureThreshold": 20, **FAST}
     await cluster.run("a", "sh", "-c", "sleep 1.2; touch /tmp/up; sleep 60", startupProbe=startup)

@@ -106,6 +106,44 @@ async def test_a_missing_output_parameter_fails_the_step_by_name(it: Pipelines) 
     assert "output parameter 'Output' was not written" in run.error
 
 
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ('{"parameterValues": []}', "'parameterValues' of the executor output must be"),
+        ('{"artifacts": {"m": {"artifacts": ["x"]}}}', "artifact 'm' of the executor output"),
+        ('{"artifacts": {"m": {"artifacts": [{"metadata": {"a": NaN}}]}}}', "JSON has no number"),
+        ('{"artifacts": {"m": {"artifacts": [{"metadata": {"a": "\\\\ud800"}}]}}}', "surrogate"),
+    ],
+)
+async def test_an_executor_output_of_another_shape_fails_the_step(
+    it: Pipelines, written: str, why: str
+) -> None:
+    components = {"odd": step(output_artifacts={"m": "system.Metrics"}, executor="odd")}
+    odd = shell('printf "$1" > "$2"', written, "{{$.outputs.output_file}}")
+    run = await it.run(pipeline({"odd": task("odd")}, components, executors={"odd": odd}))
+
+    assert run.state is RunState.FAILED
+    assert why in run.error
+
+
+async def test_the_largest_numbers_pass_from_step_to_step(it: Pipelines) -> None:
+    types = {"Output": "NUMBER_DOUBLE"}
+    components = {
+        "make": step({}, types, executor="make"),
+        "copy": step({"text": "NUMBER_DOUBLE"}, types, executor="copy"),
+    }
+    executors = {
+        "make": shell('printf 1e30 > "$1"', OUTPUT),
+        "copy": shell('printf "%s" "$1" > "$2"', INPUT, OUTPUT),
+    }
+    tasks = {"make": task("make"), "copy": task("copy", parameters={"text": output("make")})}
+    run = await it.run(pipeline(tasks, components, executors=executors))
+    rows = await it.tasks(run.id)
+
+    assert run.state is RunState.SUCCEEDED, run.error
+    assert rows["copy"].outputs.parameters == {"Output": 1e30}
+
+
 async def test_a_fan_out_is_cached_the_second_time(it: Pipelines) -> None:
     body = dag(
         {"echo": task("echo", cached=True, parameters={"text": given("i")})},

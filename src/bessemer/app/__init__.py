@@ -1,8 +1,10 @@
 """The composition root: opens the home, joins the rooms, starts and stops everything.
 
-May import every room but ``cli``. To change what is started, and in which order, open ``main``;
-what a home is made of, ``folder``; how ports are chosen, ``ports``; how homes side by side keep
-apart, ``network``; what exists in a new cluster, ``bootstrap``; how a part's death ends the
-process, ``supervision``; the HTTP servers, ``servers``. ``folder`` and ``ports`` import nothing
-heavy: the cli reads a home through them.
+May import every room but ``cli``. To change what is started, and in which order, open
+``control_plane`` (the cluster itself: ``embedded``; what stands on it: ``platform``); when a start
+is over, ``readiness``; how it ends, ``main``, and its pods, ``shutdown``; how a part's death ends
+the process, ``supervision``; what a home is made of, ``folder``; how ports are chosen, ``ports``;
+how homes side by side keep apart, ``network``; what exists in a new cluster, ``bootstrap``; the
+HTTP servers, ``servers``. For the cli alone: ``objects`` and ``trial``. ``folder`` imports nothing
+heavy: every command reads a home through it.
 """

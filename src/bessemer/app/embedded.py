@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bessemer.app.folder import Config
@@ -51,8 +52,8 @@ def open_core(home: Home, config: Config, keys: Keys, clock: Clock) -> Core:
     def look_up(kind: Kind, namespace: str, name: str) -> Object | None:
         return machine.lookup(kind, namespace, name)
 
-    def services() -> list[Object]:
-        return [record.object for record in machine.list(SERVICE).records]
+    def services() -> Sequence[Object]:
+        return machine.lookup_all(SERVICE)
 
     addresses = Addresses(f"127.{config.network}.0.0/17", services)
     machine = Machine(store, clock, Admission(look_up, addresses))

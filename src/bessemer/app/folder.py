@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ CA = "ca.crt"
 _RUNTIME = "runtime"  # in ``run``
 # Below this a start would end in the middle of something.
 ROOM_NEEDED = 16 * 1024 * 1024  # bytes
+LAST_PORT = 65533  # P+1 and P+2 are ports, too
+_LAST_NETWORK = 255
 
 
 class HomeError(BessemerError):
@@ -40,49 +43,69 @@ class Config:
 
 
 def locate(path: Path) -> Home:
-    """The home at a path as a person writes it."""
-    return Home(path.expanduser().resolve())
+    """The home at a path as a person writes it.
+
+    Raises:
+        HomeError: the path leads nowhere: ``~`` of an unknown user, links in a circle.
+    """
+    try:
+        return Home(path.expanduser().resolve())
+    except RuntimeError as error:
+        raise HomeError(f"home {path}: {error}; choose another with --home") from error
 
 
 def prepare(home: Home) -> None:
     """Make the folder and its parts, or judge those that are there.
 
     Raises:
-        HomeError: it can't be written, has no room, or is a newer program's.
+        HomeError: it can't be written, has no room, is a newer program's or nobody's.
     """
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_version(home)
+        judge(home)
         _check_room(home)
         home.root.chmod(0o700)
+        # First of all: it tells this folder from one that is nobody's home.
+        _write(home.version_file, f"{HOME_VERSION}\n")
         for folder in (home.keys, home.pods, home.volumes, home.environments, home.cache):
             folder.mkdir(mode=0o700, exist_ok=True)
         home.run.mkdir(mode=0o700, exist_ok=True)
-        _write(home.version_file, f"{HOME_VERSION}\n")
     except OSError as error:
         raise unusable(home, error) from error
 
 
 def unusable(home: Home, error: OSError) -> HomeError:
-    """The error of the operating system in a person's words."""
+    """The error of the operating system in a person's words, with the part that has it."""
+    path = Path(str(error.filename2 or error.filename or home.root))
+    what = str(path.relative_to(home.root)) if home.root in path.parents else "it"
     match error.errno:
-        case errno.EROFS | errno.EACCES | errno.EPERM:
-            why, cure = "it can't be written", "make it writable or choose another with --home"
+        case errno.EROFS:
+            why, cure = f"{what} can't be written", "make it writable"
+        case errno.EACCES | errno.EPERM:
+            why, cure = f"{what} can't be read or written", "make it your own"
         case errno.ENOSPC | errno.EDQUOT:
-            why, cure = "its disk is full", "make room or choose another with --home"
+            why, cure = "its disk is full", "make room"
         case errno.ENOTDIR | errno.EEXIST:
-            why, cure = "something there is no folder", "choose another with --home"
+            why, cure = f"{what} is no folder", "move it away"
         case _:
-            why, cure = "it can't be used", "mend that or choose another with --home"
-    return HomeError(f"home {home.root}: {why} ({os.strerror(error.errno or 0)}); {cure}")
+            why, cure = f"{what} can't be used", "mend that"
+    reason = os.strerror(error.errno or 0)
+    return HomeError(f"home {home.root}: {why} ({reason}); {cure} or choose another with --home")
 
 
-def _check_version(home: Home) -> None:
+def judge(home: Home) -> None:
+    """Whether that folder is a home of this program, or may become one.
+
+    Raises:
+        HomeError: it is a newer program's home, or something else lies there.
+        OSError: it can't be read.
+    """
     try:
-        text = home.version_file.read_text().strip()
+        text = home.version_file.read_text(errors="replace").strip()
     except FileNotFoundError:
+        _check_empty(home)
         return
-    if not text.isdigit():
+    if not text.isdecimal():
         raise HomeError(
             f"home {home.root}: its version must be a number, but {home.version_file.name} says "
             f"{text!r}; restore that file from a copy or choose another home with --home"
@@ -92,6 +115,17 @@ def _check_version(home: Home) -> None:
             f"home {home.root}: it has version {text}, but this program reads up to "
             f"{HOME_VERSION}: a newer Bessemer wrote it; install that version again or choose "
             "another home with --home"
+        )
+
+
+def _check_empty(home: Home) -> None:
+    """A home is made its owner's alone, which must not happen to /tmp or a person's own files."""
+    draft = _draft(home.version_file)  # all that a first start that was killed may leave
+    others = sorted({path.name for path in home.root.glob("*")} - {draft.name})
+    if others:
+        raise HomeError(
+            f"home {home.root}: it must be a new or empty folder, or a home (with the file "
+            f"{home.version_file.name}), but holds {others[0]!r}; choose another with --home"
         )
 
 
@@ -107,15 +141,23 @@ def _check_room(home: Home) -> None:
 def read_config(home: Home) -> Config:
     """The kept choices; the defaults where there are none yet."""
     try:
-        found = json.loads(home.config.read_text())
-        return Config(port=int(found["port"]), network=int(found["network"]))
+        text = home.config.read_text(errors="replace").strip()
     except FileNotFoundError:
         return Config()
-    except (ValueError, KeyError, TypeError) as error:
-        raise HomeError(
-            f"home {home.root}: {home.config.name} must hold the numbers port and network, but "
-            f"can't be read ({error}); mend or delete that file"
-        ) from error
+    except OSError as error:
+        raise unusable(home, error) from error
+    try:
+        match json.loads(text):
+            case {"port": int(port), "network": int(network)} if (
+                0 <= port <= LAST_PORT and 0 <= network <= _LAST_NETWORK
+            ):
+                return Config(port, network)
+    except ValueError:
+        pass
+    raise HomeError(
+        f"home {home.root}: {home.config.name} must hold a port (to {LAST_PORT}) and a network "
+        f"(to {_LAST_NETWORK}), but holds {text[:80]!r}; mend or delete that file"
+    )
 
 
 def write_config(home: Home, config: Config) -> None:
@@ -139,9 +181,13 @@ def told_runtime(home: Home) -> str:
         return "unknown"
 
 
+def _draft(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
 def _write(path: Path, text: str) -> None:
     """Replace a file at once, or not at all."""
-    beside = path.with_name(path.name + ".new")
+    beside = _draft(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
@@ -151,7 +197,11 @@ def _write(path: Path, text: str) -> None:
 
 
 class Lock:
-    """Held while a control plane runs on the home; the kernel lets go of it with the process."""
+    """Held while a control plane runs on the home; the kernel lets go of it with the process.
+
+    Raises:
+        HomeError: another holds it.
+    """
 
     def __init__(self, home: Home) -> None:
         try:
@@ -162,13 +212,21 @@ class Lock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
+            pid = read_pid(home)
+            who = f"pid {pid}" if pid else "a `bessemer prune`, or one that only starts,"
             raise HomeError(
-                f"home {home.root}: one Bessemer at a time may run on it, but pid "
-                f"{read_pid(home)} does; stop that one with `bessemer down{option(home)}` or "
-                "choose another home with --home"
+                f"home {home.root}: one Bessemer at a time may run on it, but {who} does; stop "
+                f"that one with `bessemer down{option(home)}` or choose another home with --home"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._home = home
+
+    def sign(self) -> None:
+        """Say who holds it: a control plane, which clients may talk to and end."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise unusable(self._home, error) from error
 
     def release(self) -> None:
         """Let go; the file stays, empty."""
@@ -182,17 +240,30 @@ def read_pid(home: Home) -> int:
         text = home.lock.read_text().strip()
     except OSError:
         return 0
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() else 0
 
 
 def holder(home: Home) -> int:
     """The pid of the control plane that runs on the home; 0 when none does."""
-    return read_pid(home) if _is_held(home.lock) else 0
+    pid = read_pid(home)
+    # Whether a lock is held is found out by taking it, and in that moment nobody else can: not
+    # when all that is there is the pid of a dead one, whom a start may follow just now.
+    return pid if pid and _is_alive(pid) and _is_held(home.lock) else 0
 
 
 def has_running_pods(home: Home) -> bool:
     """Whether containers of an earlier control plane run on."""
     return any(_is_held(attempt) for attempt in home.pods.glob("*/containers/*/*"))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _is_held(path: Path) -> bool:
@@ -211,5 +282,5 @@ def _is_held(path: Path) -> bool:
 
 
 def option(home: Home) -> str:
-    """The ``--home`` that a command for this home needs; nothing for the default one."""
-    return "" if home == locate(DEFAULT) else f" --home {home.root}"
+    """The ``--home`` that a shell's command needs for this home; nothing for the default one."""
+    return "" if home == locate(DEFAULT) else f" --home {shlex.quote(str(home.root))}"

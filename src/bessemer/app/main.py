@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +33,7 @@ def start(home: Home, port: int | None, say: Say) -> int:
     Args:
         home: prepared.
         port: P, or None for the kept one.
-        say: where lines for people go.
+        say: where lines for people go; it raises nothing when nobody is there to read them.
 
     Raises:
         BessemerError: it can't be started, or died.
@@ -46,13 +47,15 @@ async def run(home: Home, port: int | None, say: Say) -> int:
     lock = folder.Lock(home)
     network = None
     try:
+        lock.sign()
         config = folder.read_config(home)
         network = Network(config.network)
         setting = _choose(home, replace(config, network=network.number), port)
         try:
             return await _serve(setting, say)
         except OSError as error:
-            if Path(str(error.filename or "/")).is_relative_to(home.root) or error.errno == 28:
+            is_of_home = Path(str(error.filename or "/")).is_relative_to(home.root)
+            if is_of_home or error.errno == errno.ENOSPC:
                 raise folder.unusable(home, error) from error
             raise
         finally:
@@ -74,7 +77,10 @@ def _choose(home: Home, config: Config, port: int | None) -> Setting:
 async def _serve(setting: Setting, say: Say) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        ends.append(signal.SIGHUP)
+    for signum in ends:
         loop.add_signal_handler(signum, stop.set)
     plane = ControlPlane(setting)
     asked = asyncio.create_task(stop.wait(), name="stop")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bessemer.app import bootstrap
@@ -75,7 +76,8 @@ def set_up(
 
 async def open_platform(setting: Setting, core: Core) -> Platform:
     """Open what has a long history, then join the rooms."""
-    database = Database(f"sqlite:///{setting.home.history}")
+    # Not written as text, where some characters of a path have a meaning of their own.
+    database = Database(URL.create("sqlite", database=str(setting.home.history)))
     await database.start()
     return Platform(setting, core, database)
 

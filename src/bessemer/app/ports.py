@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 
 import psutil
 
-from bessemer.app.folder import Config, HomeError
+from bessemer.app.folder import LAST_PORT, Config, HomeError
 
 HOST = "127.0.0.1"
 FIRST = 7480  # where a new home begins to look
@@ -41,8 +42,10 @@ def choose(config: Config, asked: int | None, *, gateway_is_ours: bool) -> tuple
         HomeError: one of the three is taken.
     """
     first = asked or config.port
-    if asked is not None and not 1 <= asked <= 65533:
-        raise HomeError(f"--port must be from 1 to 65533 (P, P+1, P+2 are used), but got {asked}")
+    if asked is not None and not 1 <= asked <= LAST_PORT:
+        raise HomeError(
+            f"--port must be from 1 to {LAST_PORT} (P, P+1, P+2 are used), but got {asked}"
+        )
     if first:
         return first, _bind(first, gateway_is_ours=gateway_is_ours and first == config.port)
     for block in range(_BLOCKS):
@@ -77,6 +80,11 @@ def _open(port: int, name: str) -> socket.socket:
         opened.listen(1024)
     except OSError as error:
         opened.close()
+        if error.errno == errno.EACCES:
+            raise HomeError(
+                f"port {port} ({name}) must be one that this user may open, but isn't "
+                f"({error.strerror}); choose others, 1024 or above, with --port"
+            ) from error
         raise HomeError(
             f"port {port} ({name}) must be free, but {_holder(port)} ({error.strerror}); "
             "stop that or choose other ports with --port"

@@ -1,6 +1,7 @@
-"""What every room may lean on: errors, the clock, ids, logging. Knows nothing of the others.
+"""What every room may lean on: errors, the clock, ids, logging, the home's paths.
 
-May import: the standard library only (``modelserver`` runs it in users' environments).
+Knows nothing of the others. May import: the standard library only (``modelserver`` runs it in
+users' environments).
 To change the shape of an error message open ``errors``; where time comes from, ``clock``;
-how names are made, ``ids``; how log lines look, ``logs``.
+how names are made, ``ids``; how log lines look, ``logs``; where what lies in a home, ``home``.
 """

@@ -3,9 +3,17 @@
 May import every room. Each command is a module with a function ``command``; ``access`` talks to
 a running Bessemer as any client would; ``output`` decides what people see; ``options`` are shared
 by all. Errors end as one line on stderr and an exit code, a traceback only with ``--verbose``.
-Nothing heavy is imported but by ``up``, which loads the composition root by name.
+Nothing heavy is imported but by ``up``, which loads the composition root by name. To change what
+becomes of an error open ``program``; what a user is told of a running one, ``access``.
 """
 
-from bessemer.cli.program import main
+import importlib
 
-__all__ = ["main"]
+from bessemer.cli import interrupts
+
+
+def main() -> None:
+    """The console script: load the program, then run it."""
+    with interrupts.end_at_once():
+        program = importlib.import_module("bessemer.cli.program")
+    program.main()

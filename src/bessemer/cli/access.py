@@ -19,18 +19,18 @@ _TIMEOUT = 5.0  # seconds
 
 
 class NotRunning(BessemerError):
-    """Nothing runs on the home."""
+    """Nothing runs on the home, or not what a client needs."""
 
 
 class Refused(BessemerError):
-    """The API answered with an error."""
+    """The API answered with an error, or not at all."""
 
 
 class Running:
     """A home that a control plane runs on, seen from outside.
 
     Raises:
-        NotRunning: none does.
+        NotRunning: none does, or the files for clients are not there (yet).
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,6 +41,16 @@ class Running:
                 f"no Bessemer runs on home {self.home.root}; start one with "
                 f"`bessemer up{folder.option(self.home)}`"
             )
+        keys = self.home.keys
+        for file in (
+            self.home.config, keys / folder.CA, keys / folder.ADMIN_TOKEN, self.home.kubeconfig
+        ):  # fmt: skip
+            if not file.exists():
+                raise NotRunning(
+                    f"Bessemer (pid {self.pid}) must have {file}, but that isn't there: "
+                    "it is only starting (try again), or the file was deleted (end it and start "
+                    "it again)"
+                )
         port = folder.read_config(self.home).port
         self.api_port, self.pages_port, self.gateway_port = port, port + 1, port + 2
 
@@ -68,7 +78,11 @@ class Running:
             raise folder.unusable(self.home, error) from error
 
     def read(self, path: str, timeout: float = _TIMEOUT) -> Any:
-        """GET from the API and parse; Refused when it says no, OSError when nobody answers."""
+        """GET from the API and parse.
+
+        Raises:
+            Refused: it says no, or nothing.
+        """
         with self._answer(path, timeout) as response:
             body = response.read()
             if response.status != 200:
@@ -76,7 +90,11 @@ class Running:
             return json.loads(body) if body[:1] in (b"{", b"[") else body.decode()
 
     def stream(self, path: str) -> Iterator[bytes]:
-        """GET from the API, piece by piece, for as long as it lasts."""
+        """GET from the API, piece by piece, for as long as it lasts.
+
+        Raises:
+            Refused: it says no, or nothing, or broke off.
+        """
         with self._answer(path, None) as response:
             if response.status != 200:
                 raise Refused(_message(response.read(), response.status))
@@ -103,6 +121,12 @@ class Running:
         try:
             connection.request("GET", path, headers={"Authorization": self._bearer})
             yield connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Refused(
+                f"no answer from {self.api} ({why}); if it isn't starting or ending just now, see "
+                "what `bessemer up` said"
+            ) from error
         finally:
             connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -12,15 +13,18 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from bessemer.app import folder
+from bessemer.app.folder import HomeError
 from bessemer.base.home import Home
 from bessemer.cli import options, output
 
 _DISK_WANTED = 5 * 2**30  # bytes: environments with frameworks are large
 _FILES_WANTED = 4096
 _FIRST_SENSIBLE_YEAR = 2025
+_PRUNE = "`bessemer prune` frees what can be made again"
 
 
 class Check(NamedTuple):
@@ -47,7 +51,8 @@ def _checks(home: Home) -> Iterator[Check]:
     yield _envoy()
     yield _runtime()
     yield _limits()
-    yield from _disk(home)
+    yield _home(home)
+    yield _disk(home)
     yield _files()
     yield _ports(home)
     yield _clock()
@@ -101,23 +106,33 @@ def _limits() -> Check:
     return Check("warn", "limits", text)
 
 
-def _disk(home: Home) -> Iterator[Check]:
-    place = home.root
-    while not place.exists():
-        place = place.parent
-    if not os.access(place, os.W_OK):
-        text = f"{place} can't be written; make it writable or choose another with --home"
-        yield Check("fail", "home", text)
-        return
-    yield Check("ok", "home", str(home.root))
-    free = shutil.disk_usage(place).free
+def _home(home: Home) -> Check:
+    try:
+        folder.judge(home)
+        place = _place(home)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", str(place))
+    except HomeError as problem:
+        return Check("fail", "home", str(problem))
+    except OSError as error:
+        return Check("fail", "home", str(folder.unusable(home, error)))
+    return Check("ok", "home", str(home.root))
+
+
+def _place(home: Home) -> Path:
+    """The home's folder, or the one in which it will be made."""
+    return next(path for path in (home.root, *home.root.parents) if os.path.exists(path))
+
+
+def _disk(home: Home) -> Check:
+    free = shutil.disk_usage(_place(home)).free
+    text = f"{output.size(free)} free"
     if free < folder.ROOM_NEEDED:
-        yield Check("fail", "disk", f"{output.size(free)} free at {place}; make room")
-    elif free < _DISK_WANTED:
-        text = f"{output.size(free)} free; environments may need {output.size(_DISK_WANTED)}"
-        yield Check("warn", "disk", f"{text}; `bessemer prune` frees unused ones")
-    else:
-        yield Check("ok", "disk", f"{output.size(free)} free")
+        return Check("fail", "disk", f"{text} at {home.root}; make room: {_PRUNE}")
+    if free < _DISK_WANTED:
+        text = f"{text}; environments may need {output.size(_DISK_WANTED)}; {_PRUNE}"
+        return Check("warn", "disk", text)
+    return Check("ok", "disk", text)
 
 
 def _files() -> Check:
@@ -130,7 +145,10 @@ def _files() -> Check:
 def _ports(home: Home) -> Check:
     if folder.holder(home):
         return Check("ok", "ports", "held by the running Bessemer")
-    first = folder.read_config(home).port
+    try:
+        first = folder.read_config(home).port
+    except HomeError as problem:
+        return Check("fail", "ports", str(problem))
     if not first:
         return Check("ok", "ports", "three free ones are chosen at the first start")
     taken = [port for port in range(first, first + 3) if _is_taken(port)]

@@ -16,7 +16,7 @@ from bessemer.cli import options
 
 def command(
     home: options.Home = folder.DEFAULT,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for the end.")] = 60.0,
     verbose: options.Verbose = False,  # noqa: FBT002 - typer's form of a flag
 ) -> None:
     """End the Bessemer of a home with all its pods; objects, runs and volumes stay."""

@@ -12,6 +12,7 @@ Home = Annotated[
         envvar="BESSEMER_HOME",
         help="The folder with everything that this Bessemer knows and runs.",
         show_default=True,
+        readable=False,  # that is judged with the home, and told with the cure
     ),
 ]
 Verbose = Annotated[

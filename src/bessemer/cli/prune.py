@@ -24,21 +24,29 @@ def command(
 ) -> None:
     """Delete environments, caches and what ended pods left, their logs too."""
     place = folder.locate(home)
-    if not place.version_file.exists():
-        typer.echo(f"nothing to prune: {place.root} is no home")
-        return
-    folder.prepare(place)
-    # Held, so that nobody starts pods in what is being deleted.
-    lock = folder.Lock(place)
     try:
-        table = [
-            _delete("environments", _unused_environments(place), verbose=verbose),
-            _delete("caches", place.cache.iterdir(), verbose=verbose),
-            _delete("ended pods", _ended_pods(place), verbose=verbose),
+        if not place.version_file.exists():
+            typer.echo(f"nothing to prune: {place.root} is no home")
+            return
+        folder.judge(place)
+        table = _prune(place, verbose=verbose)
+    except OSError as error:
+        raise folder.unusable(place, error) from error
+    output.rows(table, ("WHAT", "DELETED", "FREED"))
+
+
+def _prune(home: Home, *, verbose: bool) -> list[tuple[str, str, str]]:
+    # Held, so that nobody starts pods in what is being deleted.
+    lock = folder.Lock(home)
+    try:
+        # Pods last: on a full disk the rest makes the room which reading the objects needs.
+        return [
+            _delete("environments", _unused_environments(home), verbose=verbose),
+            _delete("caches", home.cache.glob("*"), verbose=verbose),
+            _delete("ended pods", _ended_pods(home), verbose=verbose),
         ]
     finally:
         lock.release()
-    output.rows(table, ("WHAT", "DELETED", "FREED"))
 
 
 def _delete(what: str, paths: Iterator[Path], *, verbose: bool) -> tuple[str, str, str]:
@@ -47,19 +55,23 @@ def _delete(what: str, paths: Iterator[Path], *, verbose: bool) -> tuple[str, st
         count, freed = count + 1, freed + _size(path)
         if verbose:
             typer.echo(f"deleting {path}", err=True)
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if _is_folder(path) else path.unlink()
     return what, str(count), output.size(freed)
 
 
 def _size(path: Path) -> int:
     """Bytes on the disk; files with several links count once in each place."""
-    if not path.is_dir():
+    if not _is_folder(path):
         return path.lstat().st_size
     return sum(
         os.lstat(os.path.join(root, name)).st_blocks * 512
         for root, _, names in os.walk(path)
         for name in names
     )
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _attempts(home: Home) -> Iterator[Path]:
@@ -72,7 +84,7 @@ def _attempts(home: Home) -> Iterator[Path]:
 def _unused_environments(home: Home) -> Iterator[Path]:
     """Pods of a control plane that was killed may still run in some of them."""
     running = [_read_spec(attempt) for attempt in _attempts(home)]
-    for path in home.environments.iterdir():
+    for path in home.environments.glob("*"):
         if not any(json.dumps(str(path))[1:-1] in text for text in running):
             yield path
 
@@ -91,6 +103,6 @@ def _ended_pods(home: Home) -> Iterator[Path]:
     store = importlib.import_module("bessemer.app.objects")
     phases: dict[str, str] = store.read_phases(home)
     alive = {attempt.parents[2] for attempt in _attempts(home)}
-    for path in home.pods.iterdir():
+    for path in home.pods.glob("*"):
         if path not in alive and phases.get(path.name, _ENDED[0]) in _ENDED:
             yield path

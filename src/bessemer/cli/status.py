@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections import Counter
 from enum import StrEnum
@@ -54,17 +53,9 @@ def command(
     raise SystemExit(0 if is_ready else 1)
 
 
-def _ask(running: access.Running, path: str) -> Any:
-    """What the API says; an exception of ours where it says nothing."""
-    try:
-        return running.read(path)
-    except (OSError, http.client.HTTPException) as error:
-        raise access.Refused(f"no answer: {error}") from error
-
-
 def _api(running: access.Running) -> Part:
     try:
-        _ask(running, "/readyz")
+        running.read("/readyz")
     except access.Refused as problem:
         return Part("api", "down", str(problem))
     return Part("api", "ready", running.api)
@@ -72,8 +63,8 @@ def _api(running: access.Running) -> Part:
 
 def _node(running: access.Running) -> Part:
     try:
-        nodes = _ask(running, "/api/v1/nodes")["items"]
-        pods = _ask(running, "/api/v1/pods")["items"]
+        nodes = running.read("/api/v1/nodes")["items"]
+        pods = running.read("/api/v1/pods")["items"]
     except access.Refused as problem:
         return Part("node", "down", str(problem))
     runtime = folder.told_runtime(running.home)
@@ -93,7 +84,7 @@ def _count(pods: list[dict[str, Any]]) -> str:
 
 def _pipelines(running: access.Running) -> Part:
     try:
-        _ask(running, "/apis/v2beta1/healthz")
+        running.read("/apis/v2beta1/healthz")
     except access.Refused as problem:
         return Part("pipelines", "down", str(problem))
     if not running.answers(running.pages_port):

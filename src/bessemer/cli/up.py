@@ -16,7 +16,7 @@ import typer
 from bessemer.app import folder
 from bessemer.base import logs
 from bessemer.base.home import Home
-from bessemer.cli import options
+from bessemer.cli import interrupts, options
 
 
 def command(
@@ -34,7 +34,15 @@ def command(
     place = folder.locate(home)
     folder.prepare(place)
     main = _load(place)
-    raise SystemExit(main.start(place, port, typer.echo))
+    raise SystemExit(main.start(place, port, _say))
+
+
+def _say(text: str) -> None:
+    """To whoever still reads: an end that can't be told must end all pods all the same."""
+    try:
+        typer.echo(text)
+    except OSError:  # the terminal was closed, the pipe's reader left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _load(home: Home) -> Any:
@@ -42,7 +50,8 @@ def _load(home: Home) -> Any:
     keep_bytecode(home)
     gc.disable()
     try:
-        return importlib.import_module("bessemer.app.main")
+        with interrupts.end_at_once():
+            return importlib.import_module("bessemer.app.main")
     finally:
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.enable()

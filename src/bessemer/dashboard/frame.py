@@ -19,7 +19,7 @@ header a { color:#fff; font-weight:650; font-size:1.1rem; letter-spacing:.02em;
 header span { color:#98a2b3 }
 main { max-width:1200px; margin:0 auto; padding:1.2rem 2rem 4rem }
 h1 { font-size:1.4rem; margin:.6rem 0 .2rem } h2 { font-size:1.05rem; margin:0 0 .8rem }
-h3 { font-size:.95rem; margin:0 0 .4rem }
+h3 { font-size:.95rem; margin:0 0 .4rem } h1,header span { overflow-wrap:anywhere }
 section { background:var(--card); border:1px solid var(--line); border-radius:10px;
   padding:1.1rem 1.3rem; margin:1.1rem 0; box-shadow:0 1px 2px #1018280d }
 .scroll { overflow-x:auto }
@@ -28,6 +28,7 @@ th { text-align:left; color:var(--soft); font-weight:550; font-size:.82rem }
 th,td { padding:.42rem .9rem .42rem 0; border-bottom:1px solid var(--line);
   vertical-align:top }
 tbody tr:last-child td { border-bottom:0 }
+td:first-child { min-width:12rem; overflow-wrap:anywhere } time,.tight { white-space:nowrap }
 a { color:var(--busy); text-decoration:none } a:hover { text-decoration:underline }
 .soft { color:var(--soft) } .error { color:var(--bad); white-space:pre-wrap; font-size:.88rem }
 .mono,pre,code { font-family:ui-monospace,"SF Mono",Menlo,"DejaVu Sans Mono",monospace;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from bessemer.pipelines.history import UNFINISHED, RunPage
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-_REFRESH = 3  # seconds, while something runs
+_REFRESH = 3  # seconds, while a run goes on or a model is not ready
 
 # kfp prints links of its own pages, whose place is in the fragment that only a browser sees.
 FOLLOW_FRAGMENT = (
@@ -22,10 +22,11 @@ FOLLOW_FRAGMENT = (
 
 
 def draw(
-    runs: RunPage | None, services: Iterable[Object] | None, now: datetime, nonce: str
+    runs: RunPage | None, services: Sequence[Object] | None, now: datetime, nonce: str
 ) -> Html:
     """The page; None stands for what the user may not see."""
     busy = runs is not None and any(run.state in UNFINISHED for run in runs.runs)
+    busy = busy or not all(map(_is_ready, services or ()))
     return page(
         "Runs and models",
         None if runs is None else _draw_runs(runs, now),
@@ -40,14 +41,22 @@ def _draw_runs(runs: RunPage, now: datetime) -> Html:
         return tag(
             "section",
             tag("h2", "Runs"),
-            tag("p", "No run yet. Start one with kfp.Client().", class_="soft"),
+            tag(
+                "p",
+                "No run yet. In a shell after ",
+                tag("code", 'eval "$(bessemer env)"'),
+                ", any script with ",
+                tag("code", "kfp.Client()"),
+                " starts one here.",
+                class_="soft",
+            ),
         )
     rows = [
         (
             tag("a", run.display_name, href=f"/runs/{quote(run.id, safe='')}"),
             pill(run.state),
             when(run.created_at),
-            duration(run.created_at, run.finished_at or now),
+            tag("span", duration(run.created_at, run.finished_at or now), class_="tight"),
             tag("span", str((run.spec.get("pipelineInfo") or {}).get("name", "")), class_="soft"),
         )
         for run in runs.runs
@@ -64,7 +73,7 @@ def _draw_runs(runs: RunPage, now: datetime) -> Html:
     )
 
 
-def _draw_services(services: Iterable[Object]) -> Html:
+def _draw_services(services: Sequence[Object]) -> Html:
     rows = [
         (
             meta.name(service),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,7 +27,13 @@ from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import ApiError, BadRequest
 from bessemer.pipelines import history, listing
 from bessemer.pipelines.api import Guard
-from bessemer.pipelines.errors import NotFound, PermissionDenied, PipelinesError, Unauthenticated
+from bessemer.pipelines.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PipelinesError,
+    Unauthenticated,
+)
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.steplogs import StepLogs
 from bessemer.resources import meta
@@ -34,14 +41,22 @@ from bessemer.resources.inferenceservice import INFERENCE_SERVICE
 from bessemer.resources.kind import Object
 
 _TAIL = 2000  # lines of a log
+_TAIL_BYTES = 1 << 20  # of them, for a line may be of any length
 _RUNS = 50  # on a page
+_MAX_DIGITS = 9  # of a number in an address
+# Runs that are not archived, as KFP's own pages list them.
+_AT_HAND = (
+    '{"predicates": [{"operation": "NOT_EQUALS", "key": "storage_state", '
+    '"string_value": "ARCHIVED"}]}'
+)
 
 # Nothing from elsewhere, no script but our own line, no frame of ours in another site.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src {script}; img-src data:; "
     "frame-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
 )
-# A report of a user's step: it may run scripts, in an origin of its own, and send nothing back.
+# A report of a user's step: it may run scripts and load pictures, in an origin of its own, which
+# holds no cookie of ours and reads none of our pages.
 _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' https:; "
     "style-src 'unsafe-inline' https:; img-src data: blob: https:; font-src data: https:; "
@@ -85,6 +100,8 @@ class Pages:
         self._app = Starlette(
             routes=[
                 Route("/", self.show_overview),
+                # kfp.Client() without a host prints its links below this path.
+                Route("/pipeline/", self.show_overview),
                 Route(one, self.show_run),
                 Route(one + "/tasks/{task}/log", self.show_log),
                 Route(one + "/artifacts/{artifact}", self.show_artifact),
@@ -107,7 +124,7 @@ class Pages:
                 token = request.cookies.get(_cookie_name(request), "")
                 scope = {**scope, "bessemer.user": await self._guard.recognize(token)}
         except Unauthenticated:
-            app = _refuse()
+            app = _refuse(request)
         await app(scope, receive, send)
 
     async def _may(self, request: Request, attributes: Attributes) -> bool:
@@ -131,7 +148,7 @@ class Pages:
             await self._guard.check(user, "list", "runs", namespace)
         except PermissionDenied:
             return None
-        params = {"sort_by": "created_at desc", "page_size": str(_RUNS)}
+        params = {"sort_by": "created_at desc", "page_size": str(_RUNS), "filter": _AT_HAND}
         if token := request.query_params.get("page_token", ""):
             params["page_token"] = token
         query = listing.parse(params, history.RUN_FIELDS)
@@ -158,7 +175,11 @@ class Pages:
     async def show_run(self, request: Request) -> Response:
         """One run."""
         found = await self._load(request)
-        return _answer(run.draw(*found, self._clock.now()))
+        text = request.query_params.get("first", "0")
+        if not text.isdecimal() or len(text) > _MAX_DIGITS:
+            raise InvalidArgument(f"first must be the number of a task, but got {text[:80]!r}")
+        draw = partial(run.draw, *found, self._clock.now(), first=int(text))
+        return _answer(await asyncio.to_thread(draw))  # thousands of tasks take their time
 
     async def show_log(self, request: Request) -> Response:
         """The last lines of a task's log."""
@@ -167,12 +188,17 @@ class Pages:
         task = next((task for task in tasks if task.id == id_), None)
         if task is None:
             raise NotFound(f"task {id_} of run {record.id} not found")
-        pieces = self._sources.logs.read(record, task, tail_lines=_TAIL)
+        end, is_cut = bytearray(), False
         try:
-            text = b"".join([piece async for piece in pieces]).decode(errors="replace")
+            async for piece in self._sources.logs.read(record, task, tail_lines=_TAIL):
+                end += piece
+                if len(end) > _TAIL_BYTES:
+                    is_cut = True
+                    del end[:-_TAIL_BYTES]
         except BadRequest:
-            text = ""  # the container has not started yet
-        return _answer(run.draw_log(record, task, text))
+            pass  # the container has not started yet
+        text = end.decode(errors="replace")
+        return _answer(run.draw_log(record, task, text, is_cut=is_cut))
 
     async def show_artifact(self, request: Request) -> Response:
         """An HTML or Markdown artifact, alone; a frame of the run's page shows it too."""
@@ -202,6 +228,11 @@ def _cookie_name(request: Request) -> str:
     return f"bessemer-{port}"
 
 
+def _own_path(request: Request) -> str:
+    """The request's path as an address of this site, whatever it is made of."""
+    return "/" + quote(request.scope["path"].lstrip("/"))
+
+
 def _sign_in(request: Request, token: str) -> Response:
     """Keep the token in a cookie, and go on without it in the address.
 
@@ -209,7 +240,7 @@ def _sign_in(request: Request, token: str) -> Response:
     SameSite=Strict cookie.
     """
     rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
-    target = "/" + request.url.path.lstrip("/") + (f"?{urlencode(rest)}" if rest else "")
+    target = _own_path(request) + (f"?{urlencode(rest)}" if rest else "")
     head = tag("head", tag("meta", http_equiv="refresh", content=f"0;url={target}"))
     body = tag("body", tag("a", "Go on", href=target))
     response = _answer(Html("<!doctype html>" + tag("html", head, body)))
@@ -217,9 +248,10 @@ def _sign_in(request: Request, token: str) -> Response:
     return response
 
 
-def _refuse() -> Response:
+def _refuse(request: Request) -> Response:
     field = tag("input", name="token", type="password", placeholder="token", autofocus="")
-    form = tag("form", field, " ", tag("button", "Open"), method="get", action="/")
+    button = tag("button", "Open")
+    form = tag("form", field, " ", button, method="get", action=_own_path(request))
     words = tag(
         "p",
         "These pages need a token: the BESSEMER_TOKEN that ",

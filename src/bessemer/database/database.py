@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bessemer.base import logs
 from bessemer.database import schema
@@ -81,10 +81,11 @@ class Database:
     """One SQL database: ``start``, then ``read`` and ``write``, then ``close``.
 
     Args:
-        url: ``sqlite:////absolute/path.db`` or any URL that SQLAlchemy takes.
+        url: ``sqlite:////absolute/path.db`` or any URL that SQLAlchemy takes; as an object where
+            the path may hold ``?``.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self._read_engine = open_engine(url, writer=False)
         self._write_engine = open_engine(url, writer=True)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
@@ -188,8 +189,9 @@ class Database:
             with self._write_engine.begin() as connection:
                 for write in batch:
                     write.run(connection)
-        except DBAPIError as error:
-            _log.warning("a shared commit failed", extra=logs.fields(reason=error.orig))
+        except SQLAlchemyError as error:  # also of a connection that was lost on the way
+            reason = getattr(error, "orig", error)  # the driver's words, without the statement
+            _log.warning("a shared commit failed", extra=logs.fields(reason=reason))
             return False
         return True
 

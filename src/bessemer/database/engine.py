@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
@@ -17,7 +17,7 @@ from bessemer.database.errors import DatabaseError, DiskFull
 _BUSY_MS = 10_000  # how long a statement waits for another process' lock
 
 
-def open_engine(url: str, *, writer: bool) -> Engine:
+def open_engine(url: str | URL, *, writer: bool) -> Engine:
     """An engine for one writing connection, or for several reading ones.
 
     Readers see one committed state through a whole transaction (SQLite: WAL snapshots).
@@ -27,7 +27,7 @@ def open_engine(url: str, *, writer: bool) -> Engine:
         return create_engine(parsed, pool_pre_ping=True)
     if not parsed.database or parsed.database == ":memory:":
         raise DatabaseError(
-            f"the database must be a file, but got {url!r}; write sqlite:////folder/history.db"
+            f"the database must be a file, but got {str(url)!r}; write sqlite:////folder/history.db"
         )
     engine = create_engine(
         parsed,
@@ -90,6 +90,11 @@ def explain(error: DBAPIError) -> DatabaseError:
         return DiskFull(
             f"the database needs room on the disk, but the system says {text!r}; "
             "free some space: nothing that was stored is lost"
+        )
+    if "not a database" in text or "malformed" in text:
+        return DatabaseError(
+            f"the database must be whole, but the system says {text!r}; "
+            "restore history.db from a copy, or choose another home"
         )
     if "readonly" in text or "read-only" in text or "unable to open" in text:
         return DatabaseError(

@@ -2,7 +2,9 @@
 
 Who comes in: the bearer of the home's admin token, and of a service account's token that the
 home's key signed; ``guard`` says who of them may take which route. Envoy checks all of it itself,
-so that models answer while the control plane is down.
+so that models answer while the control plane is down. For the same reason a token counts here
+until it expires, even where its account or pod is gone (the API server refuses it at once), as it
+does at Istio's gateway.
 Source: Envoy's API v3 (bootstrap.proto, http_connection_manager.proto, jwt_authn).
 """
 
@@ -69,6 +71,8 @@ class Settings:
     Attributes:
         services: the network ("127.7.0.0/17") whose addresses Services have that it answers for;
             None: somebody else does, as kube-proxy on Kubernetes.
+        patience: seconds that a written configuration may need to get into use; one that has not
+            after them is taken as refused.
     """
 
     host: str
@@ -76,6 +80,7 @@ class Settings:
     authentication: Authentication | None = None
     folders: Folders = Folders()
     services: str | None = None
+    patience: float = 10.0
 
 
 def _config_source(folders: Folders, name: str) -> Object:

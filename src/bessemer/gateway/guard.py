@@ -60,7 +60,8 @@ def make_filters(admin_token: str) -> list[Object]:
 def make_guard(namespace: str, subjects: Iterable[Subject]) -> Object:
     """What a route of the namespace carries: only its own accounts and the subjects may take it.
 
-    Groups other than those of every service account are nobody's: no token proves them.
+    Users that are no service accounts, and groups that are not all accounts', are nobody's: no
+    token proves them.
     """
     own = _begins(f"{ACCOUNT_PREFIX}{namespace}:")
     others = [found for subject in sorted(subjects) if (found := _match(subject)) is not None]
@@ -138,7 +139,7 @@ def _match(subject: Subject) -> Object | None:
     """Which users' names make them the subject; None: nobody's does."""
     kind, name = subject
     if kind == USER:
-        return {"string_match": {"exact": name}}
+        return {"string_match": {"exact": name}} if name.startswith(ACCOUNT_PREFIX) else None
     if name == AUTHENTICATED_GROUP:
         return {"present_match": True}
     if name == ACCOUNTS_GROUP:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 
 from bessemer.gateway.bootstrap import Settings, make_bootstrap
 from bessemer.gateway.plan import READY_PATH
@@ -18,7 +19,7 @@ DEPLOYMENT_NAME = "gateway"
 BOOTSTRAP_SECRET = "envoy-bootstrap"
 XDS_CONFIG_MAP = "envoy-xds"
 _LABELS = {"app.kubernetes.io/name": "gateway"}
-_DIGEST = "bessemer.dev/bootstrap-digest"
+_DIGEST = "bessemer.dev/gateway-digest"
 IMAGE = "bessemer/envoy:1.40"
 
 
@@ -43,7 +44,6 @@ def make_config_map(files: dict[str, str]) -> Object:
 def make_deployment(settings: Settings) -> Object:
     """Envoy itself."""
     folders = settings.folders
-    digest = hashlib.sha256(make_bootstrap(settings).encode()).hexdigest()[:16]
     container = {
         "name": "envoy",
         "image": IMAGE,
@@ -81,6 +81,10 @@ def make_deployment(settings: Settings) -> Object:
             {"name": "run", "emptyDir": {}},
         ],
     }
+    # Of all that a running Envoy began with: its file is read once, and another version of this
+    # program may ask for another image.
+    text = json.dumps([make_bootstrap(settings), pod], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return meta.new(
         DEPLOYMENT,
         DEPLOYMENT_NAME,
@@ -101,6 +105,6 @@ def make_deployment(settings: Settings) -> Object:
 
 
 def digest_of(deployment: Object) -> str:
-    """Of the bootstrap that a Deployment was made for."""
+    """Of the bootstrap and the pod that a Deployment was made for."""
     annotations = meta.dig(deployment, "spec.template.metadata.annotations") or {}
     return str(annotations.get(_DIGEST, ""))

@@ -77,26 +77,28 @@ class GatewayReconciler:
         self._settings = settings
         self._clock = clock
         self._events = EventRecorder(client, "gateway", clock)
+        self._behind_since: float | None = None  # Envoy, on the clock; None: not known to be
 
     async def reconcile(self, key: Key) -> Result:
         """Write the next configuration, or tell the routes that Envoy follows the last."""
         routes = [route for route in self._caches.routes.list() if not meta.is_deleting(route)]
         wanted = self._render(routes)
         stored = await self._read(CONFIG_MAP, manifests.XDS_CONFIG_MAP)
-        current = plan.read_files((stored or {}).get("data") or {})
+        files = (stored or {}).get("data") or {}
+        current = plan.read_files(files)
         await self._keep_envoy()
-        if stored is None:
-            await self._write_xds(None, wanted)
+        if stored is None or files != plan.write_files(current, STRIPPED_HEADERS):
+            # None yet, an earlier version's, or changed by hand: no step leads on from there.
+            await self._write_xds(stored, wanted)
             return Result(_ASK_AGAIN_SECONDS)
         coming = plan.step(current, wanted)
         if coming != current and plan.harms_nobody(current, coming):
             await self._write_xds(stored, coming)
             return Result(_ASK_AGAIN_SECONDS)
         in_use = await envoy.ask(self._settings)
-        if in_use is None:
-            return Result(_AWAY_SECONDS)
-        if not in_use.follows(current):
-            return Result(_ASK_AGAIN_SECONDS)
+        wait = await self._find_wait(in_use, current, stored, moving=coming != current)
+        if in_use is None or wait:
+            return Result(wait)
         if coming != current:
             await self._write_xds(stored, coming)
             return Result(_ASK_AGAIN_SECONDS)
@@ -104,6 +106,28 @@ class GatewayReconciler:
             await self._tell(route)
         await self._tell_services(in_use)
         return DONE
+
+    async def _find_wait(
+        self, in_use: InUse | None, current: Snapshot, stored: Object, *, moving: bool
+    ) -> float:
+        """For how many seconds to leave Envoy alone; 0: what is next may come."""
+        behind_since, self._behind_since = self._behind_since, None
+        if in_use is None:
+            return _AWAY_SECONDS
+        if in_use.follows(current):
+            return 0.0
+        now = self._clock.monotonic()
+        if behind_since is None or now - behind_since < self._settings.patience:
+            self._behind_since = now if behind_since is None else behind_since
+            return _ASK_AGAIN_SECONDS
+        # It takes a file as a whole or not at all. What is next may be what cures it.
+        await self._events.record(
+            stored,
+            "Warning",
+            "NotFollowed",
+            "Envoy goes on with an earlier configuration than this; the log of its pod says why",
+        )
+        return 0.0 if moving else self._settings.patience
 
     def _render(self, routes: list[Object]) -> Snapshot:
         known = {

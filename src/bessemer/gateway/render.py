@@ -53,6 +53,7 @@ _RETRIES = {
     "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.2s"},
 }
 _MANY = 1_000_000
+_LAST_PORT = 65535
 # Where no route leads. The guard would call it forbidden otherwise.
 _NOWHERE = {
     "match": {"prefix": "/"},
@@ -227,8 +228,11 @@ def _find_members(
     places = {
         (address, port["port"])
         for entry in slices
+        # As kube-proxy: what can't be connected to is passed over. Envoy would take no change at
+        # all with such an endpoint in it.
+        if entry.get("addressType") != "FQDN"
         for port in entry.get("ports") or ()
-        if (port.get("name") or "") == name
+        if (port.get("name") or "") == name and 0 < (port.get("port") or 0) <= _LAST_PORT
         for endpoint in entry.get("endpoints") or ()
         if meta.dig(endpoint, "conditions.ready") is not False
         for address in endpoint.get("addresses") or ()

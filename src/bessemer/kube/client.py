@@ -5,7 +5,8 @@ Laws (``tests/contract/kube/`` holds every implementation to them):
 1. **Read objects are shared.** What get, list and watch return is never modified by the caller.
 2. **Acknowledged is durable.** A write returns after the API committed it, with the stored object.
 3. **Guarded.** update with a resourceVersion that is not the stored one raises ``Conflict``;
-   without one it overwrites. create of a known name raises ``AlreadyExists``.
+   without one it overwrites, but raises ``Invalid`` for Leases and custom kinds. create of a
+   known name raises ``AlreadyExists``.
 4. **Watch has no gap.** A watch from a list's resourceVersion sees every later change, each once,
    in order; a version too old raises ``Expired``, and the reader lists again.
 5. **Delete is asked, not done**: with finalizers or a grace period the object stays, with

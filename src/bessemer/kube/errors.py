@@ -201,5 +201,17 @@ def invalid(kind: Kind, name: str, causes: Iterable[Cause]) -> Invalid:
     return Invalid(f'{kind} "{name}" is invalid: {text}', details)
 
 
+def version_to_come(wanted: int, current: int) -> Timeout:
+    """A resourceVersion that has not been yet.
+
+    client-go looks for the cause, and only then reads again from the present: whoever watched a
+    home that was put back from a copy would else ask for that version for ever.
+    """
+    message = "Too large resource version"
+    cause = {"reason": "ResourceVersionTooLarge", "message": message}
+    details = {"causes": [cause], "retryAfterSeconds": 1}
+    return Timeout(f"{message}: {wanted}, current: {current}", details)
+
+
 def _details(kind: Kind, name: str) -> dict[str, Any]:
     return {"name": name, "group": kind.group, "kind": kind.plural}

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -160,7 +161,8 @@ def path(kind: Kind, namespace: str = "", name: str = "", subresource: str = "")
     """Where a kind's objects are: ``/apis/apps/v1/namespaces/default/deployments/web/status``."""
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     place = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
-    rest = "".join(f"/{part}" for part in (name, subresource) if part)
+    # A role's name may have almost any sign in it.
+    rest = "".join(f"/{quote(part, safe=':')}" for part in (name, subresource) if part)
     return f"{root}{place}/{kind.plural}{rest}"
 
 

@@ -89,6 +89,7 @@ class Informer:
         """Keep the copy current, for ever."""
         failures = 0
         while True:
+            begun = self._clock.monotonic()
             try:
                 if not self._version:
                     await self._relist()
@@ -100,6 +101,8 @@ class Informer:
                 self._version = ""
             except ApiError as error:
                 self._version = ""
+                if self._clock.monotonic() - begun > BACKOFF_MOST_SECONDS:
+                    failures = 0  # it went well for long: what failed then is no repetition
                 wait = min(BACKOFF_FIRST_SECONDS * 2**failures, BACKOFF_MOST_SECONDS)
                 failures = min(failures + 1, 16)
                 _log.warning(

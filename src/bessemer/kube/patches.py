@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import orjson
+
 from bessemer.kube import strategic
 from bessemer.kube.client import PatchType
 from bessemer.kube.errors import BadRequest, Invalid, UnsupportedMediaType
 from bessemer.resources.kind import Kind, Object
 
-# Upstream's limit on one JSON patch.
+# Upstream's limits on one JSON patch: so many operations, and bytes that they copy.
 _MAX_OPERATIONS = 10_000
+_MAX_COPIED = 3 * 1024 * 1024
 
 
 def apply(kind: Kind, current: Object, patch: Any, patch_type: PatchType) -> Object:
@@ -75,8 +78,10 @@ def _apply_json(current: Object, patch: Any) -> Object:
             f"got {len(patch)}"
         )
     document: Any = current
+    copied = 0
     for operation in patch:
         try:
+            copied = _count_copied(document, operation, copied)
             document = _operate(document, operation)
         except _Misfit as error:
             # Empty details, as upstream: with a kind in them kubectl leaves the message out.
@@ -86,6 +91,16 @@ def _apply_json(current: Object, patch: Any) -> Object:
     if not isinstance(document, dict):
         raise Invalid("the patched object is no object any more")
     return document
+
+
+def _count_copied(document: Any, operation: Any, copied: int) -> int:
+    """The bytes copied after the operation: each copy can double the document."""
+    if not isinstance(operation, dict) or operation.get("op") != "copy":
+        return copied
+    copied += len(orjson.dumps(_read(document, _steps(operation, "from"))))
+    if copied > _MAX_COPIED:
+        raise _Misfit(f"copy operations may copy {_MAX_COPIED} bytes, got {copied}")
+    return copied
 
 
 def _operate(document: Any, operation: Any) -> Any:

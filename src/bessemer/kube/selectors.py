@@ -25,9 +25,9 @@ _VALUE = re.compile(r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")
 _REQUIREMENT = re.compile(
     r"""\s*(?:
         (?P<absent>!)\s*(?P<absent_key>[^\s=!,()<>]+)
-      | (?P<key>[^\s=!,()<>]+)\s*(?:
-            (?P<operator>==|=|!=|>|<)\s*(?P<value>[^\s=!,()<>]*)
-          | (?P<set>(?:not)?in)\s*\((?P<values>[^()]*)\)
+      | (?P<key>[^\s=!,()<>]+)(?:
+            \s*(?P<operator>==|=|!=|>|<)\s*(?P<value>[^\s=!,()<>]*)
+          | \s+(?P<set>(?:not)?in)\s*\((?P<values>[^()]*)\)
         )?
     )\s*(?:,|$)""",
     re.VERBOSE,

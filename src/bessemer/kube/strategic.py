@@ -7,7 +7,10 @@ Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
+
+import orjson
 
 from bessemer.kube.errors import BadRequest
 from bessemer.resources import schemas
@@ -95,8 +98,13 @@ def _merge_list(rule: _Rule, current: Any, patch: Any) -> list[Any]:
     if not rule.merges:
         return [entry for entry in patch if not _is_directive(entry)]
     if not rule.key:
-        return [*found, *(entry for entry in patch if entry not in found)]
+        return list({_mark(entry): entry for entry in (*found, *patch)}.values())
     return _merge_by_key(rule, found, patch)
+
+
+def _mark(value: Any) -> str | bytes:
+    """What is equal for equal values, and quick to look up: lists may be as long as a body."""
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _is_directive(entry: Any) -> bool:
@@ -106,52 +114,61 @@ def _is_directive(entry: Any) -> bool:
 def _merge_by_key(rule: _Rule, found: list[Any], patch: list[Any]) -> list[Any]:
     if {"$patch": "replace"} in patch:
         return [entry for entry in patch if not _is_directive(entry)]
-    fresh: list[Any] = []
     for entry in patch:
         if not isinstance(entry, dict) or rule.key not in entry:
             raise BadRequest(f"map: {entry!r} does not contain declared merge key: {rule.key}")
-        identity = entry[rule.key]
-        places = [i for i, item in enumerate(found) if item.get(rule.key) == identity]
+    gone = {_mark(entry[rule.key]) for entry in patch if entry.get("$patch") == "delete"}
+    merged = [item for item in found if _mark(item.get(rule.key)) not in gone]
+    places: dict[str | bytes, int] = {}
+    for place, item in enumerate(merged):
+        places.setdefault(_mark(item.get(rule.key)), place)
+    for entry in patch:
         if entry.get("$patch") == "delete":
-            found = [item for item in found if item.get(rule.key) != identity]
-        elif places:
-            found[places[0]] = merge(rule.type_name, found[places[0]], entry)
-        else:
-            fresh.append(merge(rule.type_name, {}, entry))
-    return found + fresh
+            continue
+        place = places.setdefault(_mark(entry[rule.key]), len(merged))
+        if place == len(merged):
+            merged.append({})
+        merged[place] = merge(rule.type_name, merged[place], entry)
+    return merged
 
 
 def _apply_list_directives(result: Object, patch: Object, described: Any) -> None:
     for key, values in patch.items():
         if key.startswith(_DELETE_FROM):
             name = key.removeprefix(_DELETE_FROM)
-            kept = [item for item in result.get(name) or () if item not in values]
-            if name in result:
-                result[name] = kept
+            gone = {_mark(value) for value in _as_list(key, values)}
+            if isinstance(items := result.get(name), list):
+                result[name] = [item for item in items if _mark(item) not in gone]
     for key, order in patch.items():
         if key.startswith(_ORDER):
             name = key.removeprefix(_ORDER)
-            if name in result:
-                result[name] = _reorder(_rule(described.get(name)), result[name], order)
+            order = _as_list(key, order)
+            if isinstance(items := result.get(name), list):
+                result[name] = _reorder(_rule(described.get(name)), items, order)
 
 
-def _reorder(rule: _Rule, items: list[Any], order: Any) -> list[Any]:
+def _as_list(directive: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadRequest(f"{directive} must be a list, but got {type(value).__name__}")
+    return value
+
+
+def _reorder(rule: _Rule, items: list[Any], order: list[Any]) -> list[Any]:
     """The items in the asked order; those that the order doesn't name stay where they were."""
-    if not isinstance(order, list):
-        raise BadRequest("$setElementOrder must be a list")
 
-    def identity(item: Any) -> Any:
-        return item.get(rule.key) if rule.key and isinstance(item, dict) else item
+    def identity(item: Any) -> str | bytes:
+        return _mark(item.get(rule.key) if rule.key and isinstance(item, dict) else item)
 
-    wanted = [identity(entry) for entry in order]
-    named = [item for item in items if identity(item) in wanted]
-    named.sort(key=lambda item: wanted.index(identity(item)))
+    ranks: dict[str | bytes, int] = {}
+    for entry in order:
+        ranks.setdefault(identity(entry), len(ranks))
+    places = [(place, ranks.get(identity(item))) for place, item in enumerate(items)]
+    named = sorted((rank, place) for place, rank in places if rank is not None)
+    others = deque(place for place, rank in places if rank is None)
     # Server-only items keep their neighbours: each goes before the named one it stood before.
     result: list[Any] = []
-    places = {id(item): place for place, item in enumerate(items)}
-    others = [item for item in items if identity(item) not in wanted]
-    for item in named:
-        while others and places[id(others[0])] < places[id(item)]:
-            result.append(others.pop(0))
-        result.append(item)
-    return result + others
+    for _, place in named:
+        while others and others[0] < place:
+            result.append(items[others.popleft()])
+        result.append(items[place])
+    return result + [items[place] for place in others]

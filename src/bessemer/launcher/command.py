@@ -23,11 +23,8 @@ FORWARDED = (
 )
 
 
-def settle(output: int, working_dir: str, *, make_folder: bool = False) -> None:
-    """In a fresh child: default signals, a session of its own, the streams, the folder.
-
-    A working folder that is absent is made where the container may write, as runc does.
-    """
+def settle(output: int) -> None:
+    """In a fresh child: default signals, a session of its own, the streams."""
     for number in (*FORWARDED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGRTMIN, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -38,6 +35,16 @@ def settle(output: int, working_dir: str, *, make_folder: bool = False) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.umask(0o022)
+
+
+def enter(working_dir: str, *, make_folder: bool = False) -> None:
+    """Go to the working folder.
+
+    One that is absent is made where the container may write, as runc does.
+
+    Raises:
+        OSError: it isn't there.
+    """
     if make_folder:
         with contextlib.suppress(OSError):  # the next line tells that it is not there
             os.makedirs(working_dir, exist_ok=True)

@@ -43,7 +43,8 @@ def _run(request: Record) -> Tuple[int, bytes]:
     child = os.fork()
     if child == 0:
         try:
-            command.settle(writer, spec["cwd"])
+            command.settle(writer)
+            command.enter(spec["cwd"])
             if spec["sandbox"]:
                 linux.drop_privileges()
             code, reason = command.execute(request["argv"], spec["env"])

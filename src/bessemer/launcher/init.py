@@ -64,7 +64,8 @@ def _start(spec: Record, log: int) -> Tuple[int, Optional[Tuple[int, str]]]:
     child = os.fork()
     if child == 0:
         try:
-            command.settle(log, spec["cwd"], make_folder=spec["makes_cwd"])
+            command.settle(log)
+            command.enter(spec["cwd"], make_folder=spec["makes_cwd"])
             code, reason = command.execute(spec["argv"], spec["env"])
         except OSError as error:
             code, reason = command.NOT_STARTED, "%s: %s" % (spec["cwd"], error.strerror)

@@ -28,7 +28,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
-_LAST_POSSIBLE_CAPABILITY = 63
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # The same numbers on every architecture.
@@ -47,6 +46,7 @@ _RESOLVE_IN_ROOT = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _word = ctypes.c_ulong
+_libc.prctl.argtypes = (ctypes.c_int, _word, _word, _word, _word)
 
 
 def _call(what, result):
@@ -181,9 +181,7 @@ def sethostname(name: str) -> None:
 
 
 def _prctl(option: int, value: int = 0) -> None:
-    zero = _word(0)
-    result = _libc.prctl(ctypes.c_int(option), _word(value), zero, zero, zero)
-    _call("prctl(%d, %d)" % (option, value), result)
+    _call("prctl(%d, %d)" % (option, value), _libc.prctl(option, value, 0, 0, 0))
 
 
 def die_with_parent(signum: int) -> None:
@@ -202,13 +200,10 @@ class _CapabilityHeader(ctypes.Structure):
 
 def drop_privileges() -> None:
     """Give up every capability for good, those of the bounding set included."""
-    for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
-        try:
-            _prctl(_PR_CAPBSET_DROP, capability)
-        except OSError:
-            if capability == 0:
-                raise
-            break  # the kernel knows no more
+    _prctl(_PR_CAPBSET_DROP, 0)
+    known = 1
+    while _libc.prctl(_PR_CAPBSET_DROP, known, 0, 0, 0) == 0:  # the kernel refuses what it lacks
+        known += 1
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()

@@ -45,6 +45,8 @@ class Supervisor:
         self._line: Optional[Line] = None  # to the init
         self._warm: Optional[Line] = None  # to the warm zygote's fork, if it runs the program
         self._warm_pid = 0
+        # Its mounts: held until the end is told, for the kernel takes its time to undo them.
+        self._mounts = -1
 
     def run(self, asker: Line) -> None:
         """Run the attempt to its end; the asker hears when it is on its way, and of its end."""
@@ -85,6 +87,8 @@ class Supervisor:
             if "failed" in message:
                 return _failure(command.NOT_STARTED, message["failed"])
             self._cgroup.add(self._init)
+            if self._spec["sandbox"]:
+                self._mounts = linux.open_namespace(self._init, "mnt")
             if zygote is None or not self._go_warm(zygote):
                 line.send({"go": True})
             else:
@@ -156,11 +160,7 @@ class Supervisor:
             if not _same_namespace(pid, self._init):
                 return False
             self._cgroup.add(pid)
-            root = linux.open_namespace(self._init, "mnt")
-            try:
-                zygote.send({"go": True}, (root,))
-            finally:
-                os.close(root)
+            zygote.send({"go": True}, (self._mounts,))
             zygote.connection.settimeout(None)
         except Closed:
             return False

@@ -133,20 +133,27 @@ def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
     try:
         with open(spec, "rb") as file:  # here and no earlier: what is read is not copied twice
             job: Dict[str, Any] = json.loads(file.read())
+        _dress(job, log)  # while the init builds the root
         (root,) = line.receive_with_descriptors()[1]
         linux.enter_namespace(root, "mnt")
-        command.settle(log, job["cwd"], make_folder=job["makes_cwd"])
-        os.close(log)
+        command.enter(job["cwd"], make_folder=job["makes_cwd"])
         line.connection.close()
         linux.drop_privileges()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_IGN)
     except Closed:
         os._exit(command.NOT_STARTED)  # it starts cold instead
     except BaseException:  # noqa: BLE001 -- no program without its sandbox
         sys.excepthook(*sys.exc_info())
         os._exit(command.NOT_STARTED)
+    return job
+
+
+def _dress(job: Dict[str, Any], log: int) -> None:
+    """Signals, streams and variables, as a Python that has just started has them."""
+    command.settle(log)
+    os.close(log)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
     coerced = os.environ.get("LC_CTYPE")
     os.environ.clear()
     os.environ.update(job["env"])
@@ -156,7 +163,6 @@ def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
     if os.environ.get("PYTHONUNBUFFERED"):
         raw = io.FileIO(1, "w", closefd=False)
         sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # as -u does
-    return job
 
 
 def _run(job: Dict[str, Any]) -> Any:

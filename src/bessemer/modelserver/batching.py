@@ -116,10 +116,12 @@ class Batcher:
     def _run(self, batch: list[_Call]) -> list[_Outcome]:
         if len(batch) == 1:
             return [self._run_one(batch[0])]
-        start = self._clock.monotonic()
+        start, rows = self._clock.monotonic(), sum(call.count for call in batch)
         try:
             array = self._model.predict(np.concatenate([call.rows for call in batch]))
-        except Exception:  # noqa: BLE001 - one caller's rows may break it: then each goes alone
+        except Exception:  # noqa: BLE001 - one caller's rows may break it
+            array = None
+        if np.shape(array)[:1] != (rows,):  # or its answers can't be told apart: each goes alone
             return [self._run_one(call) for call in batch]
         seconds = self._measure(start)
         outcomes, at = [], 0

@@ -198,12 +198,12 @@ def _join(inputs: tuple[Tensor, ...], signature: Signature) -> Tensor:
                 f"unknown are {', '.join(sorted(set(by_name) - set(wanted))) or 'none'}"
             )
         inputs = tuple(by_name[name] for name in wanted)
-    columns = [tensor.array.reshape(-1) for tensor in inputs]
-    if len({len(column) for column in columns}) > 1:
+    rows = inputs[0].shape[:1]
+    if any(tensor.shape not in (rows, [*rows, 1]) for tensor in inputs):
         shapes = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in inputs)
         raise InvalidRequest(
             f"several inputs must be one column each, equally long; got {shapes}; "
             "send one input of shape [rows, features] instead"
         )
-    array = np.stack(columns, axis=1)
+    array = np.stack([tensor.array.reshape(-1) for tensor in inputs], axis=1)
     return Tensor("inputs", datatype_of(array.dtype), array)

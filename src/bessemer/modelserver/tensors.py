@@ -163,4 +163,7 @@ def reshape(array: Any, shape: tuple[int, ...], name: str) -> Any:
             f"input {name!r}: shape {list(shape)} takes {wanted} values, but data has "
             f"{array.size} (its own shape is {list(array.shape)})"
         )
-    return array.reshape(shape)
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError) as error:  # more than 64 sizes, or one beyond memory
+        raise InvalidRequest(f"input {name!r}: shape {shape!r:.300} can't be: {error}") from error

@@ -12,5 +12,6 @@ output), ``pods`` / ``platform`` (a step's pod), ``folders`` (its files), ``reco
 
 To change when a task starts or how it ends open ``walk``; how a loop collects, ``tree``; retries
 and termination, ``plan``; what is in a step's pod, ``pods``; a Kubernetes setting, ``platform``;
-what is refused when a pipeline is read, ``spec.parse`` and ``spec.graph``; a REST route, ``api``.
+what is refused when a pipeline is read, ``spec.messages`` (its shape), ``spec.parse`` and
+``spec.graph``; a REST route, ``api``.
 """

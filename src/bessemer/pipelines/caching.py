@@ -15,15 +15,22 @@ from bessemer.pipelines.spec.model import Component, Container, TaskSpec
 
 
 def fingerprint(
-    task: TaskSpec, component: Component, given: Values, settings: Mapping[str, Any]
+    task: TaskSpec,
+    component: Component,
+    given: Values,
+    extra: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> str:
-    """A hash that is equal for tasks that would produce the same; custom keys beat all."""
+    """A hash that is equal for tasks that would produce the same; custom keys beat all.
+
+    ``extra`` are the inputs that only placeholders see: an image, say, may be one of them.
+    """
     if task.cache_key:
         return _hash(f"{component.name}\0{task.cache_key}")
     body = component.body
     assert isinstance(body, Container), "only containers are cached"
     key = {
-        "parameters": given.parameters,
+        "parameters": {**extra, **given.parameters},
         "artifacts": {name: list(ids) for name, ids in given.artifacts.items()},
         "outputParameters": {n: d.type.value for n, d in component.output_parameters.items()},
         "outputArtifacts": {n: [d.type, d.version] for n, d in component.output_artifacts.items()},

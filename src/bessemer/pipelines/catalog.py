@@ -276,7 +276,11 @@ class Catalog:
         return await self._database.read(read)
 
     async def update_pipeline(self, pipeline: Pipeline) -> None:
-        """Store a pipeline's display name and tags."""
+        """Store a pipeline's display name and tags.
+
+        Raises:
+            NotFound: there is no such pipeline.
+        """
 
         def write(connection: Connection) -> None:
             _get(connection, PIPELINES, pipeline.id, "pipeline")
@@ -331,24 +335,25 @@ class Catalog:
         await self._write(write, f"a version named {version.name!r} of the pipeline")
 
     async def get_version(self, pipeline_id: str, id_: str = "") -> Version:
-        """A version of a pipeline; without an id, the newest.
+        """A version of a pipeline; without an id, the newest; an id alone is enough.
 
         Raises:
             NotFound: there is none.
         """
+        given = {VERSIONS.c.pipeline_id: pipeline_id, VERSIONS.c.id: id_}
+        where = [column == value for column, value in given.items() if value]
 
         def read(connection: Connection) -> Version:
             statement = (
                 select(VERSIONS)
-                .where(VERSIONS.c.pipeline_id == pipeline_id)
+                .where(*where)
                 .order_by(VERSIONS.c.created_at.desc(), VERSIONS.c.id.desc())
                 .limit(1)
             )
-            if id_:
-                statement = statement.where(VERSIONS.c.id == id_)
             row = connection.execute(statement).mappings().first()
             if row is None:
-                raise NotFound(f"pipeline version {id_ or '(newest)'} of {pipeline_id} not found")
+                of = f" of pipeline {pipeline_id}" if pipeline_id else ""
+                raise NotFound(f"pipeline version {id_ or '(newest)'}{of} not found")
             return _to_versions(connection, [row])[0]
 
         return await self._database.read(read)
@@ -365,9 +370,14 @@ class Catalog:
         return await self._database.read(read)
 
     async def update_version(self, version: Version) -> None:
-        """Store a version's display name and tags."""
+        """Store a version's display name and tags.
+
+        Raises:
+            NotFound: there is no such version.
+        """
 
         def write(connection: Connection) -> None:
+            _get(connection, VERSIONS, version.id, "pipeline version")
             connection.execute(
                 update(VERSIONS)
                 .where(VERSIONS.c.id == version.id)
@@ -387,7 +397,7 @@ class Catalog:
         def write(connection: Connection) -> None:
             row = _get(connection, VERSIONS, id_, "pipeline version")
             if row["pipeline_id"] != pipeline_id:
-                raise NotFound(f"pipeline version {id_} of {pipeline_id} not found")
+                raise NotFound(f"pipeline version {id_} of pipeline {pipeline_id} not found")
             _delete_version(connection, id_, row["spec_id"])
 
         await self._database.write(write)

@@ -75,7 +75,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPES: Mapping[str, str] = {
+    **dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)),
+    **{char: char for char in "\\?\"'`"},
+}
+_MOST_DEPTH = 50  # of parentheses, casts and negations in each other
 
 
 class _Parser:
@@ -86,6 +90,7 @@ class _Parser:
         self.inputs: set[str] = set()
         self._tokens = self._split()
         self._at = 0
+        self._depth = 0
 
     def parse(self) -> _Evaluate:
         result = self._or()
@@ -150,11 +155,17 @@ class _Parser:
         return lambda values: _compare(sign, left(values), right(values))
 
     def _unary(self) -> _Evaluate:
-        if self._peek() == "!":
-            self._take()
-            inner = self._unary()
-            return lambda values: not _truth(inner(values))
-        return self._primary()
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise self._error(f"it is nested more than {_MOST_DEPTH} levels deep")
+        result = self._negation() if self._peek() == "!" else self._primary()
+        self._depth -= 1
+        return result
+
+    def _negation(self) -> _Evaluate:
+        self._take("!")
+        inner = self._unary()
+        return lambda values: not _truth(inner(values))
 
     def _primary(self) -> _Evaluate:
         kind, text = self._take()
@@ -162,7 +173,7 @@ class _Parser:
             number = float(text) if any(mark in text for mark in ".eE") else int(text)
             return lambda _: number
         if kind == "string":
-            unquoted = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), text[1:-1])
+            unquoted = self._unquote(text)
             return lambda _: unquoted
         if text == "(":
             inner = self._or()
@@ -171,6 +182,14 @@ class _Parser:
         if kind == "name":
             return self._named(text)
         raise self._error(f"unexpected {text!r}")
+
+    def _unquote(self, text: str) -> str:
+        def unescape(match: re.Match[str]) -> str:
+            if match[1] not in _ESCAPES:
+                raise self._error(f"unknown escape {match[0]!r}")
+            return _ESCAPES[match[1]]
+
+        return re.sub(r"\\(.)", unescape, text[1:-1], flags=re.DOTALL)
 
     def _named(self, name: str) -> _Evaluate:
         if name in _WORDS:
@@ -207,14 +226,14 @@ def _truth(value: Any) -> bool:
 def _to_int(value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidCondition(f"int() needs a number, but got {types.shorten(value)}") from None
 
 
 def _to_double(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidCondition(
             f"double() needs a number, but got {types.shorten(value)}"
         ) from None

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bessemer.base.errors import BessemerError
 from bessemer.pipelines import placeholders, types
 from bessemer.pipelines.records import Artifact, Task, Values
-from bessemer.pipelines.spec.model import Component
+from bessemer.pipelines.spec.model import ArtifactDef, Component
 from bessemer.pipelines.tree import artifact_id
 
 OUTPUT_FILE = "executor_output.json"
 PARAMETERS = ".parameter-"
+_T = TypeVar("_T")
 
 
 class InvalidOutput(BessemerError):
@@ -85,18 +86,21 @@ def _input_artifact(artifact: Artifact) -> dict[str, Any]:
 
 def make_lookup(
     executor_input: Mapping[str, Any],
-    extra: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     constant: placeholders.Lookup,
 ) -> placeholders.Lookup:
-    """What the placeholders of a command line stand for."""
-    values = executor_input["inputs"]["parameterValues"]
+    """What the placeholders of a command line stand for.
+
+    ``parameters`` are all inputs, those without a value (null) and those that only placeholders
+    see among them.
+    """
 
     def lookup(path: str) -> Any:
         match placeholders.split(path):
             case []:
                 return json.dumps(executor_input, ensure_ascii=False)
             case ["inputs", "parameters", name]:
-                return values.get(name, extra.get(name))
+                return parameters.get(name, placeholders.UNKNOWN)
             case ["outputs", "parameters", name, "output_file"]:
                 found = executor_input["outputs"]["parameters"].get(name)
                 return found["outputFile"] if found else placeholders.UNKNOWN
@@ -142,10 +146,12 @@ def read_output(
     """A step's outputs; the executor output beats the parameters' files.
 
     Raises:
-        InvalidOutput: a declared parameter was not written, or is mistyped.
+        InvalidOutput: what it wrote is no JSON or of another shape, or a declared parameter was
+            not written, or is mistyped.
     """
     output = _parse_output(task, written.output)
-    values = output.get("parameterValues") or {}
+    values = _part(output, "parameterValues", dict, "a JSON object")
+    described = _part(output, "artifacts", dict, "a JSON object")
     parameters = {}
     for name, definition in component.output_parameters.items():
         try:
@@ -155,23 +161,45 @@ def read_output(
     artifacts: list[Artifact] = []
     ids: dict[str, list[str]] = {}
     for name, declared in component.output_artifacts.items():
-        described = (output.get("artifacts") or {}).get(name) or {}
-        entries = described.get("artifacts") or ([] if declared.is_list and described else [{}])
+        written_list = _part(described, name, dict, "a JSON object")
+        entries = _part(written_list, "artifacts", list, "a list")
+        if not entries and not (declared.is_list and written_list):
+            entries = [{}]
         made = [
-            Artifact(
-                id=artifact_id(task.id, task.attempt, name, index),
-                name=name,
-                type=declared.type,
-                schema_version=declared.version,
-                uri=str(entry.get("uri") or f"{task.task_root}/{name}"),
-                metadata=types.normalize(entry.get("metadata") or {}),
-                custom_path=str(entry.get("custom_path") or entry.get("customPath") or ""),
-            )
-            for index, entry in enumerate(entries)
+            _artifact(task, name, index, declared, entry) for index, entry in enumerate(entries)
         ]
         artifacts += made
         ids[name] = [artifact.id for artifact in made]
     return Values(parameters, ids), artifacts
+
+
+def _part(whole: Mapping[str, Any], key: str, type_: type[_T], words: str) -> _T:
+    """One part of the executor output, empty where it is absent or null."""
+    part = whole.get(key)
+    if part is None:
+        return type_()
+    if not isinstance(part, type_):
+        raise InvalidOutput(
+            f"{key!r} of the executor output must be {words}, but got {types.shorten(part)}"
+        )
+    return part
+
+
+def _artifact(task: Task, name: str, index: int, declared: ArtifactDef, entry: Any) -> Artifact:
+    if not isinstance(entry, dict):
+        raise InvalidOutput(
+            f"artifact {name!r} of the executor output must be a JSON object, but got "
+            f"{types.shorten(entry)}"
+        )
+    return Artifact(
+        id=artifact_id(task.id, task.attempt, name, index),
+        name=name,
+        type=declared.type,
+        schema_version=declared.version,
+        uri=str(entry.get("uri") or f"{task.task_root}/{name}"),
+        metadata=types.normalize(_part(entry, "metadata", dict, "a JSON object")),
+        custom_path=str(entry.get("custom_path") or entry.get("customPath") or ""),
+    )
 
 
 def _parse_output(task: Task, text: str | None) -> dict[str, Any]:
@@ -179,8 +207,10 @@ def _parse_output(task: Task, text: str | None) -> dict[str, Any]:
         return {}
     try:
         output = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidOutput(f"{output_file(task)} must be JSON, but {error}") from None
+    if fault := types.find_fault(output):
+        raise InvalidOutput(f"{output_file(task)} must be JSON, but {fault}")
     if not isinstance(output, dict):
         raise InvalidOutput(
             f"{output_file(task)} must be a JSON object, but holds {types.shorten(output)}"

@@ -6,9 +6,10 @@ A step may write anything into its own folder, links too; nothing outside it is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bessemer.base.errors import BessemerError
@@ -19,6 +20,12 @@ from bessemer.pipelines.spec.model import Component, Spec
 
 MOST_BYTES = 64 << 20  # of one file that the engine reads into memory
 SMALL_BYTES = 64 << 10  # of all files of a step that are read on the event loop
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# What is wrong with a path itself, so that trying again is no use.
+_LED_ASTRAY = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
+_UNREADABLE = (*_LED_ASTRAY, errno.ENOENT, errno.EACCES, errno.ENXIO)
 
 #: Artifacts whose whole content is their metadata: the SDK writes no file for them.
 _IN_METADATA = frozenset(
@@ -55,10 +62,42 @@ def run_root(run: Run, spec: Spec, claim: Path) -> Path:
     return base / spec.name / run.id
 
 
-def lay_out(tasks: Iterable[Task]) -> None:
-    """Make the folders that steps write into."""
+def lay_out(tasks: Iterable[Task], claim: str) -> dict[str, str]:
+    """Make the folders that steps write into; the pods that can't have one, and why."""
+    Path(claim).mkdir(parents=True, exist_ok=True)
+    refused = {}
     for task in tasks:
-        Path(task.task_root).mkdir(parents=True, exist_ok=True)
+        try:
+            with _open_folder(task.task_root, claim, make=True):
+                pass
+        except OSError as error:
+            if error.errno not in _LED_ASTRAY:
+                raise
+            refused[task.pod_name] = (
+                f"{task.task_root} must be a folder that no link leads out of the claim, but "
+                f"{error.strerror}"
+            )
+    return refused
+
+
+@contextlib.contextmanager
+def _open_folder(path: str, claim: str, *, make: bool = False) -> Iterator[int]:
+    """The descriptor of a folder below the claim's; a link on the way is an error.
+
+    Every pod of the namespace may have mounted the claim, and change it at any moment.
+    """
+    here = os.open(claim, _FOLDER & ~os.O_NOFOLLOW)
+    try:
+        for name in Path(path).relative_to(claim).parts:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=here)
+            below = os.open(name, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = below
+        yield here
+    finally:
+        os.close(here)
 
 
 def are_small(task: Task, component: Component) -> bool:
@@ -72,39 +111,49 @@ def are_small(task: Task, component: Component) -> bool:
     return total <= SMALL_BYTES
 
 
-def read(task: Task, component: Component) -> Written:
+def read(task: Task, component: Component, claim: str) -> Written:
     """What a step left.
 
     Raises:
-        InvalidOutput: a file is no plain one of the step's own, or too large.
+        InvalidOutput: a file is no plain one of the step's own, too large, or not UTF-8.
     """
-    root = Path(task.task_root)
-    output = _read(root, Path(executor.output_file(task)))
-    parameters = {
-        name: _read(root, Path(executor.parameter_file(task, name)))
-        for name in component.output_parameters
-    }
+    try:
+        with _open_folder(task.task_root, claim) as folder:
+            output = _read(folder, executor.OUTPUT_FILE)
+            parameters = {
+                name: _read(folder, f"{executor.PARAMETERS}{name}")
+                for name in component.output_parameters
+            }
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        raise InvalidOutput(f"{task.task_root} can't be read: {error.strerror}") from None
     return Written(output, parameters)
 
 
-def _read(root: Path, file: Path) -> str | None:
+def _read(folder: int, name: str) -> str | None:
     try:
-        status = file.lstat()
-    except OSError:
+        file = os.open(name, _FILE, dir_fd=folder)
+    except FileNotFoundError:
         return None
-    if not stat.S_ISREG(status.st_mode) or file.resolve() != root.resolve() / file.relative_to(
-        root
-    ):
-        raise InvalidOutput(f"{file} must be a plain file, but is a link or something else")
-    if status.st_size > MOST_BYTES:
-        raise InvalidOutput(
-            f"{file} must not be larger than {MOST_BYTES} bytes, but has {status.st_size}; "
-            "write large outputs as artifacts"
-        )
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InvalidOutput(f"{name} must be a plain file, but is a link") from None
+    with open(file, "rb") as opened:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidOutput(f"{name} must be a plain file, but is something else")
+        if status.st_size > MOST_BYTES:
+            raise InvalidOutput(
+                f"{name} must not be larger than {MOST_BYTES} bytes, but has {status.st_size}; "
+                "write large outputs as artifacts"
+            )
+        content = opened.read(MOST_BYTES)
     try:
-        return file.read_text()
+        return content.decode()
     except UnicodeDecodeError:
-        raise InvalidOutput(f"{file} must be text in UTF-8") from None
+        raise InvalidOutput(f"{name} must be text in UTF-8") from None
 
 
 def exist(artifacts: Iterable[Artifact]) -> bool:

@@ -59,6 +59,7 @@ RUN_FIELDS = listing.Fields(
         "namespace": RUNS.c.namespace,
         "experiment_id": RUNS.c.experiment_id,
         "recurring_run_id": RUNS.c.recurring_run_id,
+        "pipeline_id": RUNS.c.pipeline_id,
         "pipeline_version_id": RUNS.c.pipeline_version_id,
     },
 )
@@ -222,9 +223,18 @@ class SqlHistory:
     # -- what the REST face and the pages need -----------------------------------------------
 
     async def create_run(self, run: Run) -> None:
-        """Store a new run and its IR, and tell its experiment."""
+        """Store a new run and its IR, and tell its experiment.
+
+        Raises:
+            FailedPrecondition: the experiment is archived.
+        """
 
         def write(connection: Connection) -> None:
+            if _is_archived(connection, run.experiment_id):
+                raise FailedPrecondition(
+                    "a run needs an experiment that is not archived, but "
+                    f"{run.experiment_id} is; unarchive it first, or name another"
+                )
             spec = rows.from_spec(run.spec, run.platform_spec)
             upsert(connection, SPECS, [spec], kept=("spec", "platform_spec"))
             connection.execute(RUNS.insert().values(**rows.from_run(run, spec["id"])))
@@ -310,7 +320,11 @@ class SqlHistory:
         await self._database.write(write)
 
     async def archive_run(self, run_id: str) -> None:
-        """Take a run out of the ordinary listings."""
+        """Put a run aside: it stays in listings, which tell (and filter by) storage_state.
+
+        Raises:
+            NotFound: there is no such run.
+        """
 
         def write(connection: Connection) -> None:
             _find_row(connection, run_id)
@@ -321,18 +335,16 @@ class SqlHistory:
         await self._database.write(write)
 
     async def unarchive_run(self, run_id: str) -> None:
-        """Bring a run back into the ordinary listings.
+        """Take back a run that was put aside.
 
         Raises:
+            NotFound: there is no such run.
             FailedPrecondition: its experiment is archived.
         """
 
         def write(connection: Connection) -> None:
             run = _find_row(connection, run_id)
-            state = connection.execute(
-                select(EXPERIMENTS.c.storage_state).where(EXPERIMENTS.c.id == run["experiment_id"])
-            ).scalar()
-            if state == "ARCHIVED":
+            if _is_archived(connection, run["experiment_id"]):
                 raise FailedPrecondition(
                     f"run {run_id} can't be unarchived while its experiment "
                     f"{run['experiment_id']} is archived; unarchive the experiment first"
@@ -352,13 +364,20 @@ class SqlHistory:
 
         def write(connection: Connection) -> None:
             row = _find_row(connection, run_id)
+            # Also those that an earlier run made, which is gone and left them to this one.
+            named = select(LINKS.c.artifact_id).where(LINKS.c.run_id == run_id)
+            elsewhere = select(LINKS.c.artifact_id).where(
+                LINKS.c.artifact_id == ARTIFACTS.c.id, LINKS.c.run_id != run_id
+            )
+            connection.execute(
+                delete(ARTIFACTS).where(
+                    or_(ARTIFACTS.c.run_id == run_id, ARTIFACTS.c.id.in_(named)),
+                    ~elsewhere.exists(),
+                )
+            )
             for table in (LINKS, TASKS):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
             connection.execute(delete(RUNS).where(RUNS.c.id == run_id))
-            used = select(LINKS.c.artifact_id).where(LINKS.c.artifact_id == ARTIFACTS.c.id)
-            connection.execute(
-                delete(ARTIFACTS).where(ARTIFACTS.c.run_id == run_id, ~used.exists())
-            )
             prune_spec(connection, row["spec_id"])
 
         await self._database.write(write)
@@ -401,6 +420,11 @@ def _find_row(connection: Connection, run_id: str) -> RowMapping:
     return row
 
 
+def _is_archived(connection: Connection, experiment_id: str) -> bool:
+    state = select(EXPERIMENTS.c.storage_state).where(EXPERIMENTS.c.id == experiment_id)
+    return connection.execute(state).scalar() == "ARCHIVED"
+
+
 def _move(connection: Connection, row: RowMapping, state: RunState, at: datetime) -> None:
     history = (*rows.to_changes(row["history"]), StateChange(state, at))
     connection.execute(
@@ -416,7 +440,8 @@ def _save_run(connection: Connection, run: Run, stored: RowMapping) -> None:
     state = run.state
     if stored["state"] == RunState.CANCELING and state in UNFINISHED:
         state = RunState.CANCELING  # the engine had read the run before it was asked to end
-    changes = {*rows.to_changes(stored["history"]), *run.history}
+    # Each once; those of one moment stay in the order they were told in.
+    changes = dict.fromkeys((*rows.to_changes(stored["history"]), *run.history))
     history = sorted(changes, key=lambda change: change.at)
     connection.execute(
         _UPDATE_RUN,

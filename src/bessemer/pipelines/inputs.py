@@ -13,6 +13,7 @@ from bessemer.pipelines.records import Values
 from bessemer.pipelines.spec.model import (
     Component,
     Constant,
+    Dag,
     DagInput,
     FinalStatus,
     ParameterDef,
@@ -78,8 +79,9 @@ def resolve(task: TaskSpec, component: Component, scope: Scope) -> Resolved:
         for name, value in found.items()
     }
     item_input = task.iterator.item_input if task.iterator else ""
+    is_dag = isinstance(component.body, Dag)
     parameters = {
-        name: _finish(name, found.get(name, _ABSENT), definition, task)
+        name: _finish(name, found.get(name, _ABSENT), definition, task, is_dag=is_dag)
         for name, definition in component.parameters.items()
         if name != item_input
     }
@@ -130,37 +132,55 @@ def look_up(item: ParameterInput, scope: Scope) -> Any:
             if outputs is None or key not in outputs.parameters:
                 return _ABSENT
             value = outputs.parameters[key]
-    return _select(value, item.field) if item.field else value
+    return _select(value, item.field) if item.field and value is not None else value
 
 
 def get(item: ParameterInput, scope: Scope) -> Any:
-    """The value of one source; null where it is not there."""
+    """The value of one source, or null.
+
+    Raises:
+        InputError: it comes from a task that did not produce it.
+    """
     value = look_up(item, scope)
     if value is _ABSENT:
-        return None
+        raise InputError(f"a setting takes {item.source}, which was not produced")
     return placeholders.fill_value(value, _make_lookup({}, scope))
 
 
 def _select(value: Any, name: str) -> Any:
     """``parseJson(value)["name"]``: one field of an object, or of the JSON text of one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise InputError(
-                f"can't take {name!r} out of {types.shorten(value)}: it is no JSON object"
-            ) from None
-    if not isinstance(value, dict) or name not in value:
+    parsed = _parse(value) if isinstance(value, str) else value
+    if not isinstance(parsed, dict):
+        raise InputError(
+            f"can't take {name!r} out of {types.shorten(value)}: it is no JSON object"
+        )
+    if name not in parsed:
         raise InputError(f"can't take {name!r} out of {types.shorten(value)}: it has no such key")
-    return types.normalize(value[name])
+    return types.normalize(parsed[name])
 
 
-def _finish(name: str, value: Any, definition: ParameterDef, task: TaskSpec) -> Any:
-    """The value in its declared type; the default where there is none."""
+def _parse(text: str) -> Any:
+    """The JSON in a text; null if it is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return None if types.find_fault(value) else value
+
+
+def _finish(
+    name: str, value: Any, definition: ParameterDef, task: TaskSpec, *, is_dag: bool
+) -> Any:
+    """The value in its declared type; the default where there is none.
+
+    A DAG passes null on: the compiler declares no input of a group optional, yet what is in it
+    may do without.
+    """
     if value is _ABSENT or value is None:
         if definition.has_default:
             return definition.default
-        if definition.optional or definition.type is types.ParameterType.TASK_CONFIG:
+        may_lack = definition.optional or definition.type is types.ParameterType.TASK_CONFIG
+        if may_lack or (is_dag and value is None):
             return None
         raise _missing(name, task, skipped=value is _ABSENT)
     try:
@@ -203,7 +223,7 @@ def _artifact(name: str, task: TaskSpec, component: Component, scope: Scope) -> 
     return ids
 
 
-def loop_items(task: TaskSpec, values: Values, scope: Scope) -> list[Any]:
+def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
     """What a loop goes over: parameters, or artifact ids.
 
     Raises:
@@ -212,21 +232,17 @@ def loop_items(task: TaskSpec, values: Values, scope: Scope) -> list[Any]:
     iterator = task.iterator
     assert iterator is not None, "only loops have items"
     if iterator.artifact:
-        return list(values.artifacts.get(iterator.artifact, ()))
+        return list(given.values.artifacts.get(iterator.artifact, ()))
+    parameters = {**given.extra, **given.values.parameters}
     if iterator.raw is not None:
         items = _parse_items(task, iterator.raw)
-        lookup = _make_lookup(values.parameters, scope)
+        lookup = _make_lookup(parameters, scope)
         return [placeholders.fill_value(item, lookup) for item in items]
-    return _parse_items(task, values.parameters.get(iterator.parameter))
+    return _parse_items(task, parameters.get(iterator.parameter))
 
 
 def _parse_items(task: TaskSpec, value: Any) -> list[Any]:
-    parsed = value
-    if isinstance(value, str):
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            parsed = None
+    parsed = _parse(value) if isinstance(value, str) else value
     if not isinstance(parsed, list):
         raise InputError(
             f"loop {task.name!r} must go over a list (or the JSON text of one), "

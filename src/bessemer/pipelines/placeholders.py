@@ -46,7 +46,7 @@ def fill_value(value: Any, lookup: Lookup) -> Any:
     """The value with every placeholder filled; one that is a whole text keeps its value's type."""
     if isinstance(value, str):
         whole = _TOKEN.fullmatch(value)
-        if whole and "{{$" not in whole[1]:
+        if whole and "{{$" not in whole[1] and "}}" not in whole[1]:
             found = lookup(whole[1])
             return value if found is UNKNOWN else found
         return fill_text(value, lookup)
@@ -85,7 +85,9 @@ def _read_structure(argument: str) -> Any:
     if argument.lstrip().startswith("{") and ("Concat" in argument or "IfPresent" in argument):
         try:
             value = json.loads(argument)
-        except ValueError:
+        except (ValueError, RecursionError):
+            return argument
+        if types.find_fault(value):
             return argument
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _STRUCTURES:
             return value
@@ -97,7 +99,7 @@ def _fill_structure(value: Any, lookup: Lookup) -> str | list[str]:
         return fill_text(value, lookup)
     if isinstance(value, dict) and len(value) == 1:
         name, body = next(iter(value.items()))
-        if name in _STRUCTURES:
+        if name == "Concat" or (name == "IfPresent" and isinstance(body, dict)):
             return _STRUCTURES[name](body, lookup)
     if isinstance(value, list):
         result: list[str] = []

@@ -106,7 +106,7 @@ class Plan:
     # What happened.
 
     def start(self, now: datetime) -> None:
-        """Begin, or go on where the rows end."""
+        """Begin, or go on where the rows end; of a run that is CANCELING end the pods."""
         if self.ended:
             return
         self._ledger.now = now
@@ -122,15 +122,6 @@ class Plan:
         self._work()
         if self.is_canceling:
             self._cancel()
-
-    def cancel(self, now: datetime) -> None:
-        """Terminate was asked: no new pod, the running ones end, then the run is FAILED."""
-        self._ledger.now = now
-        if self.ended or self.is_canceling:
-            return
-        self._ledger.set_run(RunState.CANCELING)
-        self.is_canceling = True
-        self._cancel()
 
     def wake(self, now: datetime) -> None:
         """Time passed: start the retries that are due."""
@@ -247,7 +238,9 @@ class Plan:
 
     def _ask_cache(self, node: Node) -> None:
         settings = self._settings(node)
-        fingerprint = caching.fingerprint(node.spec, node.component, node.given, settings)
+        fingerprint = caching.fingerprint(
+            node.spec, node.component, node.given, node.extra, settings
+        )
         # Not stored before the answer: a crash in between only asks again.
         row = node.task or self._ledger.new_row(node)
         node.task = replace(row, inputs=node.given, fingerprint=fingerprint)
@@ -297,9 +290,12 @@ class Plan:
         policy, task = node.retry, node.task
         if policy is None or task is None or task.attempt >= policy.limit:
             return None
-        started = task.started_at or self._ledger.now
-        at = self._ledger.now + timedelta(seconds=policy.backoff * policy.factor**task.attempt)
-        return None if (at - started).total_seconds() > policy.window else at
+        now = self._ledger.now
+        left = policy.window - (now - (task.started_at or now)).total_seconds()
+        delay = policy.backoff
+        for _ in range(task.attempt):  # a power would overflow
+            delay = min(delay * policy.factor, policy.window + 1)
+        return None if delay > left else now + timedelta(seconds=delay)
 
     def _wait_for_retry(self, node: Node) -> None:
         task = node.task

@@ -1,6 +1,7 @@
 """A task's Kubernetes settings: read from the PlatformSpec, then written into its pod. Pure.
 
-Source: kubernetes_platform/proto/kubernetes_executor_config.proto.
+Their shape was proven when the pipeline was read (``spec.messages``).
+Source: kubernetes_platform/proto/kubernetes_executor_config.proto; backend/src/v2/driver/k8s.go.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bessemer.base.errors import BessemerError
-from bessemer.pipelines.spec.model import Constant, DagInput, ParameterInput, TaskOutput
+from bessemer.pipelines.spec import read_input
+from bessemer.pipelines.spec.model import ParameterInput
+from bessemer.pipelines.types import shorten
 from bessemer.resources.kind import Object
 
 Json = Mapping[str, Any]
@@ -35,54 +38,55 @@ _NAMES = {
 def resolve(settings: Json, get: GetValue) -> dict[str, Any]:
     """The settings with every name and JSON that a parameter gives filled in (as ``name``).
 
+    What a parameter without a value would give is left out, as upstream.
+
     Raises:
-        InvalidSetting: a name is missing.
+        InvalidSetting: a name is none, or a JSON of another shape.
     """
     result = dict(settings)
     for kind, fields in _NAMES.items():
         if kind in settings:
-            result[kind] = [
-                {**entry, "name": _name(kind, entry, fields, get)} for entry in settings[kind]
-            ]
-    for kind, field in (("tolerations", "tolerationJson"), ("nodeSelector", "nodeSelectorJson")):
-        if kind in settings:
-            result[kind] = _with_json(settings[kind], field, get)
+            named = [(entry, _name(kind, entry, fields, get)) for entry in settings[kind]]
+            result[kind] = [{**entry, "name": name} for entry, name in named if name is not None]
+    if "tolerations" in settings:
+        result["tolerations"] = _tolerations_of(settings["tolerations"], get)
+    if "nodeSelector" in settings:
+        result["nodeSelector"] = _node_selector_of(settings["nodeSelector"], get)
     return result
 
 
-def _name(kind: str, entry: Json, fields: tuple[str, str], get: GetValue) -> str:
+def _name(kind: str, entry: Json, fields: tuple[str, str], get: GetValue) -> str | None:
     by_parameter, by_text = fields
     source = entry.get(by_parameter)
-    name = get(_source(source)) if source else entry.get(by_text)
-    if name is None and kind == "pvcMount":  # the deprecated form has the source inline
-        name = get(_source(entry))
+    if kind == "pvcMount" and not source and not entry.get(by_text):
+        source = entry  # the deprecated form has the source inline
+    name = get(read_input(source, kind)) if source else entry.get(by_text, "")
+    if name is None:
+        return None
     if not isinstance(name, str) or not name:
         raise InvalidSetting(f"{kind} needs the name of an object, but got {name!r}")
     return name
 
 
-def _source(value: Json) -> ParameterInput:
-    if output := value.get("taskOutputParameter"):
-        return ParameterInput(TaskOutput(output["producerTask"], output["outputParameterKey"]))
-    if name := value.get("componentInputParameter"):
-        return ParameterInput(DagInput(name))
-    runtime = value.get("runtimeValue") or {}
-    return ParameterInput(Constant(runtime.get("constant")))
+def _tolerations_of(value: Any, get: GetValue) -> list[Json]:
+    result: list[Json] = []
+    for entry in value:
+        given: Any = _as_whole(entry, "tolerationSeconds")
+        if entry.get("tolerationJson"):  # one, or a list of them
+            given = get(read_input(entry["tolerationJson"], "tolerationJson")) or []
+        result += given if isinstance(given, list) else [given]
+    if not all(isinstance(entry, Mapping) for entry in result):
+        raise InvalidSetting(f"tolerations must be JSON objects, but got {shorten(result)}")
+    return result
 
 
-def _with_json(value: Any, field: str, get: GetValue) -> Any:
-    if isinstance(value, list):
-        result: list[Any] = []
-        for entry in value:
-            if field in entry:
-                given = get(_source(entry[field])) or []
-                result += given if isinstance(given, list) else [given]
-            else:
-                result.append(entry)
-        return result
-    if field in value:
-        return {"labels": get(_source(value[field])) or {}}
-    return value
+def _node_selector_of(value: Json, get: GetValue) -> Json:
+    labels: Any = value.get("labels") or {}
+    if value.get("nodeSelectorJson"):
+        labels = get(read_input(value["nodeSelectorJson"], "nodeSelectorJson")) or {}
+    if not isinstance(labels, Mapping):
+        raise InvalidSetting(f"nodeSelectorJson must be a JSON object, but got {shorten(labels)}")
+    return labels
 
 
 def apply(settings: Json, pod: Object) -> None:
@@ -96,9 +100,13 @@ def _add_env(pod: Object, name: str, source: Json) -> None:
 
 
 def _add_volume(pod: Object, source: Json, mount: Json, name: str = "") -> None:
+    """Mount a volume: a new one of that name, or without a name one of that source."""
     volumes = pod["spec"].setdefault("volumes", [])
-    name = name or f"volume-{len(volumes)}"
-    if all(volume["name"] != name for volume in volumes):
+    same = [volume["name"] for volume in volumes if volume == {"name": volume["name"], **source}]
+    if same and not name:
+        name = same[0]
+    else:
+        name = name or f"volume-{len(volumes)}"
         volumes.append({"name": name, **source})
     mounts = pod["spec"]["containers"][0].setdefault("volumeMounts", [])
     mounts.append({"name": name, **mount})
@@ -138,7 +146,7 @@ def _claims(value: Any, pod: Object) -> None:
         if entry.get("subPath"):
             mount["subPath"] = entry["subPath"]
         source = {"persistentVolumeClaim": {"claimName": entry["name"]}}
-        _add_volume(pod, source, mount, f"claim-{entry['name']}"[:63])
+        _add_volume(pod, source, mount)
 
 
 def _empty_dirs(value: Any, pod: Object) -> None:
@@ -153,7 +161,7 @@ def _ephemeral(value: Any, pod: Object) -> None:
     for entry in value:
         claim: Object = {
             "accessModes": entry.get("accessModes") or ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": entry.get("size", "1Gi")}},
+            "resources": {"requests": {"storage": entry.get("size") or "1Gi"}},
         }
         if not entry.get("defaultStorageClass") and entry.get("storageClassName"):
             claim["storageClassName"] = entry["storageClassName"]
@@ -182,11 +190,17 @@ def _pod_metadata(value: Json, pod: Object) -> None:
 
 
 def _node_selector(value: Json, pod: Object) -> None:
-    pod["spec"]["nodeSelector"] = dict(value.get("labels") or {})
+    pod["spec"]["nodeSelector"] = dict(value)
 
 
 def _tolerations(value: Any, pod: Object) -> None:
     pod["spec"]["tolerations"] = [dict(entry) for entry in value]
+
+
+def _as_whole(value: Json, *fields: str) -> Object:
+    """A copy of what is given, those fields as numbers: protobuf writes an int64 as a text."""
+    given = {key: item for key, item in value.items() if item is not None}
+    return {key: int(item) if key in fields else item for key, item in given.items()}
 
 
 def _pull_policy(value: str, pod: Object) -> None:
@@ -198,7 +212,8 @@ def _pull_secrets(value: Any, pod: Object) -> None:
 
 
 def _deadline(value: Any, pod: Object) -> None:
-    pod["spec"]["activeDeadlineSeconds"] = int(value)
+    if seconds := int(value):  # 0 is no timeout
+        pod["spec"]["activeDeadlineSeconds"] = seconds
 
 
 def _field_paths(value: Any, pod: Object) -> None:
@@ -207,11 +222,7 @@ def _field_paths(value: Any, pod: Object) -> None:
 
 
 def _security(value: Json, pod: Object) -> None:
-    context = {
-        key: int(value[key]) if key != "runAsNonRoot" else value[key]
-        for key in ("runAsUser", "runAsGroup", "runAsNonRoot")
-        if key in value
-    }
+    context = _as_whole(value, "runAsUser", "runAsGroup")
     pod["spec"]["containers"][0]["securityContext"] = context
 
 

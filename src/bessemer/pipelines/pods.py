@@ -44,7 +44,8 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     task, body = action.task, action.component.body
     assert isinstance(body, Container), "only containers have pods"
     executor_input = executor.make_input(task, action.component, action.artifacts)
-    lookup = executor.make_lookup(executor_input, action.extra, action.scope.constant)
+    parameters = {**action.extra, **task.inputs.parameters}
+    lookup = executor.make_lookup(executor_input, parameters, action.scope.constant)
     escaped = _escape(lookup)
     container: Object = {
         "name": CONTAINER,

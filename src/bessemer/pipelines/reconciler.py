@@ -194,7 +194,7 @@ class RunReconciler:
         if seen.phase is not pods.Phase.STUCK:
             drive.stuck.pop(name, None)
         if seen.phase is pods.Phase.SUCCEEDED:
-            await self._succeed(plan, name)
+            await self._succeed(drive, name)
         elif seen.phase is pods.Phase.FAILED:
             why = await self._explain(plan, name, seen)
             plan.pod_failed(name, why, self._clock.now())
@@ -207,16 +207,17 @@ class RunReconciler:
             # Why it waits, or that it does no more.
             plan.pod_waits(name, seen.why, self._clock.now())
 
-    async def _succeed(self, plan: Plan, name: str) -> None:
+    async def _succeed(self, drive: _Drive, name: str) -> None:
+        plan, claim = drive.plan, drive.place.claim_root
         node = plan.waits_for(name)
         assert node is not None, "only awaited pods succeed"
         assert node.task is not None, "a pod has a row"
         task, component = node.task, node.component
         try:
             if folders.are_small(task, component):
-                written = folders.read(task, component)
+                written = folders.read(task, component, claim)
             else:
-                written = await asyncio.to_thread(folders.read, task, component)
+                written = await asyncio.to_thread(folders.read, task, component, claim)
             outputs, made = executor.read_output(task, component, written)
         except executor.InvalidOutput as error:
             plan.pod_failed(name, str(error), self._clock.now())
@@ -310,12 +311,13 @@ class RunReconciler:
         plan.imported(action.task_id, known or new, self._clock.now(), is_new=known is None)
 
     async def _start_pods(self, drive: _Drive, creates: list[CreatePod]) -> None:
-        tasks = [action.task for action in creates]
+        tasks, claim = [action.task for action in creates], drive.place.claim_root
         if len(tasks) == 1:  # two folders: less work than waking a thread
-            folders.lay_out(tasks)
-            await self._start_pod(drive, creates[0])
-            return
-        await asyncio.to_thread(folders.lay_out, tasks)
+            refused = folders.lay_out(tasks, claim)
+        else:
+            refused = await asyncio.to_thread(folders.lay_out, tasks, claim)
+        for name, why in refused.items():
+            drive.plan.pod_failed(name, why, self._clock.now())
         async with asyncio.TaskGroup() as group:
             for action in creates:
                 group.create_task(self._start_pod(drive, action))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from bessemer.kube.client import Client
 from bessemer.kube.errors import NotFound as ObjectNotFound
@@ -19,6 +20,23 @@ _PIECE = 1 << 16  # bytes
 
 #: Reads a pod's log: the pod, whether to follow it, how many last lines (None: all).
 ReadPod = Callable[[Object, bool, int | None], AsyncIterator[bytes]]
+
+
+def _seek_tail(file: BinaryIO, lines: int) -> None:
+    """Go to where a file's last lines begin."""
+    end = file.seek(0, os.SEEK_END)
+    at, left = max(end - 1, 0), lines  # the last line's own end begins no other
+    while at and left:
+        size = min(_PIECE, at)
+        at = file.seek(at - size)
+        piece = file.read(size)
+        found = size
+        while (found := piece.rfind(b"\n", 0, found)) >= 0:
+            left -= 1
+            if not left:
+                file.seek(at + found + 1)
+                return
+    file.seek(0 if lines else end)
 
 
 class StepLogs(Protocol):
@@ -66,11 +84,11 @@ class PodStepLogs:
                 f"task {task.id} has no log: its pod is {task.pod_name or 'not started'}, and no "
                 "copy of a log is kept"
             )
-        text = await asyncio.to_thread(file.read_bytes)
-        if tail_lines is not None:
-            text = b"".join(text.splitlines(keepends=True)[-tail_lines:]) if tail_lines else b""
-        for start in range(0, len(text), _PIECE):
-            yield text[start : start + _PIECE]
+        with file.open("rb") as copy:  # in pieces: a log may be larger than memory
+            if tail_lines is not None:
+                await asyncio.to_thread(_seek_tail, copy, tail_lines)
+            while piece := await asyncio.to_thread(copy.read, _PIECE):
+                yield piece
 
     async def _find(self, namespace: str, pod_name: str) -> Object | None:
         if not pod_name:

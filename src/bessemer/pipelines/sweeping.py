@@ -20,6 +20,7 @@ from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.pod import POD
 
+_TAIL_BYTES = 4000
 RETENTION_SECONDS = 3600.0  # how long an ended run's pods stay
 
 
@@ -63,26 +64,25 @@ class Sweeper:
 
     async def tail(self, run: Run, task: Task, lines: int) -> str:
         """The last lines of a step's log; empty if it can't be read."""
-        pieces = []
+        end = b""
         try:
             async for piece in self._logs.read(run, task, tail_lines=lines):
-                pieces.append(piece)
+                end = (end + piece)[-_TAIL_BYTES:]  # a line may be as long as a disk is large
         except (BessemerError, OSError):
             return ""
-        text = b"".join(pieces).decode(errors="replace").strip()
-        return text[-4000:]
+        return end.decode(errors="replace").strip()
 
     async def sweep(self, run_id: str) -> Result:
         """Delete the pods of a run that is gone; of one that is over, those old enough."""
         self._index.forget_changes(run_id)
-        left = self._index.of(run_id)
+        # The engine's own: anybody may put a run's label on a pod.
+        left = [pod for pod in self._index.of(run_id) if pods.TASK_LABEL in meta.labels(pod)]
         if not left:
             return DONE
         loaded = await self._history.load_run(run_id)
         if loaded is None:
             for pod in left:
-                if pods.TASK_LABEL in meta.labels(pod):
-                    await self._delete(pod)
+                await self._delete(pod)
             await self._logs.forget(run_id)
             return DONE
         run, tasks, _ = loaded

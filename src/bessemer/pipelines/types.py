@@ -6,6 +6,8 @@ Source: backend/src/v2/component/launcher_v2.go (text of outputs), driver/resolv
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from enum import StrEnum
 from typing import Any
 
@@ -41,10 +43,60 @@ _WORDS = {
 }
 
 
+MOST_DEPTH = 200  # of lists and objects in each other; who stores or prints a value recurses
+_SAFE = 2**53  # up to it every whole number is a float of its own
+_MOST_BITS = 1023  # of an integer that a float can come near to
+_LONG = 2**63  # from it on an integer is no 64-bit one
+
+
+def find_fault(value: Any) -> str:
+    """Why a value is no JSON that can be stored and passed on; empty if it is."""
+    pending = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        if depth > MOST_DEPTH:
+            return f"it is nested more than {MOST_DEPTH} levels deep"
+        if isinstance(item, list):
+            pending += [(child, depth + 1) for child in item]
+        elif isinstance(item, dict):
+            pending += [(child, depth + 1) for child in item.values()]
+            if fault := next(filter(None, map(_find_key_fault, item)), ""):
+                return fault
+        elif fault := _find_scalar_fault(item):
+            return fault
+    return ""
+
+
+def _find_key_fault(key: Any) -> str:
+    if not isinstance(key, str):
+        return f"the keys of an object must be texts, and {key!r} is none; quote it"
+    return _find_scalar_fault(key)
+
+
+def _find_scalar_fault(value: Any) -> str:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            return f"{shorten(value)} holds half a surrogate pair, for which UTF-8 has no bytes"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return f"it holds {value}, for which JSON has no number"
+    elif isinstance(value, int):
+        if value.bit_length() > _MOST_BITS:
+            return "it holds a number that is too large"
+    elif value is not None:
+        return f"it holds {reprlib.repr(value)}, which is of no JSON type; quote it"
+    return ""
+
+
 def normalize(value: Any) -> Any:
-    """The value with every whole float as an int: JSON's 3.0 and 3 are the same number."""
-    if isinstance(value, float) and value.is_integer():
+    """The value with each whole number as an int, as JSON's 3.0 and 3 are the same number.
+
+    Beyond what a float or 64 bits tell apart numbers are floats, as they all are upstream.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE:
         return int(value)
+    if isinstance(value, int) and not -_LONG <= value < _LONG:
+        return float(value)
     if isinstance(value, list):
         return [normalize(item) for item in value]
     if isinstance(value, dict):
@@ -73,8 +125,10 @@ def check(name: str, value: Any, type_: ParameterType) -> Any:
     """The normalized value, if it fits.
 
     Raises:
-        MistypedValue: it does not; nothing is converted.
+        MistypedValue: it does not, or is no JSON; nothing is converted.
     """
+    if fault := find_fault(value):
+        raise MistypedValue(f"parameter {name!r} must be {_WORDS[type_]}, but {fault}")
     value = normalize(value)
     if not fits(value, type_):
         raise MistypedValue(
@@ -85,7 +139,7 @@ def check(name: str, value: Any, type_: ParameterType) -> Any:
 
 def convert(name: str, value: Any, type_: ParameterType) -> Any:
     """The value as a task gets it: as check, but anything fits a STRING as its text."""
-    if type_ is ParameterType.STRING and not isinstance(value, str):
+    if type_ is ParameterType.STRING and not isinstance(value, str) and not find_fault(value):
         return to_text(value)
     return check(name, value, type_)
 
@@ -108,7 +162,7 @@ def from_text(name: str, text: str, type_: ParameterType) -> Any:
     bare = text.strip()
     try:
         value = _parse(bare, type_)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MistypedValue(
             f"parameter {name!r} must be {_WORDS[type_]} ({type_.value}), "
             f"but its file holds {shorten(text)}"
@@ -132,6 +186,9 @@ def _parse(bare: str, type_: ParameterType) -> Any:
 
 
 def shorten(value: Any, limit: int = 80) -> str:
-    """A value as an error message shows it."""
-    text = repr(value) if isinstance(value, str) else to_text(value)
+    """A value as an error message shows it, be it JSON or not."""
+    if isinstance(value, str):
+        text = repr(value[: limit + 1])
+    else:
+        text = reprlib.repr(value) if find_fault(value) else to_text(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -104,7 +104,7 @@ class Walk:
                 self.end(node, TaskState.SKIPPED, error="its condition is false")
                 return
         if node.is_loop:
-            items = inputs.loop_items(node.spec, node.given, self.scope(node))
+            items = self._loop_items(node)
             self._ledger.put(node, TaskState.RUNNING)
             self._open_loop(node, items)
         elif isinstance(node.component.body, Dag):
@@ -139,6 +139,10 @@ class Walk:
         """A node's inputs."""
         return inputs.resolve(node.spec, node.component, self.scope(node))
 
+    def _loop_items(self, node: Node) -> list[Any]:
+        given = inputs.Resolved(node.given, node.extra)
+        return inputs.loop_items(node.spec, given, self.scope(node))
+
     def _open_dag(self, node: Node) -> None:
         body = node.component.body
         assert isinstance(body, Dag), "only DAGs have tasks"
@@ -171,7 +175,8 @@ class Walk:
     def _open_loop(self, node: Node, items: list[Any] | None = None) -> None:
         self._restore_given(node)
         if items is None:
-            items = inputs.loop_items(node.spec, node.given, self.scope(node))
+            node.extra = dict(self.resolve(node).extra)
+            items = self._loop_items(node)
         node.items = items
         node.open = 0
         self._fill_loop(node)
@@ -180,6 +185,8 @@ class Walk:
         """Begin iterations while the loop's parallelism allows; settle it when all have ended."""
         items = node.items or []
         limit = node.spec.parallelism or len(items)
+        if self._leaves.is_canceling:
+            limit = len(items)  # to end every row, however few may act at a time
         while node.started < len(items) and node.open < limit:
             index = node.started
             node.started += 1

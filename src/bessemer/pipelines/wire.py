@@ -20,6 +20,9 @@ from bessemer.pipelines.records import Run, StateChange, Task, TaskKind, TaskSta
 
 Json = dict[str, Any]
 
+MAX_NAME = 128  # characters, as upstream's columns
+MAX_DISPLAY_NAME = 256  # characters, as our columns; upstream sets no limit
+
 # Field kinds of a message: a JSON type with its name for people, or a message of its own.
 _TEXT, _STRUCT, _ANY, _TEXTS = "a string", "an object", "any value", "an object of strings"
 Message = Mapping[str, Any]
@@ -119,6 +122,29 @@ def _parse_value(kind: object, value: Any, what: str) -> Any:
     if not fits[str(kind)]:
         raise InvalidArgument(f"{what} must be {kind}, but got {_short(value)}")
     return value
+
+
+def check_name(name: str, what: str, *, longest: int = MAX_NAME) -> str:
+    """The name, if it is one.
+
+    Raises:
+        InvalidArgument: it is empty, or has more than ``longest`` characters.
+    """
+    if not name.strip() or len(name) > longest:
+        raise InvalidArgument(
+            f"{what} must have 1 to {longest} characters and not only spaces, but got "
+            f"{_short(name)}, which has {len(name)}"
+        )
+    return name
+
+
+def check_display_name(name: str, what: str) -> str:
+    """The name, if people may be shown it: the SDK adds a date to a pipeline's longest name.
+
+    Raises:
+        InvalidArgument: as ``check_name``.
+    """
+    return check_name(name, what, longest=MAX_DISPLAY_NAME)
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,11 @@ from bessemer.resources.kind import Cause, Column, Kind, Object
 LIMIT = 1024 * 1024  # bytes of data, as upstream
 
 
+def decoded_bytes(value: str) -> int:
+    """How many bytes a valid base64 text stands for."""
+    return len(value) // 4 * 3 - value.count("=")
+
+
 def _validate(new: Object, _old: Object | None) -> list[Cause]:
     causes: list[Cause] = []
     size = 0
@@ -15,7 +20,7 @@ def _validate(new: Object, _old: Object | None) -> list[Cause]:
     for part in ("data", "binaryData"):
         for key, value in (new.get(part) or {}).items():
             causes += rules.config_key(f"{part}[{key}]", key)
-            size += len(value)
+            size += len(value.encode()) if part == "data" else decoded_bytes(value)
             if part == "binaryData" and key in data:
                 text = "duplicate of key present in data"
                 causes.append(rules.bad(f"binaryData[{key}]", key, text))

@@ -1,11 +1,22 @@
-"""EndpointSlice: the pods behind a Service."""
+"""EndpointSlice: the pods behind a Service.
+
+Source: pkg/apis/discovery/validation.
+"""
 
 from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bessemer.resources import columns, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
 _TYPES = ("FQDN", "IPv4", "IPv6")
+_FAMILIES: Mapping[str, Callable[[str], object]] = {
+    "IPv4": ipaddress.IPv4Address,
+    "IPv6": ipaddress.IPv6Address,
+}
 
 
 def _default(obj: Object) -> None:
@@ -23,7 +34,24 @@ def _validate(new: Object, _old: Object | None) -> list[Cause]:
         if not endpoint.get("addresses"):
             text = "must contain at least 1 address"
             causes.append(rules.required(f"endpoints[{index}].addresses", text))
+        causes += [
+            rules.bad(
+                f"endpoints[{index}].addresses[{number}]",
+                address,
+                f"must be a valid {new['addressType']} address",
+            )
+            for number, address in enumerate(endpoint.get("addresses") or ())
+            if not _is_of(address, new.get("addressType"))
+        ]
     return causes
+
+
+def _is_of(address: str, type_: Any) -> bool:
+    try:
+        _FAMILIES.get(type_, str)(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _ports(obj: Object) -> str:

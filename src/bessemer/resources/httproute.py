@@ -17,6 +17,14 @@ from bessemer.resources.rules import bad, required
 _RULE_FIELDS = ("name", "matches", "filters", "backendRefs", "timeouts", "retry")
 _PATH_TYPES = ("PathPrefix", "Exact")
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+# What the gateway's clients can ask for; Envoy takes no route of another kind of path.
+_PATH = re.compile(r"/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+_PATH_CHARS = 1024
+_PATH_WORDS = (
+    "an absolute path of a URL's characters, without '//', '/./', '/../' and '%2f', of at most "
+    f"{_PATH_CHARS} characters"
+)
+_NOT_IN_PATHS = re.compile(r"//|/\.\.?(/|$)|%2[fF]")
 # Gateway API's durations (GEP-2257).
 _DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 _MOST_ATTEMPTS = 10
@@ -107,11 +115,14 @@ def _check_match(match: Object, where: str) -> list[Cause]:
     if kind not in _PATH_TYPES:
         causes.append(bad(f"{where}.path.type", kind, f"must be one of {_PATH_TYPES}"))
     value = path.get("value", "/")
-    if not isinstance(value, str) or not value.startswith("/") or set(value) & set("?#"):
-        causes.append(
-            bad(f"{where}.path.value", value, "must start with '/' and have no '?' or '#'")
-        )
+    if not isinstance(value, str) or not _is_path(value):
+        causes.append(bad(f"{where}.path.value", value, f"must be {_PATH_WORDS}"))
     return causes
+
+
+def _is_path(value: str) -> bool:
+    fits = _PATH.fullmatch(value) is not None and len(value) <= _PATH_CHARS
+    return fits and _NOT_IN_PATHS.search(value) is None
 
 
 def _check_filter(entry: Object, where: str) -> list[Cause]:
@@ -125,14 +136,9 @@ def _check_filter(entry: Object, where: str) -> list[Cause]:
     if not known:
         return [bad(where, entry, "must be URLRewrite with path ReplacePrefixMatch")]
     replacement = meta.dig(rewrite, "path.replacePrefixMatch")
-    if not isinstance(replacement, str) or not re.fullmatch(r"(/[^?#\\]*)?", replacement):
-        return [
-            bad(
-                f"{where}.urlRewrite.path.replacePrefixMatch",
-                replacement,
-                "must be a path that starts with '/', without '?', '#' and backslash",
-            )
-        ]
+    if not isinstance(replacement, str) or not (replacement == "" or _is_path(replacement)):
+        where = f"{where}.urlRewrite.path.replacePrefixMatch"
+        return [bad(where, replacement, f"must be empty, or {_PATH_WORDS}")]
     return []
 
 

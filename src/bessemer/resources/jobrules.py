@@ -185,7 +185,7 @@ def _check_codes(codes: Object, field: str, names: set[Any]) -> list[Cause]:
     if not values:
         causes.append(rules.bad(f"{field}.values", values, "at least one value is required"))
     causes += _too_many(f"{field}.values", values, _MOST_VALUES)
-    for index, value in enumerate(values):
+    for index, value in enumerate(values[:_MOST_VALUES]):
         where = f"{field}.values[{index}]"
         if operator == "In" and value == 0:
             causes.append(rules.bad(where, value, "must not be 0 for the In operator"))

@@ -6,11 +6,10 @@ Source: k8s.io/apimachinery/pkg/api/resource.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-_PATTERN = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))([a-zA-Z]*|[eE][+-]?\d+)$")
+_PATTERN = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:[eE]([+-]?[0-9]+)|([a-zA-Z]*))")
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}  # powers of two
 _DECIMAL = {
     "n": -9,
@@ -25,6 +24,12 @@ _DECIMAL = {
     "E": 18,
 }  # powers of ten; fmt: skip
 _DECIMAL_BY_POWER = {power: suffix for suffix, power in _DECIMAL.items()}
+# As upstream: nothing is more than this, nor finer than a billionth.
+_MOST = 2**63 - 1
+_NANOS = 10**9
+# No number that Python reads is long enough to make up for more; and a power of ten with millions
+# of digits would keep everybody waiting.
+_MOST_EXPONENT = 10_000
 
 RULE = (
     r"quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -32,7 +37,7 @@ RULE = (
 
 
 def parse(text: str | float) -> Fraction:
-    """The exact amount.
+    """The amount: at most 2^63-1 either way, and away from zero to whole billionths.
 
     Raises:
         ValueError: it is no quantity.
@@ -42,16 +47,22 @@ def parse(text: str | float) -> Fraction:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Fraction:
-    found = _PATTERN.match(text)
+    found = _PATTERN.fullmatch(text)
     if found is None:
         raise ValueError(RULE)
-    number, suffix = found.groups()
+    number, exponent, suffix = found.groups()
+    amount = Fraction(number) * _scale(exponent, suffix)
+    nanos = _ceil(min(abs(amount), Fraction(_MOST)) * _NANOS)
+    return Fraction(nanos if amount > 0 else -nanos, _NANOS)
+
+
+def _scale(exponent: str | None, suffix: str) -> Fraction:
+    if exponent is not None:
+        return Fraction(10) ** max(-_MOST_EXPONENT, min(int(exponent), _MOST_EXPONENT))
     if suffix in _BINARY:
-        return Fraction(number) * (1 << _BINARY[suffix])
+        return Fraction(1 << _BINARY[suffix])
     if suffix in _DECIMAL:
-        return Fraction(number) * Fraction(10) ** _DECIMAL[suffix]
-    if suffix[0] in "eE" and suffix[1:]:
-        return Fraction(Decimal(text))
+        return Fraction(10) ** _DECIMAL[suffix]
     raise ValueError(RULE)
 
 
@@ -66,13 +77,10 @@ def canonical(text: str | float) -> str:
     amount = _parse(text)
     if amount == 0:
         return "0"
-    # Less than a nano is rounded up, as upstream does.
-    if (amount * 10**9).denominator != 1:
-        amount = Fraction(-((-amount * 10**9) // 1), 10**9)
     if text[-1] == "i" and amount.denominator == 1:
         return _binary(int(amount))
     power = -9
-    scaled = int(amount * 10**9)
+    scaled = int(amount * _NANOS)
     while scaled % 1000 == 0 and power < 18:
         scaled //= 1000
         power += 3

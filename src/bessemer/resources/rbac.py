@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bessemer.resources import columns, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
@@ -13,14 +15,18 @@ _SUBJECTS = ("Group", "ServiceAccount", "User")
 def _validate_role(new: Object, _old: Object | None) -> list[Cause]:
     is_cluster = new["kind"] == "ClusterRole"
     causes = []
+    if new.get("aggregationRule"):
+        text = "not supported by this cluster: nobody fills in the rules; write them out"
+        causes.append(rules.forbidden("aggregationRule", text))
     for index, rule in enumerate(new.get("rules") or ()):
         path = f"rules[{index}]"
         if not rule.get("verbs"):
             causes.append(rules.required(f"{path}.verbs", "verbs must contain at least one value"))
-        if rule.get("nonResourceURLs"):
-            if not is_cluster:
-                text = "namespaced rules cannot apply to non-resource URLs"
-                causes.append(rules.bad(f"{path}.nonResourceURLs", rule["nonResourceURLs"], text))
+        if urls := rule.get("nonResourceURLs"):
+            causes += [
+                rules.bad(f"{path}.nonResourceURLs", urls, text)
+                for text in _wrong_urls(rule, is_cluster=is_cluster)
+            ]
             continue
         if not rule.get("apiGroups"):
             text = "resource rules must supply at least one api group"
@@ -29,6 +35,13 @@ def _validate_role(new: Object, _old: Object | None) -> list[Cause]:
             text = "resource rules must supply at least one resource"
             causes.append(rules.required(f"{path}.resources", text))
     return causes
+
+
+def _wrong_urls(rule: Object, *, is_cluster: bool) -> Iterator[str]:
+    if not is_cluster:
+        yield "namespaced rules cannot apply to non-resource URLs"
+    if any(rule.get(part) for part in ("apiGroups", "resources", "resourceNames")):
+        yield "rules cannot apply to both regular resources and non-resource URLs"
 
 
 def _default_binding(obj: Object) -> None:

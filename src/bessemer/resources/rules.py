@@ -17,7 +17,7 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_ENV_NAME = re.compile(r"[ -<>-~]+")
 _PORT_NAME = re.compile(r"[-a-z0-9]+")
 
 LABEL_WORDS = (
@@ -51,9 +51,8 @@ _CONFIG_KEY_WORDS = (
     "'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
 _ENV_NAME_WORDS = (
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', "
-    "or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or "
-    "'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')"
+    "a valid environment variable name must consist only of printable ASCII characters other than "
+    "'='"
 )
 
 
@@ -142,7 +141,7 @@ def config_key(field: str, value: str) -> list[Cause]:
 
 def env_name(field: str, value: str) -> list[Cause]:
     """The name of an environment variable."""
-    return _matches(field, value, _ENV_NAME, (32768, _ENV_NAME_WORDS))
+    return [] if _ENV_NAME.fullmatch(value) else [bad(field, value, _ENV_NAME_WORDS)]
 
 
 def port_name(field: str, value: str) -> list[Cause]:

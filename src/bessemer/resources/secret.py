@@ -6,9 +6,10 @@ import base64
 from collections.abc import Mapping
 
 from bessemer.resources import columns, rules
-from bessemer.resources.configmap import LIMIT
+from bessemer.resources.configmap import LIMIT, decoded_bytes
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
+_TOKEN = "kubernetes.io/service-account-token"
 # What a type promises its readers.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
@@ -26,13 +27,16 @@ def _default(obj: Object) -> None:
             data[key] = base64.b64encode(value.encode()).decode()
 
 
-def _validate(new: Object, _old: Object | None) -> list[Cause]:
+def _validate(new: Object, old: Object | None) -> list[Cause]:
     causes: list[Cause] = []
+    if old is None and new["type"] == _TOKEN:
+        text = "not supported by this cluster: nobody fills it in; use kubectl create token"
+        causes.append(rules.forbidden("type", text))
     data = new.get("data") or {}
     size = 0
     for key, value in data.items():
         causes += rules.config_key(f"data[{key}]", key)
-        size += len(value) * 3 // 4
+        size += decoded_bytes(value)
     if size > LIMIT:
         causes.append(rules.too_long("data", LIMIT))
     for key in _REQUIRED.get(new["type"], ()):

@@ -5,9 +5,37 @@ Source: kserve pkg/apis/serving/v1alpha1/servingruntime_types.go.
 
 from __future__ import annotations
 
-from bessemer.resources import meta
+from collections.abc import Mapping
+from typing import Any
+
+from bessemer.resources import meta, schemas
 from bessemer.resources.kind import Cause, Column, Kind, Object
 from bessemer.resources.rules import bad, required
+
+# Written into the runtime's pods as they are: whether a pod may have them is said where pods are
+# admitted.
+POD_FIELDS: Mapping[str, type] = {
+    "affinity": dict,
+    "imagePullSecrets": list,
+    "nodeSelector": dict,
+    "tolerations": list,
+    "volumes": list,
+}
+_TYPES: Mapping[str, type] = {
+    **POD_FIELDS,
+    "annotations": dict,
+    "labels": dict,
+    "protocolVersions": list,
+    "supportedModelFormats": list,  # one of none serves no model by itself
+}
+# Whose runtimes the node can't run yet; what else upstream's Standard mode ignores is ignored.
+_REFUSED = ("hostIPC", "workerSpec")
+_FORMAT_FIELDS: Mapping[str, tuple[type, str]] = {
+    "name": (str, "a string"),
+    "version": (str, "a string; quote it"),
+    "autoSelect": (bool, "true or false"),
+    "priority": (int, "a whole number"),
+}
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
@@ -15,22 +43,51 @@ def validate(obj: Object, old: Object | None) -> list[Cause]:
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         return [required("spec")]
-    causes = []
-    formats = spec.get("supportedModelFormats") or []  # one of none serves no model by itself
-    if not isinstance(formats, list):
-        causes.append(bad("spec.supportedModelFormats", formats, "must be a list"))
-    else:
-        causes += [
-            required(f"spec.supportedModelFormats[{number}].name")
-            for number, entry in enumerate(formats)
-            if not isinstance(entry, dict) or not entry.get("name")
-        ]
-    containers = spec.get("containers")
+    causes = [
+        bad(f"spec.{name}", spec[name], "is not supported yet; remove it")
+        for name in _REFUSED
+        if spec.get(name)
+    ]
+    if causes := causes + _check_types(spec):
+        return causes
+    for number, entry in enumerate(spec.get("supportedModelFormats") or ()):
+        causes += _check_format(entry, f"spec.supportedModelFormats[{number}]")
+    return causes + _check_containers(spec.get("containers"))
+
+
+def _check_types(spec: Object) -> list[Cause]:
+    return [
+        bad(f"spec.{name}", spec[name], f"must be {'an object' if type_ is dict else 'a list'}")
+        for name, type_ in _TYPES.items()
+        if spec.get(name) is not None and not isinstance(spec[name], type_)
+    ]
+
+
+def _check_format(entry: Any, path: str) -> list[Cause]:
+    if not isinstance(entry, dict) or not entry.get("name"):
+        return [required(f"{path}.name")]
+    return [
+        bad(f"{path}.{name}", entry[name], f"must be {words}")
+        for name, (type_, words) in _FORMAT_FIELDS.items()
+        if entry.get(name) is not None and type(entry[name]) is not type_
+    ]
+
+
+def _check_containers(containers: Any) -> list[Cause]:
+    path = "spec.containers"
     if not isinstance(containers, list) or not containers:
-        causes.append(required("spec.containers"))
-    elif not isinstance(containers[0], dict) or not containers[0].get("image"):
-        causes.append(required("spec.containers[0].image"))
-    return causes
+        return [required(path)]
+    if len(containers) > 1:
+        return [bad(path, len(containers), "must be one container: others do not run yet")]
+    (container,) = containers
+    if not isinstance(container, dict) or not container.get("image"):
+        return [required(f"{path}[0].image")]
+    found = schemas.checker("core.v1.Container")(meta.copy(container)) or ()
+    return [
+        Cause(f"{path}[0].{finding.path}", finding.message.replace("{path}", path))
+        for finding in found
+        if finding.fault is not schemas.Fault.UNKNOWN
+    ]
 
 
 SERVING_RUNTIME = Kind(

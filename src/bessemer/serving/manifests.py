@@ -14,6 +14,7 @@ from bessemer.resources.httproute import HTTP_ROUTE
 from bessemer.resources.inferenceservice import POD_FIELDS
 from bessemer.resources.kind import Object
 from bessemer.resources.service import SERVICE
+from bessemer.resources.servingruntime import POD_FIELDS as RUNTIME_POD_FIELDS
 from bessemer.serving.storage import Location
 
 # Source: kserve pkg/constants.
@@ -70,28 +71,33 @@ def digest_of(isvc: Object) -> str:
 
 
 def make_deployment(
-    isvc: Object, number: int, container: Object, location: Location, runtime: str
+    isvc: Object, number: int, container: Object, location: Location, runtime: Object
 ) -> Object:
-    """A revision's Deployment."""
-    predictor = isvc["spec"]["predictor"]
+    """A revision's Deployment; what the predictor says of its pods goes before the runtime's."""
+    predictor, own = isvc["spec"]["predictor"], runtime["spec"]
     name = revision_name(isvc, number)
     labels = _labels(isvc, name)
     pod: dict[str, Any] = {
         # A model needs no right to the API, so it gets no token, unless it is given an account.
         "automountServiceAccountToken": bool(predictor.get("serviceAccountName")),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        **{key: own[key] for key in RUNTIME_POD_FIELDS if own.get(key) is not None},
         **{key: predictor[key] for key in POD_FIELDS if predictor.get(key) is not None},
         "containers": [_finish(container, meta.name(isvc), location)],
     }
     claim = {"claimName": location.claim, "readOnly": True}
     pod["volumes"] = [
-        *pod.get("volumes", []),
+        *(own.get("volumes") or ()),
+        *(predictor.get("volumes") or ()),
         {"name": _MODEL_VOLUME, "persistentVolumeClaim": claim},
     ]
     template = {
         "metadata": {
-            "labels": {**(predictor.get("labels") or {}), **labels},
-            "annotations": dict(predictor.get("annotations") or {}),
+            "labels": {**(own.get("labels") or {}), **(predictor.get("labels") or {}), **labels},
+            "annotations": {
+                **(own.get("annotations") or {}),
+                **(predictor.get("annotations") or {}),
+            },
         },
         "spec": pod,
     }
@@ -100,7 +106,7 @@ def make_deployment(
         name,
         meta.namespace(isvc),
         labels=labels,
-        annotations={DIGEST: digest_of(isvc), NUMBER: str(number), RUNTIME: runtime},
+        annotations={DIGEST: digest_of(isvc), NUMBER: str(number), RUNTIME: meta.name(runtime)},
         owners=[meta.owner_reference(isvc)],
         spec={
             "replicas": max(1, predictor.get("minReplicas") or 1),
@@ -136,19 +142,18 @@ def _finish(container: Object, model: str, location: Location) -> Object:
     }
 
 
-def make_service(isvc: Object, number: int) -> Object:
-    """A revision's Service."""
-    name = revision_name(isvc, number)
+def make_service(isvc: Object, revision: str) -> Object:
+    """The Service of a revision of that name."""
     return meta.new(
         SERVICE,
-        name,
+        revision,
         meta.namespace(isvc),
-        labels=_labels(isvc, name),
+        labels=_labels(isvc, revision),
         owners=[meta.owner_reference(isvc)],
         spec={
             # As KServe's: the gateway goes to the pods themselves, so no address is needed.
             "clusterIP": "None",
-            "selector": {REVISION_LABEL: name},
+            "selector": {REVISION_LABEL: revision},
             "ports": [
                 {
                     "name": "http",

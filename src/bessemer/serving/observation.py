@@ -27,7 +27,7 @@ def read_revision(
         digest=notes.get(manifests.DIGEST, ""),
         replicas=meta.dig(deployment, "spec.replicas", 1),
         ready=ready,
-        failure=None if ready else _find_failure(pods),
+        failure=None if ready else _find_failure(pods) or _read_creation(deployment),
         idle_since=parse_time(idle) if idle else None,
     )
 
@@ -66,12 +66,12 @@ def _read_container(status: Object) -> Failure | None:
     for path in ("state.terminated", "lastState.terminated"):
         ended = meta.dig(status, path)
         if ended and ended.get("exitCode"):
-            code = ended["exitCode"]
-            return Failure(
-                ended.get("reason") or "Error",
-                (ended.get("message") or f"the model server ended with exit code {code}").strip(),
-                code,
-            )
+            code, reason = ended["exitCode"], ended.get("reason") or "Error"
+            text = (
+                ended.get("message") or f"the model server ended with exit code {code}"
+            ).strip()
+            # What the server says of itself doesn't tell who ended it.
+            return Failure(reason, text if reason == "Error" else f"{reason}: {text}", code)
     waiting = meta.dig(status, "state.waiting")
     if waiting and waiting.get("reason", "") not in _BEGINNING:
         return Failure(waiting["reason"], waiting.get("message") or waiting["reason"])
@@ -85,3 +85,11 @@ def _read_scheduling(pod: Object) -> Failure | None:
     return Failure(
         scheduled.get("reason") or "Unschedulable", scheduled.get("message", ""), final=False
     )
+
+
+def _read_creation(deployment: Object) -> Failure | None:
+    """Why there is no pod at all: no such service account, a pod that admission refuses."""
+    failed = meta.condition(deployment, "ReplicaFailure")
+    if failed is None or failed.get("status") != "True":
+        return None
+    return Failure(failed.get("reason") or "FailedCreate", failed.get("message", ""))

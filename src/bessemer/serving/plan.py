@@ -127,13 +127,18 @@ Action = Create | Scale | MarkIdle | Remove
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do, and what then holds."""
+    """What to do, and what then holds.
+
+    Attributes:
+        lacking: the revisions that are to get traffic and can't take it yet.
+    """
 
     actions: tuple[Action, ...]
     weights: Mapping[str, int]
     rolled_out: str
     previous: str
     latest: str
+    lacking: tuple[str, ...] = ()
     look_again: timedelta | None = None
 
 
@@ -167,7 +172,8 @@ def plan(declared: Declared, observed: Observed, now: datetime) -> Plan:
         observed.previous if observed.previous in revisions else "",
         declared.canary,
     )
-    weights = wanted if _can_move(wanted, current, revisions) else current
+    lacking = _find_lacking(wanted, current, revisions)
+    weights = current if lacking else wanted
     rolled_out, previous = _roll_out(weights, observed)
     busy = {name for name, weight in (*wanted.items(), *weights.items()) if weight}
     # What the gateway may still send to is not to end: it counts as idle once that is over.
@@ -180,6 +186,7 @@ def plan(declared: Declared, observed: Observed, now: datetime) -> Plan:
         rolled_out=rolled_out,
         previous=previous,
         latest=latest.name,
+        lacking=lacking,
         look_again=keeper.look_again,
     )
 
@@ -192,14 +199,14 @@ def split(latest: str, rolled_out: str, previous: str, canary: int | None) -> di
     return {latest: canary, other: 100 - canary}
 
 
-def _can_move(
+def _find_lacking(
     wanted: Mapping[str, int], current: Mapping[str, int], revisions: Mapping[str, Revision]
-) -> bool:
-    """Whether each revision that would get traffic can take it (or has it already)."""
-    return all(
-        revisions[name].is_ready or current.get(name, 0) > 0
+) -> tuple[str, ...]:
+    """The revisions that would get traffic, have none yet and can't take it."""
+    return tuple(
+        name
         for name, weight in wanted.items()
-        if weight
+        if weight and not revisions[name].is_ready and not current.get(name)
     )
 
 

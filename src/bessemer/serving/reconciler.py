@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from bessemer.serving.plan import (
     Scale,
     plan,
 )
-from bessemer.serving.status import Facts, make_status
+from bessemer.serving.status import NAME_TAKEN, Facts, make_status
 
 # Where the runtimes live that every namespace may use.
 SHARED_NAMESPACE = "bessemer-system"
@@ -57,6 +57,7 @@ class Caches:
     slices: Informer
     pods: Informer
     routes: Informer
+    claims: Informer
 
     @classmethod
     def of(cls, informers: Informers) -> Caches:
@@ -69,7 +70,8 @@ class Caches:
             deployments=informers.of(DEPLOYMENT, ours),
             slices=informers.of(ENDPOINT_SLICE),
             pods=informers.of(POD, ours),
-            routes=informers.of(HTTP_ROUTE, ours),
+            routes=informers.of(HTTP_ROUTE),
+            claims=informers.of(PERSISTENT_VOLUME_CLAIM),
         )
 
 
@@ -117,14 +119,21 @@ class InferenceServiceReconciler:
             await self._remove_routes(isvc)
         elif not any(isinstance(action, Create) for action in step.actions):
             await self._write_routes(isvc, weights)
+        await self._keep_services(isvc, weights)
         facts = Facts(
             plan=step,
             revisions={entry.name: entry for entry in revisions},
             url=self._address.of(isvc),
             routed=self._is_routed(isvc, weights),
-            runtime=revision_parts.runtime if revision_parts else "",
+            runtime=meta.name(revision_parts.runtime) if revision_parts else "",
             refusal=refusal,
             stopped=stopped,
+            taken_revision=self._find_stranger(
+                self._caches.deployments, _made_by(step, isvc), isvc
+            ),
+            taken_route=self._find_stranger(
+                self._caches.routes, manifests.route_names(isvc), isvc
+            ),
         )
         await self._write_status(isvc, facts)
         return Result(step.look_again.total_seconds()) if step.look_again else DONE
@@ -209,19 +218,20 @@ class InferenceServiceReconciler:
                 note_patch = {"metadata": {"annotations": {manifests.IDLE_SINCE: note}}}
                 await self._client.patch(DEPLOYMENT, name, namespace, note_patch)
             case Remove(name):
-                for kind in (DEPLOYMENT, SERVICE):
+                # The Deployment last: as long as it is there, the rest is known to be left.
+                for kind in (SERVICE, DEPLOYMENT):
                     await self._remove(kind, name, namespace)
 
     async def _create(self, isvc: Object, number: int, parts: _RevisionParts) -> None:
-        values = {
-            "Name": meta.name(isvc),
+        name = manifests.revision_name(isvc, number)
+        values = runtimes.values_of(isvc) | {
             "ModelDir": parts.location.model_path,
-            "Revision": manifests.revision_name(isvc, number),
+            "Revision": name,
         }
         model = isvc["spec"]["predictor"]["model"]
-        container = runtimes.make_container(parts.runtime_object, model, values)
+        container = runtimes.make_container(parts.runtime, model, values)
         # The Service first: its endpoints are there as soon as a pod is ready.
-        await self._make(SERVICE, manifests.make_service(isvc, number))
+        await self._make(SERVICE, manifests.make_service(isvc, name))
         deployment = manifests.make_deployment(
             isvc, number, container, parts.location, parts.runtime
         )
@@ -239,8 +249,14 @@ class InferenceServiceReconciler:
         try:
             await self._client.create(kind, obj)
         except AlreadyExists:
-            return False  # by an earlier try whose result the cache doesn't show yet
+            return False  # an earlier try made it, or it is another's, which the status tells
         return True
+
+    async def _keep_services(self, isvc: Object, revisions: Iterable[str]) -> None:
+        """Make those again that somebody deleted, or that went with one of the same name."""
+        for name in revisions:
+            if self._caches.services.get(name, meta.namespace(isvc)) is None:
+                await self._make(SERVICE, manifests.make_service(isvc, name))
 
     async def _remove(self, kind: Kind, name: str, namespace: str) -> None:
         try:
@@ -255,14 +271,7 @@ class InferenceServiceReconciler:
             known = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
             if known is None:
                 await self._make(HTTP_ROUTE, wanted)
-            elif _is_stranger(known, isvc):
-                await self._events.record(
-                    isvc,
-                    "Warning",
-                    "RouteTaken",
-                    f"HTTPRoute {meta.name(wanted)} exists and is not of this InferenceService",
-                )
-            elif known["spec"] != wanted["spec"]:
+            elif not _is_stranger(known, isvc) and known["spec"] != wanted["spec"]:
                 changed = {**known, "spec": wanted["spec"]}
                 await self._client.update(HTTP_ROUTE, changed)
 
@@ -271,6 +280,14 @@ class InferenceServiceReconciler:
             known = self._caches.routes.get(name, meta.namespace(isvc))
             if known is not None and not _is_stranger(known, isvc):
                 await self._remove(HTTP_ROUTE, name, meta.namespace(isvc))
+
+    def _find_stranger(self, cache: Informer, names: Iterable[str], isvc: Object) -> str:
+        """Which of those names another's object has; empty: none."""
+        for name in names:
+            known = cache.get(name, meta.namespace(isvc))
+            if known is not None and _is_stranger(known, isvc):
+                return f"{cache.kind.kind} {name}"
+        return ""
 
     def _is_routed(self, isvc: Object, weights: Mapping[str, int]) -> bool:
         """Whether the gateway says that it follows the routes with these weights."""
@@ -301,18 +318,14 @@ class InferenceServiceReconciler:
             await self._events.record(new, "Normal", "Ready", "The newest revision takes requests")
         elif is_stopped(new):
             await self._events.record(new, "Normal", after["reason"], after.get("message", ""))
-        elif after.get("status") == "False":
+        elif after.get("status") == "False" or after.get("reason") == NAME_TAKEN:
             await self._events.record(new, "Warning", after["reason"], after.get("message", ""))
 
 
 @dataclass(frozen=True)
 class _RevisionParts:
-    runtime_object: Object
+    runtime: Object
     location: storage.Location
-
-    @property
-    def runtime(self) -> str:
-        return meta.name(self.runtime_object)
 
 
 def _declared(isvc: Object, *, servable: bool) -> Declared:
@@ -341,8 +354,17 @@ def _read_weights(route: Object | None, isvc: Object) -> dict[str, int]:
     }
 
 
-def _is_stranger(route: Object, isvc: Object) -> bool:
-    owner = meta.controller_of(route)
+def _made_by(step: Plan, isvc: Object) -> list[str]:
+    """The names of the revisions that the plan makes."""
+    return [
+        manifests.revision_name(isvc, action.number)
+        for action in step.actions
+        if isinstance(action, Create)
+    ]
+
+
+def _is_stranger(obj: Object, isvc: Object) -> bool:
+    owner = meta.controller_of(obj)
     return owner is None or owner["uid"] != meta.uid(isvc)
 
 
@@ -381,8 +403,14 @@ def make_controller(
         service = caches.services.get(name, meta.namespace(obj))
         return owner(service) if service is not None else []
 
-    def everyone(runtime: Object) -> list[Key]:
-        namespace = meta.namespace(runtime)
+    def of_route(route: Object) -> list[Key]:
+        # By its name: a stranger's that goes makes room for ours.
+        name = meta.name(route)
+        return [Key(meta.namespace(route), each) for each in {name, name.removesuffix("-host")}]
+
+    def of_namespace(obj: Object) -> list[Key]:
+        """Whoever may be waiting for a runtime or a claim there."""
+        namespace = meta.namespace(obj)
         everywhere = "" if namespace == SHARED_NAMESPACE else namespace
         return [
             Key(meta.namespace(isvc), meta.name(isvc)) for isvc in caches.isvcs.list(everywhere)
@@ -391,10 +419,11 @@ def make_controller(
     sources = [
         Source(caches.isvcs, own_key),
         Source(caches.deployments, owner),
-        Source(caches.routes, owner),
+        Source(caches.routes, of_route),
         Source(caches.pods, owner),
         Source(caches.services, owner),
         Source(caches.slices, of_service),
-        Source(caches.runtimes, everyone),
+        Source(caches.runtimes, of_namespace),
+        Source(caches.claims, of_namespace),
     ]
     return Controller("inferenceservice", reconciler, sources, clock)

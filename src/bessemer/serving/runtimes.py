@@ -27,15 +27,12 @@ def select(model: Object, runtimes: Iterable[Object], namespace: str) -> Object:
         Unservable: none serves it.
     """
     wanted = model.get("runtime")
-    usable = [runtime for runtime in runtimes if not meta.dig(runtime, "spec.disabled")]
+    known = list(runtimes)
+    usable = [runtime for runtime in known if not _is_off(runtime)]
     if wanted:
-        named = [runtime for runtime in usable if meta.name(runtime) == wanted]
-        if not named:
-            raise Unservable(
-                "RuntimeNotRecognized",
-                f"ServingRuntime {wanted!r} does not exist; {_known(usable)}",
-            )
-        usable = named
+        usable = [runtime for runtime in usable if meta.name(runtime) == wanted]
+        if not usable:
+            raise _explain_absence(wanted, known)
     matching = [
         (-priority, meta.namespace(runtime) != namespace, index, runtime)
         for index, runtime in enumerate(_by_age(usable))
@@ -47,9 +44,22 @@ def select(model: Object, runtimes: Iterable[Object], namespace: str) -> Object:
         raise Unservable(
             "NoSupportingRuntime",
             f"no ServingRuntime serves model format {form['name']!r}{version} by protocol "
-            f"{model.get('protocolVersion', 'v1')}; {_known(usable)}",
+            f"{model.get('protocolVersion', 'v1')}; {_describe(usable)}",
         )
     return min(matching, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
+
+
+def _is_off(runtime: Object) -> bool:
+    """Whether it serves no single model: disabled, or one of ModelMesh."""
+    return bool(meta.dig(runtime, "spec.disabled") or meta.dig(runtime, "spec.multiModel"))
+
+
+def _explain_absence(wanted: str, known: Iterable[Object]) -> Unservable:
+    if any(meta.name(runtime) == wanted for runtime in known):
+        text = f"ServingRuntime {wanted!r} has spec.disabled or spec.multiModel; name another"
+        return Unservable("RuntimeDisabled", text)
+    text = f"ServingRuntime {wanted!r} does not exist; {_describe(known)}"
+    return Unservable("RuntimeNotRecognized", text)
 
 
 def _by_age(runtimes: list[Object]) -> list[Object]:
@@ -82,7 +92,7 @@ def _is_of(wanted: str, served: str) -> bool:
     return mine[:shared] == theirs[:shared]
 
 
-def _known(runtimes: Iterable[Object]) -> str:
+def _describe(runtimes: Iterable[Object]) -> str:
     formats = {
         f"{entry['name']} ({meta.name(runtime)})"
         for runtime in runtimes
@@ -91,14 +101,25 @@ def _known(runtimes: Iterable[Object]) -> str:
     return f"served are {', '.join(sorted(formats)) or 'none'}"
 
 
+def values_of(isvc: Object) -> dict[str, str]:
+    """What an InferenceService's own metadata gives to the placeholders of a runtime."""
+    return {
+        "Name": meta.name(isvc),
+        "Namespace": meta.namespace(isvc),
+        **{f"Labels.{name}": value for name, value in meta.labels(isvc).items()},
+        **{f"Annotations.{name}": value for name, value in meta.annotations(isvc).items()},
+    }
+
+
 def make_container(runtime: Object, model: Object, values: Mapping[str, str]) -> Object:
-    """The runtime's first container with its placeholders filled and the model's own wishes."""
-    container = meta.copy(meta.dig(runtime, "spec.containers")[0])
+    """The runtime's first container with its placeholders filled and the model's own wishes.
+
+    Raises:
+        Unservable: a placeholder has no value.
+    """
+    container: Object = _fill(meta.dig(runtime, "spec.containers")[0], values)
     container["image"] = _pin(container["image"], model)
-    for part in ("command", "args"):
-        if part in container:
-            container[part] = [_fill(text, values) for text in container[part]]
-    container["args"] = [*container.get("args", []), *(model.get("args") or [])]
+    container["args"] = [*(container.get("args") or ()), *(model.get("args") or ())]
     names = {entry["name"] for entry in model.get("env") or ()}
     kept = [entry for entry in container.get("env") or () if entry["name"] not in names]
     if env := [*kept, *(model.get("env") or ())]:
@@ -108,11 +129,28 @@ def make_container(runtime: Object, model: Object, values: Mapping[str, str]) ->
     return {**container, **{key: model[key] for key in CONTAINER_FIELDS if model.get(key)}}
 
 
-def _fill(text: str, values: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        return values.get(match.group(1), match.group(0))
+def _fill(part: Any, values: Mapping[str, str]) -> Any:
+    """A copy of a part of a container with the placeholders in all its texts filled."""
+    if isinstance(part, dict):
+        return {key: _fill(value, values) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_fill(value, values) for value in part]
+    return _fill_text(part, values) if isinstance(part, str) else part
 
-    return re.sub(r"\{\{\s*\.(\w+)\s*\}\}", value, text)
+
+def _fill_text(text: str, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1].removeprefix(".")
+        if name not in values:
+            raise Unservable(
+                "InvalidPredictorSpec",
+                f"the ServingRuntime has the placeholder {match[0]}, which has no value; known "
+                "are .Name, .Namespace, .Labels.x and .Annotations.x of the InferenceService, "
+                ".ModelDir and .Revision",
+            )
+        return values[name]
+
+    return re.sub(r"\{\{\s*(.*?)\s*\}\}", value, text)
 
 
 def _pin(image: str, model: Object) -> str:
@@ -120,7 +158,8 @@ def _pin(image: str, model: Object) -> str:
     form: dict[str, Any] = model["modelFormat"]
     version = str(model.get("runtimeVersion") or "")
     if not image.startswith(_OURS):
-        return f"{image.rpartition(':')[0] or image}:{version}" if version else image
+        # The tag alone: what follows an earlier colon is a registry's port.
+        return re.sub(r"(:[\w.-]*)?$", f":{version}", image, count=1) if version else image
     asked = str(form.get("version") or "")
     # "1" only says which line is meant; "1.5.2" is a version to serve with.
     version = version or (asked if "." in asked else "")

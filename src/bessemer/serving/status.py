@@ -18,6 +18,8 @@ from bessemer.resources.kind import Object
 from bessemer.serving.errors import Unservable
 from bessemer.serving.plan import Plan, Revision
 
+NAME_TAKEN = "NameTaken"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -30,6 +32,9 @@ class Facts:
     runtime: str = ""
     refusal: Unservable | None = None
     stopped: bool = False  # by the user
+    # What has a name that is needed and is not of this InferenceService: "HTTPRoute iris".
+    taken_revision: str = ""
+    taken_route: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def _judge_predictor(facts: Facts) -> _Verdict:
         return _Verdict("False", facts.refusal.reason, str(facts.refusal))
     latest = facts.revisions.get(facts.plan.latest)
     if latest is None:
-        return _Verdict("Unknown", "Deploying", "a revision is being made")
+        making = _Verdict("Unknown", "Deploying", "a revision is being made")
+        return _explain_taken(facts.taken_revision) if facts.taken_revision else making
     if latest.is_ready:
         return _TRUE
     if latest.failure is None:
@@ -108,6 +114,24 @@ def _judge_predictor(facts: Facts) -> _Verdict:
     return _Verdict("False", _reason(latest), f"revision {latest.name}: {latest.failure.message}")
 
 
+def _explain_wait(revision: Revision) -> _Verdict:
+    """An earlier revision is to take requests again, and must be started for that."""
+    failure = revision.failure
+    why = failure.message if failure else f"{revision.ready} of {revision.replicas} pods are ready"
+    return _Verdict(
+        "Unknown", "RevisionNotReady", f"revision {revision.name} is to take requests: {why}"
+    )
+
+
+def _explain_taken(what: str) -> _Verdict:
+    # Unknown, not False: what belonged to one of the same name that was deleted goes by itself.
+    return _Verdict(
+        "Unknown",
+        NAME_TAKEN,
+        f"{what} exists and is not of this InferenceService; delete it, or choose another name",
+    )
+
+
 def _reason(latest: Revision) -> str:
     assert latest.failure is not None
     return "ModelLoadFailed" if latest.failure.exit_code else latest.failure.reason
@@ -116,6 +140,11 @@ def _reason(latest: Revision) -> str:
 def _judge_ingress(facts: Facts) -> _Verdict:
     if not any(facts.plan.weights.values()):
         return _Verdict("Unknown", "NoReadyRevision", "no revision takes requests yet")
+    if facts.taken_route:
+        return _explain_taken(facts.taken_route)
+    # Of the newest one PredictorReady tells.
+    if lacking := [name for name in facts.plan.lacking if name != facts.plan.latest]:
+        return _explain_wait(facts.revisions[lacking[0]])
     if not facts.routed:
         return _Verdict("Unknown", "RouteNotProgrammed", "the gateway has not yet taken the route")
     return _TRUE

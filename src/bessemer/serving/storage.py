@@ -69,4 +69,5 @@ def volumes_of(home: Home) -> Resolver:
 
 
 def _is_plain(path: str) -> bool:
-    return not any(part in (".", "..") for part in path.split("/"))
+    # No file has NUL in its name, and no command either.
+    return "\0" not in path and not any(part in (".", "..") for part in path.split("/"))

@@ -34,9 +34,12 @@ def loud(megabytes: int) -> int:
 @dsl.component(base_image="python:3.11")
 def forks(mark: str) -> int:
     import subprocess
+    import sys
 
-    for _ in range(3):
-        subprocess.Popen(["sh", "-c", f"exec -a {mark} sleep 1000 || sleep 1000 # {mark}"])
+    stay = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(1000)", mark]
+    for detached in (False, True, True):
+        child = subprocess.Popen(stay, stdout=subprocess.PIPE, start_new_session=detached)
+        print("child is", child.stdout.readline().decode().strip())
     return 3
 
 

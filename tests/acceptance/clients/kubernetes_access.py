@@ -180,7 +180,7 @@ def own_tokens(namespace):
             "she", namespace, {"spec": {"expirationSeconds": 5}},
         )["code"],
     }  # fmt: skip
-    make_pod(namespace, "x", "sleep", "600")
+    make_pod(namespace, "x", "sleep", "600", spec={"serviceAccountName": "she"})
     uid = until_pod(namespace, "x", lambda pod: pod.status.phase == "Running").metadata.uid
     bound = {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": uid}
     of_pod = client.AuthenticationV1Api(

@@ -21,24 +21,43 @@ def read(namespace, name, **options):
     return core.read_namespaced_pod_log(name, namespace, **options)
 
 
-def following(namespace):
-    """Lines come while the pod runs; the second only after the first was read."""
+def make_waiting_pod(namespace, before, after):
+    """Pod ``x``, running; between the two commands it waits for ``let_go``."""
     body = {"metadata": {"name": "c"}, "data": {"go": "no"}}
     core.create_namespaced_config_map(namespace, body)
     volumes = {"volumes": [{"name": "c", "configMap": {"name": "c"}}]}
-    script = "echo one; until grep -q yes /c/go; do sleep 0.05; done; echo two >&2; echo end"
+    script = f"{before}; until grep -q yes /c/go; do sleep 0.05; done; {after}"
     mounts = [{"name": "c", "mountPath": "/c"}]
     make_pod(namespace, "x", "sh", "-c", script, spec=volumes, volumeMounts=mounts)
     until_pod(namespace, "x", lambda pod: pod.status.phase == "Running")
+
+
+def let_go(namespace):
+    core.patch_namespaced_config_map("c", namespace, {"data": {"go": "yes"}})
+
+
+def following(namespace):
+    """Lines come while the pod runs; the second only after the first was read."""
+    make_waiting_pod(namespace, "echo one", "echo two >&2; echo end")
     stream = read(namespace, "x", follow=True, _preload_content=False)
     told = {"first": stream.readline().decode()}
     told["meanwhile"] = core.read_namespaced_pod("x", namespace).status.phase
-    core.patch_namespaced_config_map("c", namespace, {"data": {"go": "yes"}})
+    let_go(namespace)
     told["rest"] = stream.read().decode()  # to the end: it comes with the container's
     told["after"] = until_ended(namespace, "x").status.phase
     told["kept"] = read(namespace, "x")
     lines = watch.Watch().stream(core.read_namespaced_pod_log, "x", namespace, follow=True)
     told["by watch"] = list(lines)
+    return told
+
+
+def silent(namespace):
+    """A log without a line yet is answered at once, and then followed."""
+    make_waiting_pod(namespace, "true", "echo late")
+    stream = read(namespace, "x", follow=True, _preload_content=False, _request_timeout=20)
+    told = {"status": stream.status}
+    let_go(namespace)
+    told["rest"] = stream.read().decode()
     return told
 
 
@@ -139,6 +158,14 @@ if __name__ == "__main__":
     play(
         {
             scenario.__name__: scenario
-            for scenario in (following, parts, containers, previous, not_started, building)
+            for scenario in (
+                following,
+                silent,
+                parts,
+                containers,
+                previous,
+                not_started,
+                building,
+            )
         }
     )

@@ -130,6 +130,23 @@ async def test_a_save_that_did_not_see_the_termination_does_not_undo_it(world: W
     assert await world.history.list_unfinished() == []
 
 
+async def test_changes_of_one_moment_stay_in_their_order(world: World) -> None:
+    """A run whose tasks are all cached starts and ends within one plan."""
+    states = [RunState.PENDING, RunState.RUNNING, RunState.SUCCEEDED]
+    for number in range(10):
+        at = NOW + timedelta(microseconds=number)
+        changes = tuple(StateChange(state, at) for state in states)
+        run = make_run(f"r{number}", history=changes[:1])
+        await world.create(run)
+        await world.history.save(
+            replace(run, state=RunState.SUCCEEDED, finished_at=NOW, history=changes)
+        )
+
+        found = await world.history.load_run(run.id)
+        assert found is not None
+        assert [change.state for change in found[0].history] == states
+
+
 async def test_retry_keeps_what_ended_well_and_frees_the_rest(world: World) -> None:
     run = make_run("r1")
     await world.create(run)
@@ -212,6 +229,11 @@ async def test_artifacts_of_a_cached_task_come_with_the_run_that_used_them(world
     found = await world.history.load_run("r2")
     assert found is not None
     assert found[2] == [MODEL]
+    await world.delete("r2")
+    found_again = await world.history.find_artifact(
+        "kubeflow", MODEL.uri, MODEL.type, MODEL.metadata
+    )
+    assert found_again is None  # the last run that named it took it along
 
 
 async def test_an_imported_artifact_is_found_by_all_it_is(world: World) -> None:

@@ -16,6 +16,7 @@ from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.deployment import DEPLOYMENT
 from bessemer.resources.kind import Object
 from bessemer.resources.namespace import NAMESPACE
+from bessemer.resources.rbac import ROLE
 
 
 def make_kubeconfig(face: Any, **user: object) -> Object:
@@ -104,3 +105,13 @@ def test_paths_are_upstreams() -> None:
     assert http.path(DEPLOYMENT, "n", "a", "status") == (
         "/apis/apps/v1/namespaces/n/deployments/a/status"
     )
+
+
+async def test_a_name_of_odd_signs_is_that_object_s_alone(face: Any) -> None:
+    for name in ("a", "a?b", "a#b", "a b:c"):
+        await face.client.create(ROLE, meta.new(ROLE, name, "default"))
+    for name in ("a?b", "a#b", "a b:c"):
+        assert meta.name(await face.client.get(ROLE, name, "default")) == name
+        await face.client.delete(ROLE, name, "default")
+    (left,) = (await face.client.list(ROLE)).items
+    assert meta.name(left) == "a"

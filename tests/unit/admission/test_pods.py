@@ -72,7 +72,7 @@ REFUSED = [
         "spec.containers[0].livenessProbe: Required value: must specify a handler type",
     ),
     (
-        pod(container={"env": [{"name": "1a", "value": "x"}]}),
+        pod(container={"env": [{"name": "a=b", "value": "x"}]}),
         "spec.containers[0].env[0].name: Invalid value",
     ),
     (pod(hostPID=True), "spec.hostPID: Forbidden: not supported by this cluster"),
@@ -114,6 +114,14 @@ async def test_broken_rules_are_told_in_upstream_s_words(world, obj, text):
     assert (reply.status, reply.json["reason"]) == (422, "Invalid")
     assert text in reply.message
     assert reply.json["details"]["causes"]
+
+
+async def test_a_variable_may_be_named_by_any_printable_signs_but_one(world):
+    env = [{"name": name, "value": "x"} for name in ("1a", "a b", "x/y:z")]
+
+    reply = await world.ask("POST", PODS, pod(container={"env": env}))
+
+    assert (reply.status, reply.json["spec"]["containers"][0]["env"]) == (201, env)
 
 
 async def test_only_the_image_of_a_pod_may_change(world):

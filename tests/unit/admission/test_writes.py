@@ -1,5 +1,8 @@
 """Every kind at admission: names, namespaces, unknown fields, services, what never changes."""
 
+import asyncio
+import base64
+
 import pytest
 
 CORE = "/api/v1/namespaces/default"
@@ -37,9 +40,19 @@ async def test_unknown_fields_are_refused_warned_of_or_dropped(world):
             "Too long",
         ),
         (
+            "configmaps",
+            {"metadata": {"name": "a"}, "data": {"k": "\u20ac" * (2**20 // 3 + 1)}},
+            "Too long",  # upstream counts bytes
+        ),
+        (
             "secrets",
             {"metadata": {"name": "a"}, "type": "kubernetes.io/tls"},
             "data[tls.crt]: Required",
+        ),
+        (
+            "secrets",
+            {"metadata": {"name": "a"}, "type": "kubernetes.io/service-account-token"},
+            "type: Forbidden: not supported by this cluster",
         ),
         ("services", {"metadata": {"name": "a"}}, "spec.ports: Required value"),
         (
@@ -107,6 +120,32 @@ async def test_services_get_addresses_of_their_own(world):
     assert "not in the valid range" in outside.message
     assert headless["spec"]["clusterIPs"] == ["None"]
     assert "may not change once set" in moved.message
+
+
+async def test_the_address_of_a_service_that_is_gone_is_free_at_once(world):
+    path = f"{CORE}/services"
+    spec = {"ports": [{"port": 80}]}
+    made = (await world.ask("POST", path, {"metadata": {"name": "a"}, "spec": spec})).json
+    wanted = {"metadata": {"name": "b"}, "spec": {**spec, "clusterIP": made["spec"]["clusterIP"]}}
+
+    tried = await world.ask("POST", f"{path}?dryRun=All", wanted)
+    await world.ask("DELETE", f"{path}/a")
+    dry = await world.ask("POST", f"{path}?dryRun=All", {**wanted, "metadata": {"name": "c"}})
+    taken = await world.ask("POST", path, wanted)
+
+    assert "provided IP is already allocated" in tried.message
+    assert (dry.status, taken.status) == (201, 201)
+
+
+async def test_services_made_at_one_moment_have_different_addresses(world):
+    def service(name):
+        return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+
+    made = await asyncio.gather(
+        *(world.ask("POST", f"{CORE}/services", service(f"s{number}")) for number in range(20))
+    )
+
+    assert len({reply.json["spec"]["clusterIP"] for reply in made}) == 20
 
 
 def deployment(labels=None, **spec):
@@ -227,3 +266,101 @@ async def test_a_claim_is_bound_to_one_volume_once(world):
         return (await world.ask("PATCH", f"{claims}/c", change, headers=MERGE)).status
 
     assert [await bind("one"), await bind("two"), await bind(None)] == [200, 422, 422]
+
+
+async def test_binary_data_counts_as_the_bytes_that_it_is(world):
+    megabyte = base64.b64encode(bytes(2**20)).decode()
+    obj = {"metadata": {"name": "a"}, "binaryData": {"k": megabyte}}
+
+    fits = await world.ask("POST", f"{CORE}/configmaps", obj)
+    more = {"metadata": {"name": "b"}, "binaryData": {"k": megabyte, "l": "AA=="}}
+    too_long = await world.ask("POST", f"{CORE}/configmaps", more)
+
+    assert (fits.status, too_long.status) == (201, 422)
+
+
+async def test_no_patch_makes_an_object_longer_than_a_body_may_be(world):
+    await world.ask("POST", DEPLOYMENTS, deployment())
+    env = [{"name": f"A{number}", "value": "x" * 1000} for number in range(1700)]
+    first = {"spec": {"template": {"spec": {"containers": [{"name": "m", "env": env}]}}}}
+    more = [{"name": f"B{number}", "value": "x" * 1000} for number in range(1700)]
+    second = {"spec": {"template": {"spec": {"containers": [{"name": "m", "env": more}]}}}}
+
+    fits = await world.ask("PATCH", f"{DEPLOYMENTS}/d", first, headers=STRATEGIC)
+    reply = await world.ask("PATCH", f"{DEPLOYMENTS}/d", second, headers=STRATEGIC)
+
+    assert fits.status == 200
+    assert (reply.status, reply.json["reason"]) == (413, "RequestEntityTooLarge")
+    assert (await world.ask("GET", f"{DEPLOYMENTS}/d")).json == fits.json
+
+
+async def test_who_leads_is_not_overwritten_unseen(world):
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    lease = {"metadata": {"name": "a"}, "spec": {"holderIdentity": "x"}}
+    made = (await world.ask("POST", leases, lease)).json
+    other = {"metadata": {"name": "a"}, "spec": {"holderIdentity": "y"}}
+
+    blind = await world.ask("PUT", f"{leases}/a", other)
+    patched = await world.ask("PATCH", f"{leases}/a", other, headers=MERGE)
+    stale = await world.ask("PUT", f"{leases}/a", made)
+
+    assert blind.status == 422
+    assert "metadata.resourceVersion: Invalid value: 0x0: must be specified" in blind.message
+    assert (patched.status, stale.status) == (200, 409)
+
+
+async def test_times_are_stored_as_clients_read_them(world):
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+    def lease(name, moment):
+        return {"metadata": {"name": name}, "spec": {"renewTime": moment}}
+
+    whole = await world.ask("POST", leases, lease("a", "2026-01-01T02:00:00+02:00"))
+    odd = [
+        await world.ask("POST", leases, lease("b", moment))
+        for moment in (
+            "2026-01-01",
+            "2026-01-01 00:00:00Z",
+            "20260101T000000Z",
+            "2026-W01-1T00Z",
+            "0001-01-01T00:00:00+14:00",
+        )
+    ]
+
+    assert whole.json["spec"]["renewTime"] == "2026-01-01T00:00:00.000000Z"
+    assert {reply.status for reply in odd} == {400}
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [
+        (
+            {"rules": [{"verbs": ["get"], "resources": ["pods"], "apiGroups": [""],
+                        "nonResourceURLs": ["/x"]}]},
+            "rules cannot apply to both regular resources and non-resource URLs",
+        ),
+        (
+            {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}},
+            "aggregationRule: Forbidden: not supported by this cluster",
+        ),
+    ],
+)  # fmt: skip
+async def test_roles_that_would_mean_something_else_are_refused(world, role, text):
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+
+    reply = await world.ask("POST", path, {"metadata": {"name": "r"}, **role})
+
+    assert reply.status == 422
+    assert text in reply.message
+
+
+async def test_a_list_of_exit_codes_of_any_length_is_answered(world):
+    rule = {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1] * 1_000_000}}
+    pods = {"containers": [{"name": "m", "image": "i"}], "restartPolicy": "Never"}
+    spec = {"podFailurePolicy": {"rules": [rule]}, "template": {"spec": pods}}
+    job = {"metadata": {"name": "j"}, "spec": spec}
+
+    reply = await world.ask("POST", "/apis/batch/v1/namespaces/default/jobs", job)
+
+    assert reply.status == 422
+    assert "Too many: 1000000: must have at most 255 items" in reply.message

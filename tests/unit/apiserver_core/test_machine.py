@@ -1,6 +1,8 @@
 """The verbs' fine print, beyond what the client contract says."""
 
 import asyncio
+import gc
+import weakref
 
 import orjson
 import pytest
@@ -214,6 +216,17 @@ async def test_a_streamed_list_ends_with_a_bookmark_and_goes_on(machine: Machine
     assert mark["metadata"]["resourceVersion"] == str(events[1].version)
     assert machine.bookmark(CONFIG_MAP).version == machine.version == events[3].version
     machine.unwatch(CONFIG_MAP, watcher)
+
+
+async def test_a_watch_that_is_over_is_kept_nowhere(machine: Machine) -> None:
+    watcher = machine.watch(CONFIG_MAP, options=WatchOptions())
+    trace = weakref.ref(watcher)
+    machine.unwatch(CONFIG_MAP, watcher)
+
+    del watcher
+    gc.collect()
+
+    assert trace() is None
 
 
 async def test_a_watch_without_a_version_begins_with_the_state(machine: Machine) -> None:

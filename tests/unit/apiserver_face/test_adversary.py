@@ -230,6 +230,15 @@ async def test_all_namespaces_are_not_deleted_at_once(world):
     assert (await world.ask("GET", f"{CORE}/other")).json["status"]["phase"] == "Active"
 
 
+async def test_a_collection_of_all_namespaces_is_not_deleted_at_once(world):
+    await world.ask("POST", f"{CORE}/other/configmaps", {"metadata": {"name": "a"}})
+
+    reply = await world.ask("DELETE", "/api/v1/configmaps")
+
+    assert reply.status == 405
+    assert (await world.ask("GET", f"{CORE}/other/configmaps/a")).status == 200
+
+
 async def test_a_collection_is_deleted_by_labels_and_fields(owner):
     path = f"{CORE}/other/configmaps"
     for name in ("a", "b", "c"):
@@ -267,6 +276,8 @@ async def test_dry_runs_bind_nothing(world, owner):
         ("resourceVersion=0&resourceVersionMatch=NotOlderThan", 200),
         ("resourceVersion=999999999", 504),
         ("resourceVersion=latest", 400),
+        ("resourceVersion=" + "9" * 5000, 400),
+        ("resourceVersion=%D9%A3", 400),
         ("resourceVersion=1&resourceVersionMatch=Exact", 410),
         ("resourceVersionMatch=Exact", 400),
         ("resourceVersion=1&resourceVersionMatch=Roughly", 400),
@@ -285,6 +296,51 @@ async def test_a_list_s_parameters(owner, query, status):
     reply = await owner("GET", f"{CORE}/other/configmaps?{query}")
 
     assert reply.status == status
+
+
+@pytest.mark.parametrize("watch", ["", "watch=1&"])
+async def test_a_version_that_is_still_to_come_is_told_as_clients_look_for_it(owner, watch):
+    query = f"{watch}resourceVersion=999999999"
+
+    reply = await owner("GET", f"{CORE}/other/configmaps?{query}")
+
+    (cause,) = reply.json["details"]["causes"]
+    assert cause["reason"] == "ResourceVersionTooLarge"
+    assert reply.json["details"]["retryAfterSeconds"] == 1
+
+
+async def test_a_page_without_a_usable_limit_is_all_the_rest(owner):
+    path = f"{CORE}/other/configmaps"
+    for name in "abc":
+        await owner("POST", path, {"metadata": {"name": name}})
+    token = (await owner("GET", f"{path}?limit=1")).json["metadata"]["continue"]
+
+    rest = (await owner("GET", f"{path}?limit=-1&continue={token}")).json
+
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["b", "c"]
+    assert "continue" not in rest["metadata"]
+
+
+async def test_an_object_is_read_whatever_is_said_of_watching(world):
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}
+    token = await world.account("bob", [rule])
+    path = f"{CORE}/default/configmaps"
+    await world.ask("POST", path, {"metadata": {"name": "a"}})
+
+    reply = await world.ask("GET", f"{path}/a?watch=1&timeoutSeconds=1", token=token)
+
+    assert (reply.status, reply.json["metadata"]["name"]) == (200, "a")
+
+
+@pytest.mark.parametrize("query", ["", "watch=1&timeoutSeconds=1"])
+async def test_a_form_that_nobody_has_is_refused_before_anything_is_sent(owner, query):
+    path = f"{CORE}/other/configmaps"
+    await owner("POST", path, {"metadata": {"name": "a"}})
+    accept = {"accept": "application/json;as=Picture;v=v1;g=meta.k8s.io"}
+
+    reply = await owner("GET", f"{path}?{query}", headers=accept)
+
+    assert (reply.status, reply.json["reason"]) == (406, "NotAcceptable")
 
 
 @pytest.mark.parametrize(

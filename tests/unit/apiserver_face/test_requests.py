@@ -37,13 +37,13 @@ async def test_dry_run_stores_nothing(world):
 
 
 async def test_yaml_bodies(world):
-    body = b"metadata: {name: a, annotations: {day: 2026-01-01}}\ndata:\n  k: v\n"
+    body = b"metadata: {name: a, annotations: {day: 2026-01-01, at: 12:30}}\ndata:\n  k: v\n"
     headers = {"content-type": "application/yaml"}
 
     reply = await world.ask("POST", f"{CORE}/configmaps", body, headers=headers)
 
     assert reply.json["data"] == {"k": "v"}
-    assert reply.json["metadata"]["annotations"] == {"day": "2026-01-01"}
+    assert reply.json["metadata"]["annotations"] == {"day": "2026-01-01", "at": "12:30"}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,9 @@ async def test_yaml_bodies(world):
         (b'{"kind": "Pod"}', "application/json", 400),
         (b"x", "application/msword", 415),
         (b"a: &a [x]\nb: [*a, *a]\n", "application/yaml", 400),
+        (b"metadata: {name: a}\nx: " + b"[" * 60_000, "application/yaml", 400),
+        (b"metadata: {name: a}\nx: " + b"[" * 300 + b"]" * 300, "application/yaml", 400),
+        (b"metadata: {name: a}\ndata: {k: " + b"x" * 128 * 1024 + b"}", "application/yaml", 413),
         (
             b'{"metadata":{"name":"a"},"x":' + b"[" * 500 + b"]" * 500 + b"}",
             "application/json",

@@ -58,6 +58,13 @@ def test_embedded_structs_and_int_or_string():
     assert pod["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
 
 
+def test_a_lease_s_times_keep_their_fractions():
+    moment = field(1, 1_767_225_600) + field(2, 250_000_000)
+    found = wire.decode(envelope("coordination.k8s.io/v1", "Lease", field(2, field(4, moment))))
+
+    assert found["spec"] == {"renewTime": "2026-01-01T00:00:00.250000Z"}
+
+
 async def test_a_secret_by_protobuf(world):
     path = "/api/v1/namespaces/default/secrets"
 

@@ -56,7 +56,10 @@ def test_choices_are_kept(home: Home) -> None:
     assert folder.read_config(home) == chosen
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"port": "x", "network": 1}', '{"port": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"port": "x", "network": 1}', '{"port": 1}', '{"port": 65534, "network": 7}'],
+)
 def test_broken_choices_are_named(home: Home, text: str) -> None:
     home.config.write_text(text)
 
@@ -66,6 +69,7 @@ def test_broken_choices_are_named(home: Home, text: str) -> None:
 
 def test_one_holds_the_lock_and_the_next_is_told_who(home: Home) -> None:
     lock = folder.Lock(home)
+    lock.sign()
     pid = folder.holder(home)
 
     with pytest.raises(HomeError, match=f"pid {pid}"):
@@ -76,6 +80,17 @@ def test_one_holds_the_lock_and_the_next_is_told_who(home: Home) -> None:
     folder.Lock(home).release()
 
 
+def test_who_holds_the_lock_unsigned_can_not_be_ended_or_asked(home: Home) -> None:
+    """As prune does."""
+    lock = folder.Lock(home)
+
+    with pytest.raises(HomeError, match="bessemer prune"):
+        folder.Lock(home)
+
+    assert folder.holder(home) == 0
+    lock.release()
+
+
 def test_a_left_pid_is_no_holder(home: Home) -> None:
     home.lock.write_text("1\n")
 
@@ -84,7 +99,12 @@ def test_a_left_pid_is_no_holder(home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EROFS, "can't be written"), (errno.ENOSPC, "full"), (errno.EIO, "can't be used")],
+    [
+        (errno.EROFS, "can't be written"),
+        (errno.EACCES, "can't be read or written"),
+        (errno.ENOSPC, "full"),
+        (errno.EIO, "can't be used"),
+    ],
 )
 def test_errors_of_the_system_are_told_in_words(home: Home, number: int, words: str) -> None:
     told = str(folder.unusable(home, OSError(number, "x")))
@@ -96,6 +116,7 @@ def test_errors_of_the_system_are_told_in_words(home: Home, number: int, words: 
 def test_the_option_is_only_told_where_it_is_needed(home: Home) -> None:
     assert folder.option(folder.locate(folder.DEFAULT)) == ""
     assert folder.option(home) == f" --home {home.root}"
+    assert folder.option(Home(home.root / "my $x")) == f" --home '{home.root / 'my $x'}'"
 
 
 def test_sizes_are_for_people() -> None:

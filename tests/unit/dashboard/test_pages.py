@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -32,6 +33,7 @@ async def test_without_a_token_every_page_is_a_clear_401(site: Site) -> None:
         answer = await site.http.get(f"http://test:8081{path}")
         assert answer.status_code == 401
         assert "need a token" in answer.text
+        assert f'action="{path.partition("?")[0]}"' in answer.text  # the token leads on to it
         assert "run r1" not in answer.text
         assert "set-cookie" not in answer.headers
 
@@ -45,6 +47,18 @@ async def test_a_token_in_the_address_becomes_a_strict_cookie(site: Site) -> Non
     assert "samesite=strict" in cookie
     assert '0;url=/runs/r1?a=b%22%3E"' in answer.text
     assert "admin" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["//elsewhere.example/x", "/%5Celsewhere.example/x"])
+async def test_signing_in_never_leads_to_another_site(site: Site, path: str) -> None:
+    """Browsers read a backslash as a slash, and two slashes as another host."""
+    stranger = await site.http.get(f"http://test:8081{path}")
+    user = await site.http.get(f"http://test:8081{path}?token=admin")
+
+    action = stranger.text.split('action="')[1].split('"')[0]
+    target = user.text.split('content="0;url=')[1].split('"')[0]
+    assert action == target
+    assert action in ("/elsewhere.example/x", "/%5Celsewhere.example/x")
 
 
 async def test_the_second_user_sees_nothing(site: Site) -> None:
@@ -87,9 +101,12 @@ async def test_the_first_page_lists_runs_and_models(site: Site) -> None:
     older = text.split('href="/?page_token=')[1].split('"')[0]
     assert "run r9<" in await site.page(f"/?page_token={older}")
     await site.page("/?page_token=x", 400)
-    assert "http-equiv" not in text  # nothing runs: the page need not ask again
+    refresh = 'http-equiv="refresh"'
+    assert refresh in text  # the model may become ready
+    site.objects.items[0]["status"]["conditions"][0]["status"] = "True"
+    assert refresh not in await site.page("/")  # nothing is to come
     await site.add_run("busy", state=RunState.RUNNING, created_at=NOW + timedelta(days=1))
-    assert 'http-equiv="refresh"' in await site.page("/")
+    assert refresh in await site.page("/")
 
 
 async def test_a_runs_page_shows_its_tasks_as_a_tree(site: Site) -> None:
@@ -119,6 +136,65 @@ async def test_a_runs_page_shows_its_tasks_as_a_tree(site: Site) -> None:
     assert BAD not in text
     assert "&lt;script&gt;" in text
     await site.page("/runs/none", 404)
+
+
+async def test_a_long_run_is_shown_in_parts(site: Site) -> None:
+    run = await site.add_run("r1")
+    ids = [f"a{number:04d}" for number in range(150)]
+    tasks = [make_task("root", "", kind=TaskKind.DAG, pod_name="")]
+    tasks += [
+        make_task(f"t{number:04d}", started_at=NOW + timedelta(seconds=number))
+        for number in range(1200)
+    ]
+    tasks[1] = replace(tasks[1], outputs=Values({}, {"out": ids}))
+    artifacts = [Artifact(id_, id_, "system.Dataset", "1", f"/{id_}") for id_ in ids]
+    await site.history.save(run, tasks, artifacts)
+
+    first = await site.page("/runs/r1")
+    last = await site.page("/runs/r1?first=1000")
+
+    assert first.count("/log") == 500
+    assert "Tasks 1 to 500 of 1200" in first
+    assert 'href="?first=500"' in first
+    assert "Earlier" not in first
+    assert [f">t{number:04d}<" in last for number in (999, 1000, 1199)] == [False, True, True]
+    assert 'href="?first=500"' in last
+    assert "Later" not in last
+    assert (">a0099 " in first, ">a0100 " in first) == (True, False)
+    assert "50 more" in first
+    for wrong in ("x", "-1", "9" * 5000):
+        assert "first must be" in await site.page(f"/runs/r1?first={wrong}", 400)
+
+
+async def test_why_a_task_did_not_end_well(site: Site) -> None:
+    run = await site.add_run("r1", state=RunState.FAILED)
+    skip = {"state": TaskState.SKIPPED, "error": "its condition is false"}
+    trace = "exit code 1; its log ends:\nTraceback\nValueError: no rows"
+    fail = {"state": TaskState.FAILED, "error": trace}
+    group = {"kind": TaskKind.DAG, "pod_name": ""}
+    tasks = [
+        make_task("group", "", **group, **{**fail, "error": f"task 'bad' failed: {trace}"}),
+        make_task("bad", "group", **fail),
+        make_task("branch", "", **group, **skip),
+    ]
+    await site.history.save(run, tasks)
+
+    text = await site.page("/runs/r1")
+
+    assert text.count("ValueError: no rows") == 1  # told by the task that failed, not by its group
+    assert "task &#x27;bad&#x27; failed: exit code 1" in text
+    assert '<div class="soft">its condition is false' in text  # no error
+
+
+async def test_an_artifact_names_its_iteration(site: Site) -> None:
+    run = await site.add_run("r1")
+    tasks = [
+        make_task("it", "", kind=TaskKind.DAG, iteration=2, pod_name=""),
+        make_task("train", "it", outputs=Values({}, {"model": ["a1"]})),
+    ]
+    await site.history.save(run, tasks, [Artifact("a1", "model", "system.Model", "1", "/m")])
+
+    assert "from it[2] / train" in await site.page("/runs/r1")
 
 
 async def test_metrics_are_drawn(site: Site) -> None:
@@ -228,11 +304,37 @@ async def test_a_log(site: Site, text: bytes, shown: str) -> None:
     await site.page("/runs/r1/tasks/none/log", 404)
 
 
+async def test_a_huge_log_is_shown_by_its_end(site: Site) -> None:
+    run = await site.add_run("r1")
+    await site.history.save(run, [make_task("t", "")])
+    site.logs.texts["t"] = b"first " + b"x" * (8 << 20) + b" last"
+
+    text = await site.page("/runs/r1/tasks/t/log")
+
+    assert "first x" not in text
+    assert "x last" in text
+    assert "the last 1 MiB of it" in text
+    assert len(text) < 2 << 20
+
+
+async def test_archived_runs_are_not_listed(site: Site) -> None:
+    await site.add_run("r1")
+    await site.add_run("r2")
+
+    await site.history.archive_run("r1")
+
+    text = await site.page("/")
+    assert "Runs (1)" in text
+    assert "run r1" not in text
+    assert "run r1" in await site.page("/runs/r1")
+
+
 async def test_kfps_links_are_followed_by_the_pages_own_script_alone(site: Site) -> None:
     answer = await site.http.get("http://test:8081/", headers={"Cookie": "bessemer-8081=admin"})
 
     policy = answer.headers["content-security-policy"]
     nonce = policy.split("'nonce-")[1].split("'")[0]
+    assert "runs\\/details" in await site.page("/pipeline/")  # as kfp.Client() prints them
     assert f'<script nonce="{nonce}">' in answer.text
     assert "runs\\/details" in answer.text
     again = await site.http.get("http://test:8081/", headers={"Cookie": "bessemer-8081=admin"})

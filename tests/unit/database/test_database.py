@@ -2,6 +2,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bessemer.database.database import Database
 from bessemer.database.errors import DatabaseError, DiskFull
@@ -116,6 +117,27 @@ async def test_a_full_disk_refuses_the_write_keeps_the_rest_and_later_writes_wor
     assert sorted(found) == [1, 2, 3]
 
 
+async def test_a_lost_connection_costs_one_write_alone(database: Database) -> None:
+    """What a server's database does at any moment: SQLAlchemy's own errors come of it then."""
+    held = threading.Event()
+
+    def lose(connection: Connection) -> None:
+        connection.invalidate()
+
+    writes = [lambda _connection: held.wait(30), insert(1), lose, insert(2)]
+    results = asyncio.gather(*(database.write(write) for write in writes), return_exceptions=True)
+    await asyncio.sleep(0)  # now all of them wait in line; those behind the first share a commit
+    held.set()
+
+    async with asyncio.timeout(30):
+        _, one, lost, two = await results
+        assert (one, two) == (1, 2)
+        assert isinstance(lost, SQLAlchemyError)
+        found = await database.read(lambda c: list(c.execute(select(NUMBERS.c.n)).scalars()))
+        assert sorted(found) == [1, 2]
+        assert await database.write(insert(3)) == 3
+
+
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import asyncio, itertools, sys
@@ -171,3 +193,12 @@ async def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> N
 def test_memory_databases_are_refused() -> None:
     with pytest.raises(DatabaseError, match="must be a file"):
         Database("sqlite://")
+
+
+async def test_a_write_is_on_the_disk_before_it_is_told(database: Database) -> None:
+    def settings(connection: Connection) -> tuple[int, str]:
+        said = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
+        return said[0], said[1]
+
+    names = ("synchronous", "journal_mode")  # of the connection that writes
+    assert await database.write(settings) == (2, "wal")  # FULL

@@ -1,3 +1,5 @@
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from bessemer.database import schema, upgrade
 from bessemer.database.database import Database
-from bessemer.database.errors import NewerDatabase
+from bessemer.database.errors import DatabaseError, NewerDatabase
 from bessemer.database.migrations import HEAD, REVISIONS, TABLES
 from bessemer.database.tables import METADATA
 from bessemer.pipelines import tables
@@ -77,18 +79,75 @@ async def test_starting_twice_changes_nothing(tmp_path: Path) -> None:
         assert found == TABLES | {"alembic_version"}
 
 
-async def test_an_older_database_is_upgraded(tmp_path: Path) -> None:
-    """An empty chain position stands for a database made before the first revision."""
-    url = f"sqlite:///{tmp_path}/history.db"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        upgrade.upgrade(connection)
-        connection.execute(text("INSERT INTO tags VALUES ('o', 'k', 'v')"))
-    engine.dispose()
+@pytest.fixture
+def next_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this program the next one, which has one more migration."""
 
+    def become(statements: str) -> None:
+        folder = tmp_path / "migrations"
+        shutil.copytree(upgrade.FOLDER, folder, dirs_exist_ok=True)
+        body = "\n    ".join(statements.splitlines())
+        (folder / "versions" / "next.py").write_text(
+            "import sqlalchemy as sa\nfrom alembic import op\n"
+            f"revision, down_revision = 'next', {HEAD!r}\n"
+            f"def upgrade():\n    {body}\n"
+        )
+        monkeypatch.setattr(upgrade, "FOLDER", folder)
+        monkeypatch.setattr(schema, "REVISIONS", (*REVISIONS, "next"))
+        monkeypatch.setattr(schema, "HEAD", "next")
+
+    return become
+
+
+async def make_older(url: str) -> None:
+    """A database of this program, with a row."""
     database = Database(url)
     await database.start()
-    kept = await database.read(lambda c: c.execute(text("SELECT value FROM tags")).scalar_one())
+    await database.write(
+        lambda c: c.execute(text("INSERT INTO tags VALUES ('o', 'k', 'v')")) and 0
+    )
     await database.close()
 
-    assert kept == "v"
+
+MORE = "op.create_table('more', sa.Column('id', sa.String(64), primary_key=True))"
+
+
+async def test_an_older_database_is_upgraded_and_keeps_its_rows(
+    tmp_path: Path, next_program: Callable[[str], None]
+) -> None:
+    url = f"sqlite:///{tmp_path}/history.db"
+    await make_older(url)
+    next_program(MORE)
+
+    for _ in range(2):
+        database = Database(url)
+        await database.start()
+        names = await database.read(lambda c: set(inspect(c).get_table_names()))
+        kept = await database.read(
+            lambda c: c.execute(text("SELECT value FROM tags")).scalar_one()
+        )
+        revision = await database.read(schema.current_revision)
+        await database.close()
+
+        assert names == TABLES | {"alembic_version", "more"}
+        assert (kept, revision) == ("v", "next")
+
+
+async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
+    tmp_path: Path, next_program: Callable[[str], None]
+) -> None:
+    url = f"sqlite:///{tmp_path}/history.db"
+    await make_older(url)
+    next_program(f"{MORE}\nop.execute('DELETE FROM tags')\nop.execute('nonsense')")
+
+    database = Database(url)
+    with pytest.raises(DatabaseError, match="nonsense"):
+        await database.start()
+    await database.close()
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert schema.current_revision(connection) == HEAD
+        assert set(inspect(connection).get_table_names()) == TABLES | {"alembic_version"}
+        assert connection.execute(text("SELECT value FROM tags")).scalar_one() == "v"
+    engine.dispose()

@@ -81,13 +81,14 @@ def test_the_names_of_one_route_are_one_virtual_host() -> None:
     assert all(host["name"] == name for name, host in hosts.items())
 
 
-def test_subjects_become_what_tokens_say_and_unprovable_groups_nobody() -> None:
+def test_subjects_become_what_tokens_say_and_unprovable_ones_nobody() -> None:
     grants = make_grants(
         {"kind": "Group", "name": "system:masters"},
         {"kind": "Group", "name": "system:serviceaccounts:b"},
         {"kind": "Group", "name": "system:serviceaccounts"},
         {"kind": "Group", "name": "system:authenticated"},
         {"kind": "User", "name": "ann"},
+        {"kind": "User", "name": "system:serviceaccount:c:he"},
         {"kind": "ServiceAccount", "name": "she", "namespace": "b"},
     )
     snapshot = render([make_route("m", "a", "/m")], {}, [], None, grants)
@@ -97,15 +98,16 @@ def test_subjects_become_what_tokens_say_and_unprovable_groups_nobody() -> None:
         {"present_match": True},
         {"string_match": {"prefix": "system:serviceaccount:"}},
         {"string_match": {"prefix": "system:serviceaccount:b:"}},
-        {"string_match": {"exact": "ann"}},
         {"string_match": {"exact": "system:serviceaccount:b:she"}},
+        {"string_match": {"exact": "system:serviceaccount:c:he"}},
     ]
 
 
 def test_a_changed_grant_is_another_version_and_reads_back() -> None:
     routes = [make_route("m", "a", "/m")]
     before = render(routes, {}, [], None, make_grants())
-    after = render(routes, {}, [], None, make_grants({"kind": "User", "name": "ann"}))
+    account = {"kind": "ServiceAccount", "name": "she", "namespace": "b"}
+    after = render(routes, {}, [], None, make_grants(account))
 
     assert before.version != after.version
     assert read_files(write_files(after, STRIPPED_HEADERS)) == after

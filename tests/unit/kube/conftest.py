@@ -19,12 +19,13 @@ class EagerClock:
 
     def __init__(self) -> None:
         self.waits: list[float] = []
+        self.seconds = 0.0
 
     def now(self) -> datetime:
         return datetime(2026, 11, 23, tzinfo=UTC)
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

@@ -203,6 +203,18 @@ async def test_while_the_api_is_away_tries_come_less_and_less_often(
     assert len(clock.waits) == 12
 
 
+async def test_a_break_after_a_long_time_is_the_first_again(client: Client, clock: Any) -> None:
+    flaky = Flaky(client, *[ServiceUnavailable("away") for _ in range(3)])
+    informer, seen = Informer(flaky, clock, CONFIG_MAP), Seen()
+    informer.subscribe(seen)
+    async with running(informer):
+        clock.seconds = 3600.0
+        flaky.failures.append(ServiceUnavailable("away again"))
+        await client.create(CONFIG_MAP, make_map("a"))
+        await seen.until(lambda: len(clock.waits) == 4)
+    assert clock.waits == [0.2, 0.4, 0.8, 0.2]
+
+
 async def test_who_asks_for_the_same_gets_the_same_and_late_ones_run_too(
     client: Client, clock: Clock
 ) -> None:

@@ -199,3 +199,49 @@ def test_strategic_needs_the_merge_key():
 def test_custom_kinds_have_no_strategic_patch():
     with pytest.raises(UnsupportedMediaType):
         apply({}, PatchType.STRATEGIC, kind=INFERENCE_SERVICE)
+
+
+def test_lists_as_long_as_a_body_are_merged_deleted_and_ordered_at_once():
+    names = [f"x/{number}" for number in range(100_000)]
+    containers = [{"name": name} for name in names]
+    patch = {
+        "metadata": {
+            "finalizers": [*names, *names],
+            "$deleteFromPrimitiveList/finalizers": names[1:],
+            "$setElementOrder/finalizers": names[::-1],
+        },
+        "spec": {"containers": containers, "$setElementOrder/containers": containers[::-1]},
+    }
+
+    found = apply(patch, PatchType.STRATEGIC)
+    gone = [{"name": name, "$patch": "delete"} for name in names]
+    left = apply({"spec": {"containers": gone}}, PatchType.STRATEGIC, current=found)
+
+    assert found["metadata"]["finalizers"] == ["a/b", "c/d", "x/0"]
+    assert [c["name"] for c in found["spec"]["containers"]] == ["m", "n", *names[::-1]]
+    assert [c["name"] for c in left["spec"]["containers"]] == ["m", "n"]
+
+
+def test_strategic_elements_that_the_order_does_not_name_keep_their_neighbours():
+    order = {"$setElementOrder/containers": [{"name": "o"}, {"name": "m"}]}
+    patch = {"spec": {**order, "containers": [{"name": "o", "image": "k"}]}}
+
+    found = apply(patch, PatchType.STRATEGIC)
+
+    assert [c["name"] for c in found["spec"]["containers"]] == ["n", "o", "m"]
+
+
+@pytest.mark.parametrize("directive", ["$deleteFromPrimitiveList", "$setElementOrder"])
+@pytest.mark.parametrize("value", [7, "a/b", {"a": 1}])
+def test_strategic_list_directives_want_a_list(directive, value):
+    with pytest.raises(BadRequest, match="must be a list"):
+        apply({"metadata": {f"{directive}/finalizers": value}}, PatchType.STRATEGIC)
+
+
+def test_copies_of_copies_are_refused_before_they_fill_the_memory():
+    operations = [
+        {"op": "copy", "from": "/spec", "path": f"/spec/twice{number}"} for number in range(64)
+    ]
+
+    with pytest.raises(Invalid, match="copy operations may copy 3145728 bytes"):
+        apply(operations, PatchType.JSON)

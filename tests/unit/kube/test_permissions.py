@@ -39,6 +39,9 @@ def make_rule(verbs: str, groups: str, resources: str, names: str = "") -> Objec
         ({"verbs": ["get"], "nonResourceURLs": ["/api/*"]}, GET_POD, False),
         ({"verbs": ["get"], "nonResourceURLs": ["/api/*"]}, GET_PATH, True),
         ({"verbs": ["get"], "nonResourceURLs": ["/api"]}, GET_PATH, False),
+        ({"verbs": ["get"], "nonResourceURLs": ["/api/v1"]}, GET_PATH, True),
+        ({"verbs": ["get"], "nonResourceURLs": ["/apis/*"]}, GET_PATH, False),
+        ({"verbs": ["list"], "nonResourceURLs": ["*"]}, GET_PATH, False),
         ({"verbs": ["get"]}, GET_POD, False),
     ],
 )  # fmt: skip

@@ -47,6 +47,7 @@ def test_labels(text: str, labels: dict[str, str], expected: bool) -> None:  # n
 @pytest.mark.parametrize(
     "text",
     ["a=1,", ",a", "a in 1", "a in (1", "=1", "a=b=c", "a b", "a=(1)", "-a", "a>x", "a/b/c", "ä=1",
+     "win (x)", "win(x)", "anotin(x)",
      f"a={'x' * 64}"],
 )  # fmt: skip
 def test_what_is_no_label_selector(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_a_sidecar_stays_beside_the_others_and_ends_after_them() -> None:
     assert isinstance(stop, Stop)
     assert stop.container == "side"
     assert actions(obj, side=ended(), main=ended()) == [Release()]
+    assert actions(obj, side=ended(), main=running()) == [Start("side", 1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,15 @@ def test_a_crashing_container_waits_and_then_starts() -> None:
 
 def test_ten_good_minutes_forgive_all_crashes() -> None:
     assert actions(pod(), main=ended(1, number=7, ran=601, streak=6)) == [Start("main", 8, 0)]
+
+
+def test_an_end_that_was_ours_is_no_crash() -> None:
+    """However often the control plane is ended in order: nothing waits, nothing is lost."""
+    ours = ended(143, number=5, streak=5)
+    assert ours.attempt is not None
+    ours = replace(ours, attempt=replace(ours.attempt, is_interrupted=True))
+    for policy in ("Always", "OnFailure", "Never"):
+        assert actions(pod(restartPolicy=policy), main=ours) == [Start("main", 6, 0)]
 
 
 def test_trouble_is_retried_when_it_is_due() -> None:

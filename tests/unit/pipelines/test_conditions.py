@@ -16,6 +16,8 @@ VALUES: dict[str, Any] = {
     "num-text": "5",
     "q": "it's",
     "none": None,
+    "tab": "a\tb\\c",
+    "inf": float("inf"),
 }
 
 
@@ -41,6 +43,7 @@ def name(key: str) -> str:
         (f"{name('s')} == 'x' || {name('b')} == true", True),
         (f"{name('n')} == '3'", False),
         (f"{name('q')} == 'it\\'s'", True),
+        (f"{name('tab')} == 'a\\tb\\\\c'", True),
         (f"{name('none')} == null", True),
         (f"int({name('n')})\n > -1", True),
         ("true", True),
@@ -52,7 +55,23 @@ def test_it_evaluates_as_the_compiler_means_it(text: str, *, expected: bool) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 +", "open('x')", "inputs.parameter_values[n]", "a == 1", "1 == 1 ; 2", "(true", "'x"],
+    [
+        "",
+        "1 +",
+        "open('x')",
+        "inputs.parameter_values[n]",
+        "a == 1",
+        "1 == 1 ; 2",
+        "1 == 1 2",
+        "true)",
+        "int 1) == 1",
+        "int(1 == 1",
+        "(true",
+        "'x",
+        "'\\d' == 'd'",
+        "(" * 100 + "true" + ")" * 100,
+        "!" * 100_000 + "true",
+    ],
 )
 def test_anything_else_is_refused_when_read(text: str) -> None:
     with pytest.raises(InvalidCondition):
@@ -65,6 +84,7 @@ def test_anything_else_is_refused_when_read(text: str) -> None:
         (f"{name('missing')} == 1", "'missing'"),
         (f"{name('s')} > 1", "have an order"),
         (f"int({name('s')}) == 1", "'heads'"),
+        (f"int({name('inf')}) == 1", "needs a number"),
         (name("n"), "must be true or false"),
         (f"!{name('n')}", "true or false"),
     ],

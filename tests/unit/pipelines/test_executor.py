@@ -80,6 +80,10 @@ def test_without_an_executor_output_the_file_is_read() -> None:
     assert artifacts[0].uri == "/artifacts/p/run-1/make/model"
 
 
+def described(entry: str) -> str:
+    return f'{{"artifacts": {{"model": {{"artifacts": [{entry}]}}}}}}'
+
+
 @pytest.mark.parametrize(
     ("written", "why"),
     [
@@ -89,6 +93,16 @@ def test_without_an_executor_output_the_file_is_read() -> None:
         (Written('{"parameterValues": {"n": "1"}}', {}), "must be an integer"),
         (Written("{", {}), "must be JSON"),
         (Written("[]", {}), "must be a JSON object"),
+        (Written('{"parameterValues": ["n"]}', {}), "'parameterValues' .* must be a JSON object"),
+        (Written('{"artifacts": ["model"]}', {"n": "1"}), "'artifacts' .* must be a JSON object"),
+        (Written('{"artifacts": {"model": "m"}}', {"n": "1"}), "'model' .* must be a JSON object"),
+        (Written('{"artifacts": {"model": {"artifacts": {}}}}', {"n": "1"}), "must be a list"),
+        (Written(described('"m"'), {"n": "1"}), "artifact 'model' .* must be a JSON object"),
+        (Written(described('{"metadata": 1}'), {"n": "1"}), "'metadata' .* must be a JSON object"),
+        (Written(described('{"metadata": {"loss": NaN}}'), {"n": "1"}), "JSON has no number"),
+        (Written('{"parameterValues": {"n": Infinity}}', {}), "JSON has no number"),
+        (Written('{"parameterValues": {"n": "\\ud800"}}', {}), "surrogate"),
+        (Written("[" * 100_000, {}), "must be JSON"),
     ],
 )
 def test_a_wrong_output_fails_by_name(written: Written, why: str) -> None:
@@ -99,7 +113,7 @@ def test_a_wrong_output_fails_by_name(written: Written, why: str) -> None:
 def lay_out(folder: Path) -> tuple[Task, Component]:
     task_, component = made()
     task_ = replace(task_, task_root=str(folder / "make"))
-    folders.lay_out([task_])
+    assert folders.lay_out([task_], str(folder)) == {}
     return task_, component
 
 
@@ -108,7 +122,7 @@ def test_what_a_step_wrote_is_read_from_its_folder(tmp_path: Path) -> None:
     Path(executor.parameter_file(task_, "n")).write_text("5")
     Path(executor.output_file(task_)).write_text("{}")
 
-    assert folders.read(task_, component) == Written("{}", {"n": "5"})
+    assert folders.read(task_, component, str(tmp_path)) == Written("{}", {"n": "5"})
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -117,7 +131,23 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     Path(executor.parameter_file(task_, "n")).symlink_to(tmp_path / "secret")
 
     with pytest.raises(InvalidOutput, match="must be a plain file"):
-        folders.read(task_, component)
+        folders.read(task_, component, str(tmp_path))
+
+
+def test_no_link_leads_the_engine_out_of_the_claim(tmp_path: Path) -> None:
+    claim, outside = tmp_path / "claim", tmp_path / "outside"
+    for folder in (claim, outside / "run"):
+        folder.mkdir(parents=True)
+    (outside / "run" / "executor_output.json").write_text("{}")
+    (claim / "p").symlink_to(outside)
+    task_, component = made()
+    task_ = replace(task_, task_root=str(claim / "p" / "run"))
+    next_ = replace(task_, task_root=str(claim / "p" / "new"))
+
+    with pytest.raises(InvalidOutput, match="can't be read"):
+        folders.read(task_, component, str(claim))
+    assert list(folders.lay_out([next_], str(claim))) == [next_.pod_name]
+    assert not (outside / "new").exists()
 
 
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
@@ -125,7 +155,7 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(executor.output_file(task_))
 
     with pytest.raises(InvalidOutput, match="must be a plain file"):
-        folders.read(task_, component)
+        folders.read(task_, component, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +211,18 @@ def test_constants_hold_the_run_and_other_inputs() -> None:
         "text": "run-1/3",
         "more": {"job": "my run", "n": 3},
     }
+
+
+def test_what_only_a_placeholder_sees_counts_for_the_cache() -> None:
+    image = "{{$.inputs.parameters['pipelinechannel--image']}}"
+    prints = []
+    for value in ("python:3.11", "python:3.12", "python:3.11"):
+        parameters = {"pipelinechannel--image": constant(value)}
+        tasks = {"e": task("e", parameters=parameters, cached=True)}
+        ir = pipeline(tasks, {"e": step()}, container={"image": image})
+        prints += World(spec.load(ir)).start().asked
+
+    assert prints[0] == prints[2] != prints[1]
 
 
 def test_a_failed_output_is_not_taken_by_the_next() -> None:

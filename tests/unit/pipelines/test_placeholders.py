@@ -51,10 +51,17 @@ def p(name: str) -> str:
          ["x3"]),
         (['{"Concat": broken'], ['{"Concat": broken']),
         (['{"Concat": [], "more": 1}'], ['{"Concat": [], "more": 1}']),
+        (['{"IfPresent": ["n"]}'], ['{"IfPresent": ["n"]}']),
     ],
 )  # fmt: skip
 def test_arguments(arguments: list[str], expected: list[str]) -> None:
     assert placeholders.fill_arguments(arguments, lookup) == expected
+
+
+def test_a_text_that_begins_with_a_placeholder_and_ends_in_braces_is_filled() -> None:
+    assert placeholders.fill_value(f"{p('n')}: {{'a': {{'b': 1}}}}", lookup) == (
+        "3: {'a': {'b': 1}}"
+    )
 
 
 def test_a_whole_placeholder_keeps_its_type_in_a_value() -> None:

@@ -261,6 +261,79 @@ def test_retries_wait_longer_each_time_and_get_new_pods() -> None:
     assert it.run.state is RunState.FAILED
 
 
+def test_a_delay_that_grows_beyond_all_measure_ends_the_retries() -> None:
+    retry = {"maxRetryCount": 5000, "backoffDuration": "0.001s", "backoffFactor": 1e18}
+    it = world({"fail": task("plain", retryPolicy=retry)}, {"plain": PLAIN}).go()
+
+    assert it.run.state is RunState.FAILED
+    assert len(it.created) == 2
+
+
+def test_more_than_a_thousand_retries_without_delay() -> None:
+    retry = {"maxRetryCount": 1100}
+    it = world({"fail": task("plain", retryPolicy=retry)}, {"plain": PLAIN}).go()
+
+    assert it.run.state is RunState.FAILED
+    assert len(it.created) == 1101
+
+
+def test_null_passes_through_a_group_to_what_may_do_without() -> None:
+    maybe = step({"text": {"parameterType": "STRING", "isOptional": True}})
+    tasks = {
+        "group": task("group", parameters={"channel": given("x")}),
+        "strict": task("strict", parameters={"channel": given("x")}),
+    }
+    components = {
+        "maybe": maybe,
+        "echo": ECHO,
+        "group": dag({"maybe": task("maybe", parameters={"text": given("channel")})},
+                     {"channel": "STRING"}),
+        "strict": dag({"echo": task("echo", parameters={"text": given("channel")})},
+                      {"channel": "STRING"}),
+    }  # fmt: skip
+    it = world(tasks, components, inputs={"x": {"parameterType": "STRING", "isOptional": True}})
+    it.go()
+
+    assert it.states()["group"] == "SUCCEEDED"
+    assert it.row("group/maybe").inputs.parameters == {"text": None}
+    assert it.row("strict/echo").error == "task 'echo': input 'text' has no value and no default"
+
+
+def test_a_loops_item_that_leaks_into_the_groups_around_it_does_no_harm() -> None:
+    body = dag({"echo": task("echo", parameters={"text": given("loop-item-1")})},
+               {"loop-item-1": "STRING"})  # fmt: skip
+    group = dag(
+        {
+            "loop": task(
+                "body",
+                parameterIterator={"itemInput": "loop-item-1", "items": {"raw": '["a", "b"]'}},
+            )
+        },
+        {"loop-item-1-subvar": "STRING"},
+    )
+    leak = {**given("loop-item-1"), "parameterExpressionSelector": 'parseJson(string_value)["s"]'}
+    tasks = {"group": task("group", parameters={"loop-item-1-subvar": leak})}
+    it = world(tasks, {"group": group, "body": body, "echo": ECHO}).go()
+
+    assert it.run.state is RunState.SUCCEEDED, it.run.error
+    assert it.row("group/loop/1/echo").outputs.parameters == {"Output": "b"}
+
+
+def test_a_loop_keeps_what_only_placeholders_see_over_a_crash() -> None:
+    retry = {"x": constant("seen")}
+    looped = task(
+        "plain",
+        parameters=retry,
+        parameterIterator={"itemInput": "i", "items": {"raw": "[1, 2, 3]"}},
+        iteratorPolicy={"parallelismLimit": 1},
+    )
+    container = {"args": ["{{$.inputs.parameters['x']}}"]}
+    it = world({"loop": looped}, {"plain": PLAIN}, ir={"container": container}, crash_at=4).go()
+
+    assert it.run.state is RunState.SUCCEEDED
+    assert [it.pods[name].action.extra for name in it.created] == [{"x": "seen"}] * 3
+
+
 def test_a_retry_policy_is_inherited_by_children_without_one() -> None:
     body = dag({"fail": task("plain")})
     it = world(
@@ -286,13 +359,32 @@ def test_equal_tasks_are_taken_from_the_cache() -> None:
 def test_termination_deletes_pods_and_ends_the_run_failed() -> None:
     tasks = {"a": task("plain"), "b": task("plain", after=["a"])}
     it = world(tasks, {"plain": PLAIN}).start()
-    it.plan.cancel(it.now)
-    it.act()
+    it.terminate()
 
     assert it.run.state is RunState.FAILED
     assert it.run.error == "the run was terminated"
     assert it.deleted == set(it.created)
     assert it.states() == {"root": "CANCELED", "a": "CANCELED"}
+
+
+def test_termination_ends_an_iteration_that_came_after_others() -> None:
+    it = world(
+        {"loop": loop("[1,2,3]", iteratorPolicy={"parallelismLimit": 1})},
+        {"body": BODY, "echo": ECHO},
+    ).start()
+    it.step()
+    it.terminate()
+
+    assert it.run.state is RunState.FAILED
+    assert it.deleted == {it.created[1]}
+    assert it.states() == {
+        "root": "CANCELED",
+        "loop": "CANCELED",
+        "loop/0": "SUCCEEDED",
+        "loop/0/echo": "SUCCEEDED",
+        "loop/1": "CANCELED",
+        "loop/1/echo": "CANCELED",
+    }
 
 
 def test_artifacts_of_nested_loops_flatten() -> None:
@@ -416,3 +508,26 @@ def test_a_loop_over_artifacts_gives_each_iteration_one() -> None:
 
     assert it.run.state is RunState.SUCCEEDED, it.run.error
     assert uris == ["/a", "/b"]
+
+
+def test_why_a_pod_waits_is_told_until_it_waits_no_more() -> None:
+    it = world({"a": task("plain")}, {"plain": PLAIN}).start()
+    (pod,) = it.created
+    for why in ("no room for its cpu", "no room for its memory", ""):
+        it.plan.pod_waits(pod, why, it.now)
+        it.act()
+        assert (it.row("a").state, it.row("a").error) == (TaskState.RUNNING, why)
+    it.plan.pod_waits("of-another-run", "no room", it.now)
+    assert not it.plan.has_actions
+
+
+def test_a_value_that_is_none_of_the_literals_fails_the_task_that_takes_it() -> None:
+    picky = step({"text": {"parameterType": "STRING", "literals": ["a", "b"]}})
+    for text, state in (("b", RunState.SUCCEEDED), ("c", RunState.FAILED)):
+        tasks = {
+            "say": task("echo", parameters={"text": constant(text)}),
+            "take": task("picky", parameters={"text": output("say")}),
+        }
+        it = world(tasks, {"echo": ECHO, "picky": picky}).start().go()
+        assert it.run.state is state
+    assert "must be one of ['a', 'b'], but got 'c'" in it.row("take").error

@@ -176,8 +176,7 @@ def test_a_terminated_run_always_ends_failed(ir: Json, data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(0, 5))):
         world.step()
     was_over = world.plan.ended
-    world.plan.cancel(world.now)
-    world.act()
+    world.terminate()
 
     if not was_over:
         assert world.run.state is RunState.FAILED

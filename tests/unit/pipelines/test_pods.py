@@ -67,6 +67,19 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
+def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_is_empty() -> None:
+    unknown = "{{$.inputs.parameters['nosuch']}}"
+    ir = pipeline(
+        {"a": task("a")},
+        {"a": step({"x": {"parameterType": "STRING", "isOptional": True}})},
+        container={"args": [unknown, "x{{$.inputs.parameters['x']}}"]},
+    )
+    world = World(spec.load(ir)).start()
+    pod = pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+
+    assert main(pod)["args"] == [unknown, "x"]
+
+
 def test_a_value_is_never_expanded_as_a_variable() -> None:
     pod = build({"command": ["echo", "{{$.inputs.parameters['x']}}", "$(HOME)"]}, x="$(HOME) $$")
 
@@ -107,7 +120,7 @@ def test_kubernetes_settings_are_written_into_the_pod() -> None:
             "emptyDirMounts": [{"volumeName": "tmp", "mountPath": "/t", "sizeLimit": "1Gi"}],
             "podMetadata": {"labels": {"l": "1", pods.RUN_LABEL: "stolen"}},
             "nodeSelector": {"labels": {"disk": "ssd"}},
-            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": "300"}],
             "activeDeadlineSeconds": "60",
             "imagePullPolicy": "Always",
             "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
@@ -122,18 +135,63 @@ def test_kubernetes_settings_are_written_into_the_pod() -> None:
         "POD": {"fieldRef": {"fieldPath": "metadata.name"}},
     }
     assert volumes[mounts["/c"]["name"]]["configMap"]["name"] == "c1"
-    assert volumes["claim-data"] == {
-        "name": "claim-data",
-        "persistentVolumeClaim": {"claimName": "data"},
-    }
+    assert volumes[mounts["/d"]["name"]]["persistentVolumeClaim"] == {"claimName": "data"}
     assert mounts["/d"]["subPath"] == "x"
     assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "1Gi"}
     assert pod["metadata"]["labels"][pods.RUN_LABEL] == "run-1"
     assert pod["metadata"]["labels"]["l"] == "1"
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
-    assert pod["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod["spec"]["tolerations"] == [
+        {"key": "gpu", "operator": "Exists", "tolerationSeconds": 300}
+    ]
     assert pod["spec"]["activeDeadlineSeconds"] == 60
     assert main(pod)["imagePullPolicy"] == "Always"
+
+
+def test_what_a_parameter_without_value_would_set_is_left_out() -> None:
+    null = {"runtimeValue": {"constant": None}}
+    pod = build(
+        {},
+        {
+            "secretAsEnv": [
+                {
+                    "secretNameParameter": null,
+                    "keyToEnv": [{"secretKey": "k", "envVar": "E"}],
+                }
+            ],
+            "secretAsVolume": [{"secretNameParameter": null, "mountPath": "/s"}],
+            "configMapAsEnv": [
+                {
+                    "configMapNameParameter": null,
+                    "keyToEnv": [{"configMapKey": "k", "envVar": "F"}],
+                }
+            ],
+            "imagePullSecret": [{"secretNameParameter": null}],
+            "tolerations": [{"tolerationJson": null}],
+            "nodeSelector": {"nodeSelectorJson": null},
+            "activeDeadlineSeconds": "0",
+        },
+    )
+
+    assert main(pod)["env"] == []
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == [pods.CLAIM]
+    assert not pod["spec"].get("imagePullSecrets")
+    assert not pod["spec"].get("tolerations")
+    assert not pod["spec"].get("nodeSelector")
+    assert "activeDeadlineSeconds" not in pod["spec"]
+
+
+def test_claims_with_long_names_that_begin_alike_stay_apart() -> None:
+    names = ["x" * 70 + end for end in "ab"]
+    pod = build({}, {"pvcMount": [{"constant": n, "mountPath": f"/{n[-1]}"} for n in names]})
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    claims = {
+        mount["mountPath"]: volumes[mount["name"]]["persistentVolumeClaim"]["claimName"]
+        for mount in main(pod)["volumeMounts"]
+    }
+
+    assert claims["/a"] == names[0]
+    assert claims["/b"] == names[1]
 
 
 def status(phase: str, state: dict[str, Any] | None = None, **more: Any) -> Object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from bessemer.pipelines import types
@@ -46,6 +47,13 @@ def test_a_mistyped_value_is_refused_by_name(value: Any, type_: T) -> None:
         types.check("p", value, type_)
 
 
+def test_numbers_beyond_64_bits_are_floats_that_can_be_stored() -> None:
+    big = types.check("p", {"a": 1e30, "b": 2**70, "c": 2**60, "d": -(2**63)}, T.STRUCT)
+
+    assert big == {"a": 1e30, "b": float(2**70), "c": 2**60, "d": -(2**63)}
+    assert orjson.loads(orjson.dumps(big)) == big
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(3.0, "3"), (0.1, "0.1"), (True, "true"), ([1, 2.0], "[1, 2]"), ({"a": "ü"}, '{"a": "ü"}')],
@@ -72,7 +80,19 @@ def test_a_parameter_file_is_read_by_type(text: str, type_: T, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("text", "type_"),
-    [("x", T.NUMBER_INTEGER), ("yes", T.BOOLEAN), ("{", T.STRUCT), ("{}", T.LIST), ("", T.LIST)],
+    [
+        ("x", T.NUMBER_INTEGER),
+        ("yes", T.BOOLEAN),
+        ("{", T.STRUCT),
+        ("{}", T.LIST),
+        ("", T.LIST),
+        ("nan", T.NUMBER_DOUBLE),
+        ("1e999", T.NUMBER_DOUBLE),
+        ("[NaN]", T.LIST),
+        ('["\\ud800"]', T.LIST),
+        ("[" * 100_000 + "]" * 100_000, T.LIST),
+        ("[" * 300 + "]" * 300, T.LIST),
+    ],
 )
 def test_a_parameter_file_of_another_type_is_refused(text: str, type_: T) -> None:
     with pytest.raises(MistypedValue, match="'p'"):

@@ -144,6 +144,24 @@ async def test_a_token_brings_its_own_sort_and_filter(history: SqlHistory) -> No
 
 
 @pytest.mark.parametrize(
+    ("sort", "value"),
+    [
+        ("created_at", "2026"),
+        ("created_at", 2**63),
+        ("created_at", True),
+        ("display_name", 7),
+        ("no_such", "x"),
+    ],
+)
+def test_a_token_that_no_listing_gave_is_refused(sort: str, value: object) -> None:
+    cursor = {"sort": f"{sort} False", "filter": "", "value": value, "id": "x"}
+    token = base64.b64encode(json.dumps(cursor).encode()).decode()
+
+    with pytest.raises(InvalidArgument, match="page_token"):
+        listing.parse({"page_token": token}, RUN_FIELDS)
+
+
+@pytest.mark.parametrize(
     ("params", "word"),
     [
         ({"page_size": "-1"}, "page_size"),

@@ -57,6 +57,15 @@ async def test_camel_case_and_platform_documents_are_taken(face: Face) -> None:
     assert created["runtime_config"]["pipeline_root"] == "/x"
 
 
+async def test_a_run_is_called_what_the_sdk_calls_it(face: Face) -> None:
+    """Kfp adds a date to a pipeline's name, which may have 128 characters itself."""
+    name = "x" * 128 + " 2026-11-23 18-00-01"
+
+    created = await face.call("POST", "/runs", make_body(display_name=name))
+
+    assert created["display_name"] == name
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -65,9 +74,10 @@ async def test_camel_case_and_platform_documents_are_taken(face: Face) -> None:
         ({"runtime_config": {"parameters": {"a": 1, "zz": 1}}}, "zz"),
         ({"runtime_config": {"parameters": {"a": 1.5}}}, "'a'"),
         ({"display_name": ""}, "display_name"),
-        ({"display_name": "x" * 200}, "display_name"),
+        ({"display_name": "x" * 257}, "display_name"),
         ({"display_name": 7}, "display_name"),
         ({"colour": "red"}, "colour"),
+        ({"plugins_output": {"a": {}}}, "plugins_output"),
         ({"runtime_config": {"parameterz": {}}}, "parameterz"),
         ({"pipeline_spec": None}, "exactly one of"),
         ({"pipeline_spec": make_ir(schemaVersion="1.0.0")}, "1.0.0"),
@@ -188,6 +198,9 @@ async def test_archiving_an_experiment_archives_its_runs(face: Face) -> None:
     assert "unarchive the experiment" in error["message"]
     body = make_body(experiment_id=experiment)
     assert "archived" in (await face.call("POST", "/runs", body, status=400))["message"]
+    # The default one, which is taken when none is named, is no exception.
+    assert "archived" in (await face.call("POST", "/runs", make_body(), status=400))["message"]
+    assert (await face.call("GET", "/runs"))["total_size"] == 1
     await face.call("POST", f"/experiments/{experiment}:unarchive")
     await face.call("POST", f"/runs/{id_}:unarchive")
     assert (await face.call("GET", f"/runs/{id_}"))["storage_state"] == "AVAILABLE"
@@ -315,8 +328,9 @@ async def test_a_log_that_is_not_there_has_the_plain_error_form(face: Face) -> N
     for node in ("t2", "no-such"):
         error = await face.call("GET", f"/runs/{id_}/nodes/{node}/log", status=404)
         assert set(error) == {"error_message", "error_details"}
-    bad = await face.call("GET", f"/runs/{id_}/nodes/t1/log", tail_lines="x", status=400)
-    assert "tail_lines" in bad["error_message"]
+    for lines in ("x", "-1", "9" * 5000):
+        bad = await face.call("GET", f"/runs/{id_}/nodes/t1/log", tail_lines=lines, status=400)
+        assert "tail_lines" in bad["error_message"]
 
 
 async def test_recurring_runs_say_that_they_are_not_there_yet(face: Face) -> None:

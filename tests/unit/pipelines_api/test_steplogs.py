@@ -63,6 +63,33 @@ async def test_a_gone_pods_log_is_the_copy_kept(tmp_path: Path) -> None:
         await text_of(logs)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "one",
+        "\n",
+        "one\n\nthree\n",
+        "one\nno end",
+        "".join(f"{number} {'x' * (number % 997)}\n" for number in range(1000)),
+        "x" * 200_000 + "\nlast\n",
+    ],
+    ids=len,
+)
+async def test_the_last_lines_of_a_kept_log_are_those_of_the_whole(
+    tmp_path: Path, text: str
+) -> None:
+    logs = make_logs(tmp_path, Pods())
+    (tmp_path / "r1").mkdir()
+    (tmp_path / "r1" / "train-x.log").write_text(text)
+    lines = text.splitlines(keepends=True)
+
+    assert await text_of(logs) == text
+    for wanted in (0, 1, 2, 3, 500, 5000):
+        expected = "".join(lines[-wanted:]) if wanted else ""
+        assert await text_of(logs, tail_lines=wanted) == expected
+
+
 async def test_a_step_that_never_started_has_no_log(tmp_path: Path) -> None:
     logs = make_logs(tmp_path, Pods())
 

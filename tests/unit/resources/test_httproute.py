@@ -102,6 +102,20 @@ def test_what_is_refused_is_named(rule: Any, field: str) -> None:
     assert field in judge({"rules": [rule]})
 
 
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("/", True), ("/a", True), ("/a/", True), ("/a/.b/c..d", True), ("/%C3%BC", True),
+        ("", False), ("a", False), ("//", False), ("/a//b", False), ("/a/./b", False),
+        ("/a/..", False), ("/a%2Fb", False), ("/a b", False), ("/\u00fc", False),
+        ("/a\n", False), ("/%zz", False), ("/" + "a" * 1024, False),
+    ],
+)  # fmt: skip
+def test_paths_are_what_a_client_can_ask_for(path: str, taken: bool) -> None:  # noqa: FBT001 - a case
+    rule = {"matches": [{"path": {"value": path}}]}
+    assert (judge({"rules": [rule]}) == {}) is taken
+
+
 def test_durations_are_gateway_apis() -> None:
     assert seconds("1m30s") == 90
     assert seconds("1h2ms") == 3600.002

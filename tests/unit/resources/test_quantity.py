@@ -22,7 +22,9 @@ def test_numbers(text: str | int, milli: int, whole: int) -> None:
     assert quantity.whole(text) == whole
 
 
-@pytest.mark.parametrize("text", ["", "m", "1 Gi", "1Kb", "--1", "NaN", "1ee3"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "1 Gi", "1Kb", "--1", "NaN", "1ee3", "1Gi\n", "\uff11Gi", "1eKi"]
+)
 def test_no_numbers(text: str) -> None:
     with pytest.raises(ValueError, match="quantities must match"):
         quantity.parse(text)
@@ -34,6 +36,7 @@ def test_no_numbers(text: str) -> None:
         ("1000m", "1"), ("0.5", "500m"), ("1500m", "1500m"), ("1024Ki", "1Mi"), ("0", "0"),
         ("0.0", "0"), ("1.5Gi", "1536Mi"), ("1000", "1k"), (2, "2"), ("-500m", "-500m"),
         ("1000000", "1M"), ("0.0001n", "1n"), ("123456", "123456"),
+        ("-0.0001n", "-1n"), ("10E", "9223372036854775807"), ("1e-3000000", "1e-9"),
     ],
 )  # fmt: skip
 def test_canonical_is_what_the_api_server_writes_back(text: str | int, canonical: str) -> None:
@@ -51,3 +54,18 @@ def test_canonical_loses_nothing_and_is_stable(number: int, suffix: str) -> None
 def test_canonical_refuses_what_is_no_quantity() -> None:
     with pytest.raises(ValueError, match="quantities must match"):
         quantity.canonical("much")
+
+
+@pytest.mark.parametrize("text", ["1e999999999999", "-1e999999999999", f"1{'0' * 4000}e9999"])
+def test_a_number_of_any_size_is_read_and_is_at_most_what_fits_64_bits(text: str) -> None:
+    assert abs(quantity.parse(text)) == 2**63 - 1
+    assert quantity.canonical(text).removeprefix("-") == str(2**63 - 1)
+
+
+def test_a_long_text_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="quantities must match"):
+        quantity.parse("1" * 1_000_000 + "!")
+
+
+def test_a_number_of_any_fineness_is_at_least_a_billionth() -> None:
+    assert quantity.parse("1e-999999999999") * 10**9 == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from bessemer.cluster.scheduler import plan
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 from bessemer.resources.node import NODE
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.pod import POD
 
 
 def node(name: str = "n1", cpu: str = "2", memory: str = "4Gi", **spec: Any) -> Object:
     allocatable = {"cpu": cpu, "memory": memory, "pods": "3"}
-    labels = {"disk": "ssd"}
+    labels = {"disk": "ssd", "cores": "8"}
     return meta.new(NODE, name, spec=spec, status={"allocatable": allocatable}, labels=labels)
 
 
@@ -79,7 +81,12 @@ def test_all_shortages_are_told() -> None:
     )
 
 
+def test_an_overhead_is_asked_for_too() -> None:
+    assert plan.demand(pod({"cpu": "1"}, overhead={"cpu": "250m"})).amounts == {"cpu": 1250}
+
+
 def test_too_many_pods() -> None:
+    assert place(pod({}), node(), n1=plan.Demand(pods=2)).node == "n1"
     message = place(pod({}), node(), n1=plan.Demand(pods=3)).message
     assert message == "0/1 nodes are available: 1 Too many pods."
 
@@ -112,6 +119,33 @@ def test_node_affinity(operator: str, values: list[str], fits: bool) -> None:  #
     assert bool(place(wanted, node()).node) is fits
 
 
+@pytest.mark.parametrize(
+    ("operator", "bound", "fits"),
+    [
+        ("Gt", "7", True), ("Gt", "8", False), ("Lt", "9", True), ("Lt", "8", False),
+        ("Gt", "many", False), ("Nonsense", "9", False),
+    ],
+)  # fmt: skip
+def test_node_affinity_by_number(operator: str, bound: str, fits: bool) -> None:  # noqa: FBT001
+    assert is_taken([{"key": "cores", "operator": operator, "values": [bound]}]) is fits
+    assert not is_taken([{"key": "disk", "operator": operator, "values": [bound]}])
+
+
+def test_node_affinity_by_name_and_by_nothing() -> None:
+    by_name = {"key": "metadata.name", "operator": "In", "values": ["n1"]}
+    assert is_taken(fields=[by_name])
+    assert not is_taken(fields=[{**by_name, "values": ["n2"]}])
+    assert not is_taken([{"key": "disk", "operator": "In", "values": ["hdd"]}], [by_name])
+    assert not is_taken(), "a term without requirements selects no node"
+
+
+def is_taken(expressions: Sequence[Object] = (), fields: Sequence[Object] = ()) -> bool:
+    """Whether a pod whose affinity is this one term gets the node."""
+    term = {"matchExpressions": expressions, "matchFields": fields}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return bool(place(pod({}, affinity={"nodeAffinity": required}), node()).node)
+
+
 def test_taints_need_tolerations() -> None:
     tainted = node(taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
     assert place(pod({}), tainted).message == (
@@ -119,11 +153,38 @@ def test_taints_need_tolerations() -> None:
     )
     for toleration in ({"operator": "Exists"}, {"key": "gpu", "value": "yes"}):
         assert place(pod({}, tolerations=[toleration]), tainted).node == "n1"
-    assert not place(pod({}, tolerations=[{"key": "gpu", "value": "no"}]), tainted).node
+    for other in (
+        {"key": "gpu", "value": "no"},
+        {"key": "disk", "operator": "Exists"},
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute"},
+        {"value": "yes"},
+    ):
+        assert not place(pod({}, tolerations=[other]), tainted).node
+    preferred = node(taints=[{"key": "gpu", "effect": "PreferNoSchedule"}])
+    assert place(pod({}), preferred).node == "n1"
 
 
-def test_an_unschedulable_node_is_passed_over() -> None:
+def test_an_unschedulable_node_is_passed_over_unless_it_is_tolerated() -> None:
     assert place(pod({}), node(unschedulable=True), node("n2")).node == "n2"
+    tolerated = {"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}
+    assert place(pod({}, tolerations=[tolerated]), node(unschedulable=True)).node == "n1"
+
+
+def test_a_claim_that_can_not_be_had_is_told() -> None:
+    volumes = [{"name": "v", "emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "data"}}]
+    wanted = pod({}, volumes=volumes)
+    claim = meta.new(PERSISTENT_VOLUME_CLAIM, "data", "default")
+    going = {"metadata": {**claim["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+    def told(found: Object | None) -> str:
+        known = {("data", "default"): found}
+        return plan.missing_claim(wanted, lambda *where: known[where])
+
+    assert told(claim) == ""
+    assert told(None) == 'persistentvolumeclaim "data" not found'
+    assert told({**claim, **going}) == 'persistentvolumeclaim "data" is being deleted'
+    placement = plan.place(wanted, [node(), node("n2")], {}, told(None))
+    assert placement.message == f"0/2 nodes are available: {told(None)}."
 
 
 @given(st.lists(st.integers(0, 5000), max_size=8))
@@ -143,6 +204,7 @@ def test_demands_added_and_removed_leave_nothing(amounts: list[int]) -> None:
     ("changes", "waits"),
     [
         ({}, True),
+        ({"schedulerName": "default-scheduler"}, True),
         ({"nodeName": "n1"}, False),
         ({"schedulerName": "other"}, False),
         ({"schedulingGates": [{"name": "x"}]}, False),
@@ -150,3 +212,14 @@ def test_demands_added_and_removed_leave_nothing(amounts: list[int]) -> None:
 )
 def test_who_waits_for_us(changes: Object, waits: bool) -> None:  # noqa: FBT001 - a table
     assert plan.waits(pod({}, **changes)) is waits
+
+
+def test_who_is_going_or_over_neither_waits_nor_takes_room() -> None:
+    going = pod({})
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert not plan.waits(going)
+    assert not plan.occupies(pod({}))
+    bound = pod({}, nodeName="n1")
+    for phase, takes in (("Pending", True), ("Running", True), ("Failed", False)):
+        assert plan.occupies({**bound, "status": {"phase": phase}}) is takes
+    assert not plan.waits({**pod({}), "status": {"phase": "Succeeded"}})

@@ -41,11 +41,14 @@ def refused(isvc: Object) -> list[str]:
     return [cause.field for cause in validate(isvc, None)]
 
 
-def deploy(isvc: Object) -> Object:
+def deploy(isvc: Object, **parts: Any) -> Object:
+    """The Deployment by a shipped runtime that has those parts, too."""
     model = isvc["spec"]["predictor"]["model"]
     runtime = shipped("bessemer-system")[0]
-    container = runtimes.make_container(runtime, model, {"Name": "m"})
-    return manifests.make_deployment(isvc, 1, container, LOCATION, "r")
+    runtime["spec"].update(parts)
+    values = {**runtimes.values_of(isvc), "ModelDir": "/mnt/models/iris", "Revision": "m-1"}
+    container = runtimes.make_container(runtime, model, values)
+    return manifests.make_deployment(isvc, 1, container, LOCATION, runtime)
 
 
 def pod_of(isvc: Object) -> Object:
@@ -103,6 +106,24 @@ def test_labels_and_annotations_reach_the_pods_but_not_over_ours() -> None:
     assert metadata["labels"]["team"] == "a"
     assert metadata["labels"][manifests.REVISION_LABEL] == "m-predictor-00001"
     assert metadata["annotations"] == {"note": "b"}
+
+
+def test_what_the_runtime_says_of_its_pods_reaches_them_unless_the_predictor_says_else() -> None:
+    isvc = declare(model=MODEL, nodeSelector={"disk": "fast"}, labels={"team": "a"})
+    template = deploy(
+        isvc,
+        labels={"team": "b", "by": "runtime"},
+        annotations={"prometheus.kserve.io/port": "8080"},
+        nodeSelector={"disk": "slow"},
+        tolerations=[{"operator": "Exists"}],
+        volumes=[{"name": "shm", "emptyDir": {}}],
+    )["spec"]["template"]
+    assert template["metadata"]["labels"]["team"] == "a"
+    assert template["metadata"]["labels"]["by"] == "runtime"
+    assert template["metadata"]["annotations"] == {"prometheus.kserve.io/port": "8080"}
+    assert template["spec"]["nodeSelector"] == {"disk": "fast"}
+    assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
+    assert [volume["name"] for volume in template["spec"]["volumes"]] == ["shm", "model"]
 
 
 def test_a_token_is_mounted_only_for_a_named_account() -> None:

@@ -51,7 +51,7 @@ def test_ready_endpoints_count() -> None:
                 state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
                 lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
             ),
-            Failure("OOMKilled", "the model server ended with exit code 137", 137),
+            Failure("OOMKilled", "OOMKilled: the model server ended with exit code 137", 137),
         ),
         (
             container(state={"waiting": {"reason": "ImagePullBackOff", "message": "no image"}}),
@@ -76,6 +76,14 @@ def test_ready_endpoints_count() -> None:
 )
 def test_why_a_revision_does_not_run(status: dict[str, Any], expected: Failure | None) -> None:
     assert read_revision(DEPLOYED, [], [pod(**status)]).failure == expected
+
+
+def test_pods_that_could_not_be_made_are_told() -> None:
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "x"}
+    told = {**DEPLOYED, "status": {"conditions": [failed]}}
+    assert read_revision(told, [], []).failure == Failure("FailedCreate", "x")
+    over = {**DEPLOYED, "status": {"conditions": [{**failed, "status": "False"}]}}
+    assert read_revision(over, [], []).failure is None
 
 
 ISVC = meta.new(INFERENCE_SERVICE, "m", "team", spec={"predictor": {}})

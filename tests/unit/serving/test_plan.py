@@ -91,14 +91,40 @@ def test_drained_revision_is_parked_if_previous_and_removed_if_older() -> None:
     assert plan(Declared("d3"), observed, NOW).actions == (Remove("r1"), Scale("r2", 0))
 
 
+def test_the_next_look_is_when_the_first_has_drained() -> None:
+    idle = [rev(n, idle_since=NOW - timedelta(seconds=n)) for n in (1, 3, 2)]
+    observed = Observed((*idle, rev(4)), {"r4": 100}, rolled_out="r4", previous="r3")
+    step = plan(Declared("d4"), observed, NOW)
+    assert step.actions == ()
+    assert step.look_again == DRAIN - timedelta(seconds=3)
+
+
+def test_a_share_waits_for_readiness_but_is_not_lost_with_it() -> None:
+    two = (rev(1), rev(2, ready=0))
+    waiting = Observed(two, {"r1": 100}, rolled_out="r1")
+    assert plan(Declared("d2", canary=10), waiting, NOW).weights == {"r1": 100, "r2": 0}
+    serving = replace(waiting, weights={"r1": 90, "r2": 10})
+    for canary in (10, 50):
+        step = plan(Declared("d2", canary=canary), serving, NOW)
+        assert step.weights == {"r1": 100 - canary, "r2": canary}
+
+
+def test_a_number_is_given_once() -> None:
+    for kept, last, given_ in ((5, 0, 6), (2, 7, 8)):
+        observed = Observed((rev(kept),), {}, last_number=last)
+        assert plan(Declared("new"), observed, NOW).actions == (Create(given_, "new"),)
+
+
 def test_rollback_starts_the_parked_revision_before_it_moves_traffic() -> None:
     parked = rev(1, ready=0, replicas=0, idle_since=NOW - 2 * DRAIN)
     observed = Observed((parked, rev(2)), {"r2": 100}, rolled_out="r2", previous="r1")
     step = plan(Declared("d2", canary=0), observed, NOW)
     assert step.weights == {"r2": 100}
     assert step.actions == (MarkIdle("r1", None), Scale("r1", 1))
+    assert step.lacking == ("r1",)
     awake = replace(observed, revisions=(rev(1), rev(2)))
     step = plan(Declared("d2", canary=0), awake, NOW)
+    assert step.lacking == ()
     assert (step.weights, step.rolled_out, step.previous) == ({"r1": 100, "r2": 0}, "r1", "r2")
 
 

@@ -1,7 +1,6 @@
 """The store's promises: committed reads, pending conflicts, order, restarts, clear refusals."""
 
 import asyncio
-import os
 import sqlite3
 from pathlib import Path
 
@@ -175,18 +174,3 @@ async def test_a_damaged_file_is_refused(path: Path, place: int) -> None:
 async def test_a_missing_folder_is_refused(path: Path) -> None:
     with pytest.raises(BessemerError, match="make its folder exist"):
         Store(path / "deeper" / "objects.db")
-
-
-async def test_twenty_thousand_objects_load_within_a_second(path: Path) -> None:
-    store = Store(path)
-    body = {"spec": {"containers": [{"name": "main", "args": ["x" * 40] * 8}]}}
-    await asyncio.gather(
-        *(store.put(make_key(f"n{n}"), {**make_object(f"n{n}"), **body}) for n in range(20_000))
-    )
-    await store.close()
-    began = os.times().user
-    again = Store(path)
-    took = os.times().user - began
-    assert len(again.list("configmaps")) == 20_000
-    await again.close()
-    assert took <= 1.0

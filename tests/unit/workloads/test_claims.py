@@ -10,8 +10,8 @@ OWNER: Object = {
     "apiVersion": "apps/v1",
     "kind": "ReplicaSet",
     "metadata": {"name": "a", "namespace": "n", "uid": "u"},
+    "spec": {"selector": {"matchLabels": {"app": "a"}}},
 }
-SELECTOR = {"matchLabels": {"app": "a"}}
 
 
 def obj(name: str, app: str = "a", owner: Object | None = None) -> Object:
@@ -32,16 +32,26 @@ def test_orphans_that_fit_are_adopted_and_strangers_released() -> None:
     mine, stranger = obj("mine", owner=OWNER), obj("stranger", app="b", owner=OWNER)
     orphan, other = obj("orphan"), obj("other", app="c")
 
-    claim = claims.claim(OWNER, SELECTOR, [mine, stranger], [mine, stranger, orphan, other])
+    claim = claims.claim(OWNER, [mine, stranger], [mine, stranger, orphan, other])
 
-    assert claim == claims.Claim([mine], [orphan], [stranger])
+    assert claim == claims.Claim([orphan], [stranger])
 
 
-def test_an_ending_owner_adopts_nothing() -> None:
+def test_an_ending_owner_adopts_nothing_and_releases_nothing() -> None:
     ending = meta.copy(OWNER)
     ending["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
 
-    assert claims.claim(ending, SELECTOR, [], [obj("orphan")]).adopt == []
+    claim = claims.claim(ending, [obj("stranger", app="b", owner=OWNER)], [obj("orphan")])
+
+    assert claim == claims.Claim([], [])
+
+
+def test_only_a_controller_s_reference_makes_it_its_own() -> None:
+    mine, helper = obj("mine", owner=OWNER), obj("helper", app="b")
+    helper["metadata"]["ownerReferences"] = [meta.owner_reference(OWNER, controller=False)]
+
+    assert claims.controlled(OWNER, [mine, helper]) == [mine]
+    assert claims.claim(OWNER, [mine, helper], []) == claims.Claim([], [])
 
 
 def test_adopting_keeps_the_other_owners_and_releasing_too() -> None:

@@ -77,6 +77,13 @@ def test_the_new_replicaset_carries_the_hash_and_what_surge_allows() -> None:
     assert made["metadata"]["annotations"][plan.REVISION] == "2"
 
 
+def test_a_long_name_leaves_room_for_the_hash() -> None:
+    declared = deployment()
+    declared["metadata"]["name"] = "d" * 253
+
+    assert len(meta.name(plan.new_replicaset(plan.observe(declared, [], {})))) == 253
+
+
 def test_the_hash_depends_on_the_template_and_the_collisions() -> None:
     def name(obj: Object) -> str:
         return meta.name(plan.new_replicaset(plan.observe(obj, [], {})))
@@ -109,6 +116,17 @@ def test_old_pods_stay_while_new_ones_are_not_available() -> None:
     assert plan.sizes(plan.observe(deployment(), sets, {})) == {}
 
 
+def test_pods_that_are_about_to_go_are_not_counted_on() -> None:
+    """The old ReplicaSet was shrunk from 4 a moment ago, and its status does not tell that yet."""
+    old = replicaset("v1", 3, available=4)
+    rolling = {"maxSurge": 1, "maxUnavailable": 1}
+    declared = deployment(strategy={"rollingUpdate": rolling})
+
+    for available, sizes in ((0, {}), (1, {"d-v1": 2})):
+        sets = [old, replicaset("v2", 2, available=available, revision=2)]
+        assert plan.sizes(plan.observe(declared, sets, {})) == sizes
+
+
 def test_old_pods_that_do_not_work_go_first() -> None:
     sets = [replicaset("v1", 4, available=0), replicaset("v2", 1, available=0, revision=2)]
 
@@ -133,6 +151,20 @@ def test_a_resize_during_a_roll_is_shared_out() -> None:
 
     assert sum(sizes.values()) == 10
     assert sizes["d-v1"] > sizes["d-v2"] > 1
+
+
+def test_notes_that_somebody_broke_are_written_anew() -> None:
+    sets = [replicaset("v1", 4), replicaset("v2", 1, revision=2)]
+    for entry in sets:
+        entry["metadata"]["annotations"] = {
+            plan.REVISION: "\u00b2",
+            plan.DESIRED: "many",
+            plan.MAX_REPLICAS: "most",
+        }
+    observed = plan.observe(deployment(), sets, {})
+
+    assert plan.sizes(observed) == {"d-v1": 4, "d-v2": 1}
+    assert plan.next_revision(observed) == 1
 
 
 def test_scaling_to_nothing_during_a_roll_ends_all() -> None:
@@ -173,6 +205,8 @@ def test_old_empty_replicasets_beyond_the_history_go() -> None:
     declared["status"] = {"observedGeneration": 1, **counts}
     gone = plan.outdated(plan.observe(declared, sets, {}))
     assert [meta.name(entry) for entry in gone] == ["d-v3", "d-v4"]
+    sets[0]["metadata"]["deletionTimestamp"] = sets[1]["metadata"]["deletionTimestamp"] = "then"
+    assert plan.outdated(plan.observe(declared, sets, {})) == []  # one is left
 
 
 def test_a_replicaset_follows_its_deployment_s_notes() -> None:
@@ -193,6 +227,16 @@ def test_a_replicaset_follows_its_deployment_s_notes() -> None:
         "spec": {"minReadySeconds": 3},
     }
     assert plan.renewal(plan.observe(deployment(), [current], {}), current) == {}
+
+
+def test_the_oldest_roll_backs_are_forgotten() -> None:
+    current, old = replicaset("v2", 4, revision=1), replicaset("v1", 0, revision=2)
+    current["metadata"]["annotations"][plan.HISTORY] = "7," + ",".join(["1234"] * 400)[:1998]
+
+    patch = plan.renewal(plan.observe(deployment(), [current, old], {}), current)
+
+    told = patch["metadata"]["annotations"][plan.HISTORY]
+    assert (len(told), told[:5], told[-2:]) == (2000, "1234,", ",1")
 
 
 def test_an_old_template_again_takes_its_replicaset_with_a_new_number() -> None:
@@ -275,6 +319,56 @@ def test_a_rollout_that_does_not_move_runs_into_its_deadline() -> None:
     assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
     assert 'ReplicaSet "d-v2" has timed out progressing.' in progressing["message"]
     assert late.look_again_after is None
+
+
+def test_a_recreation_that_waits_for_old_pods_runs_into_its_deadline_too() -> None:
+    declared = deployment(progressDeadlineSeconds=60, strategy={"type": "Recreate"})
+    assert progressing(declared, [replicaset("v2", 4, available=0)])["status"] == "True"
+    declared["spec"]["template"] = template("v3")
+    ending = replicaset("v2", 0)
+    assert progressing(declared, [ending], NOW + timedelta(seconds=59))["status"] == "True"
+
+    late = progressing(declared, [ending], NOW + timedelta(seconds=61))
+
+    assert (late["status"], late["reason"]) == ("False", "ProgressDeadlineExceeded")
+    assert late["message"] == 'Deployment "d" has timed out progressing.'
+
+
+def test_a_replicaset_that_was_there_before_is_found_not_created() -> None:
+    declared = deployment()
+    first, second = replicaset("v2", 0), replicaset("v1", 4, revision=2)
+    declared["status"] = {"replicas": 4, "conditions": [
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable",
+         "message": 'ReplicaSet "d-v1" has successfully progressed.'}]}  # fmt: skip
+    first["metadata"]["annotations"] |= plan.renewal(
+        plan.observe(declared, [first, second], {}), first
+    )["metadata"]["annotations"]
+
+    told = progressing(declared, [first, second])
+
+    assert (told["reason"], told["message"]) == (
+        "FoundNewReplicaSet",
+        'Found new replica set "d-v2"',
+    )
+
+
+def test_a_replicaset_that_was_refused_at_first_is_created() -> None:
+    declared = deployment()
+    refused = 'Failed to create new replica set "d-v2": no room'
+    declared["status"] = status.not_created(declared, refused, NOW)
+
+    assert progressing(declared, [replicaset("v2", 0)])["reason"] == "NewReplicaSetCreated"
+
+
+def test_the_new_replicaset_s_failure_is_told_before_the_others() -> None:
+    sets = [replicaset("v2", 4, revision=1), replicaset("v1", 4, revision=2)]
+    for entry in sets:
+        failure = {"type": "ReplicaFailure", "status": "True", "message": meta.name(entry)}
+        entry["status"]["conditions"] = [{**failure, "reason": "FailedCreate"}]
+    declared = deployment()
+    progressing(declared, sets)
+
+    assert (meta.condition(declared, "ReplicaFailure") or {})["message"] == "d-v2"
 
 
 def test_an_unready_pod_after_the_rollout_is_no_rollout() -> None:

@@ -66,9 +66,27 @@ def test_unready_ending_ended_and_addressless_pods_are_not() -> None:
 
 
 def test_a_service_may_want_pods_that_are_not_ready() -> None:
-    slices = plan.slices(service(publishNotReadyAddresses=True), [pod("a", ready=False)])
+    ending = pod("b")
+    ending["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
 
-    assert listed(slices) == ["a"]
+    slices = plan.slices(service(publishNotReadyAddresses=True), [pod("a", ready=False), ending])
+
+    assert listed(slices) == ["a", "b"]
+    assert [entry["conditions"]["ready"] for entry in slices[0]["endpoints"]] == [True, True]
+
+
+def test_a_service_by_another_s_name_has_no_pods() -> None:
+    assert not plan.is_selected(service(type="ExternalName"), pod("a"))
+
+
+def test_a_host_name_is_told_where_the_service_is_the_pod_s_subdomain() -> None:
+    inside, outside = pod("inside"), pod("outside")
+    inside["spec"] |= {"hostname": "one", "subdomain": "s"}
+    outside["spec"] |= {"hostname": "two", "subdomain": "other"}
+
+    (made,) = plan.slices(service(), [inside, outside])
+
+    assert [entry.get("hostname") for entry in made["endpoints"]] == ["one", None]
 
 
 def test_a_named_port_is_each_pods_own() -> None:
@@ -81,6 +99,18 @@ def test_a_named_port_is_each_pods_own() -> None:
         2000: ["b"],
     }
     assert len({meta.name(part) for part in slices}) == 2
+
+
+def test_a_named_port_is_found_by_its_protocol_and_in_sidecars_too() -> None:
+    named = service(ports=[{"port": 80, "targetPort": "http", "protocol": "TCP"}])
+    made = pod("a")
+    made["spec"]["containers"][0]["ports"][0]["protocol"] = "UDP"
+    side = {"ports": [{"name": "http", "containerPort": 9090}]}
+
+    for policy, ports in (({}, []), ({"restartPolicy": "Always"}, [9090])):
+        made["spec"]["initContainers"] = [{**side, **policy}]
+        (part,) = plan.slices(named, [made])
+        assert [port["port"] for port in part["ports"]] == ports
 
 
 def test_an_empty_selector_selects_nothing() -> None:

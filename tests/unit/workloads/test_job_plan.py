@@ -195,6 +195,8 @@ def test_a_finished_job_lives_as_long_as_it_says() -> None:
 
     assert plan.expires_in(declared, NOW + timedelta(seconds=40)) == 60.0
     assert plan.expires_in(job(), NOW) is None
+    declared["metadata"]["deletionTimestamp"] = format_time(NOW)
+    assert plan.expires_in(declared, NOW) is None  # somebody else said how it goes
 
 
 def indexed_pod(index: int, phase: str = "Running") -> Object:

@@ -310,6 +310,16 @@ def test_a_crowd_is_noted_in_parts() -> None:
     assert run(declared, pods).status["succeeded"] == 700
 
 
+def test_those_of_a_crowd_that_are_not_noted_yet_count_too() -> None:
+    declared = job(completions=700, parallelism=700)
+    pods = [pod(f"p{n}", "Succeeded") for n in range(700)]
+
+    assert plan.make(declared, pods, NOW).create == ()
+    last = run(declared, pods)
+    assert reasons(last)["Complete"] == "CompletionsReached"
+    assert last.status["succeeded"] == 700
+
+
 def test_another_controller_s_job_is_not_ours() -> None:
     assert plan.is_ours(job())
     assert plan.is_ours(job(managedBy=plan.CONTROLLER))

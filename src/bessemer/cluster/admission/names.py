@@ -1,4 +1,6 @@
-"""Metadata: names, labels, annotations, owners, finalizers; and what of it may not change.
+"""Metadata: names, labels, annotations, owners, finalizers.
+
+The API machine has given a new object its name and keeps what no update may change.
 
 Source: k8s.io/apimachinery pkg/api/validation/objectmeta.
 """
@@ -22,13 +24,14 @@ _RULES: Mapping[str, _Rule] = {
     "clusterroles.rbac.authorization.k8s.io": rules.path_segment,
     "clusterrolebindings.rbac.authorization.k8s.io": rules.path_segment,
 }
-_FIXED = ("name", "namespace", "uid", "creationTimestamp")
 
 
 def check(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
     """The rules that metadata breaks."""
     metadata = new["metadata"]
-    causes = [] if old is not None else _check_name(kind, metadata)
+    causes: list[Cause] = []
+    if old is None:
+        causes += _RULES.get(kind.resource, rules.subdomain)("metadata.name", metadata["name"])
     if labels := metadata.get("labels"):
         causes += rules.labels("metadata.labels", labels)
     if annotations := metadata.get("annotations"):
@@ -42,21 +45,7 @@ def check(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
         ]
     for finalizer in metadata.get("finalizers") or ():
         causes += rules.qualified_name("metadata.finalizers", finalizer)
-    if old is not None:
-        causes += _check_fixed(metadata, old["metadata"])
     return causes
-
-
-def _check_name(kind: Kind, metadata: Object) -> list[Cause]:
-    name = metadata.get("name")
-    rule = _RULES.get(kind.resource, rules.subdomain)
-    if name:
-        return rule("metadata.name", name)
-    prefix = metadata.get("generateName")
-    if prefix:
-        # The suffix that will follow makes a trailing dash fine.
-        return rule("metadata.generateName", prefix.rstrip("-") if len(prefix) > 1 else prefix)
-    return [rules.required("metadata.name", "name or generateName is required")]
 
 
 def _check_annotations(annotations: dict[str, str]) -> list[Cause]:
@@ -68,11 +57,3 @@ def _check_annotations(annotations: dict[str, str]) -> list[Cause]:
     if size > _ANNOTATIONS_LIMIT:
         causes.append(rules.too_long("metadata.annotations", _ANNOTATIONS_LIMIT))
     return causes
-
-
-def _check_fixed(metadata: Object, old: Object) -> list[Cause]:
-    return [
-        rules.immutable(f"metadata.{key}", metadata[key])
-        for key in _FIXED
-        if metadata.get(key) and old.get(key) and metadata[key] != old[key]
-    ]

@@ -12,8 +12,6 @@ from bessemer.resources.service import SERVICE
 
 # The API server's own address is the first; the next few stay free for what comes.
 _RESERVED = 10
-# Addresses given to objects that may not be stored yet; more creations than this never wait.
-_RECENT = 1024
 
 
 class Addresses:
@@ -21,31 +19,30 @@ class Addresses:
 
     Args:
         network: "127.7.0.0/17".
-        services: the stored Services.
+        services: the Services as the writes on their way will leave them, so that no two of one
+            moment get the same.
     """
 
     def __init__(self, network: str, services: Callable[[], Iterable[Object]]) -> None:
         self._network = ipaddress.ip_network(network)
         self._services = services
-        self._recent: dict[str, tuple[str, str]] = {}
         self._next = _RESERVED
 
-    def take(self, owner: tuple[str, str]) -> str:
-        """A free address for the Service (namespace, name)."""
+    def take(self) -> str:
+        """A free address. Raises InternalError."""
         held = self._held()
         size = self._network.num_addresses
         for _ in range(size - _RESERVED - 1):
             address = str(self._network[self._next])
             self._next = self._next + 1 if self._next + 2 < size else _RESERVED
             if address not in held:
-                self._remember(address, owner)
                 return address
         raise InternalError(
             f"no address is free in {self._network}: {len(held)} Services hold them; delete some"
         )
 
-    def claim(self, address: str, owner: tuple[str, str]) -> str:
-        """Take the address that was asked for; the text says why it can't be had."""
+    def refusal(self, address: str, owner: tuple[str, str]) -> str:
+        """Why the Service (namespace, name) can't have that address; empty when it can."""
         try:
             inside = ipaddress.ip_address(address) in self._network
         except ValueError:
@@ -56,21 +53,14 @@ class Addresses:
             )
         if self._held().get(address, owner) != owner:
             return "provided IP is already allocated"
-        self._remember(address, owner)
         return ""
 
     def _held(self) -> dict[str, tuple[str, str]]:
-        held = dict(self._recent)
-        for service in self._services():
-            address = meta.dig(service, "spec.clusterIP")
-            if address:
-                held[address] = (meta.namespace(service), meta.name(service))
-        return held
-
-    def _remember(self, address: str, owner: tuple[str, str]) -> None:
-        self._recent[address] = owner
-        if len(self._recent) > _RECENT:
-            del self._recent[next(iter(self._recent))]
+        return {
+            address: (meta.namespace(service), meta.name(service))
+            for service in self._services()
+            if (address := meta.dig(service, "spec.clusterIP"))
+        }
 
 
 def admit_create(kind: Kind, obj: Object, addresses: Addresses) -> None:
@@ -84,8 +74,8 @@ def admit_create(kind: Kind, obj: Object, addresses: Addresses) -> None:
     metadata = obj["metadata"]
     owner = (metadata["namespace"], metadata.get("name", ""))
     if not address:
-        spec["clusterIP"] = addresses.take(owner)
-    elif address != "None" and (why := addresses.claim(address, owner)):
+        spec["clusterIP"] = addresses.take()
+    elif address != "None" and (why := addresses.refusal(address, owner)):
         cause = rules.bad("spec.clusterIPs", [address], f"failed to allocate IP {address}: {why}")
         raise invalid(kind, owner[1], [cause])
     spec["clusterIPs"] = [spec["clusterIP"]]

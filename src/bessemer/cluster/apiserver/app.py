@@ -120,7 +120,11 @@ class ApiServer:
             answer = answer_json(error.to_status(), error.code)
         except Exception as error:  # noqa: BLE001 - a bug in one request must not end the others
             answer = _answer_bug(exchange, error)
-        if answer is not None:
+        if answer is not None and exchange.is_begun:
+            # It can't be taken back: the server cuts the connection, so that nobody takes it for
+            # the whole.
+            _log.warning("answer cut off", extra=fields(path=path, status=answer.status))
+        elif answer is not None:
             await exchange.answer(answer)
         seconds = self._clock.monotonic() - begin
         self.metrics.count(labels, answer.status if answer else 200, seconds)
@@ -138,7 +142,7 @@ class ApiServer:
         if route is None:
             return await self._serve_path(exchange)
         query = exchange.scope["query_string"]
-        watch = b"watch" in query and exchange.flag("watch") and "watch" in exchange.query
+        watch = b"watch" in query and exchange.flag("watch")
         asked = routing.attributes(exchange.method, route, watch=watch)
         if not route.name and b"fieldSelector" in query:
             asked = _narrow(asked, exchange)
@@ -178,7 +182,7 @@ class ApiServer:
             raise _not_allowed()
         if kind.namespaced and not route.namespace and (route.name or asked.verb == "create"):
             raise not_served()
-        if kind is NAMESPACE and asked.verb == "deletecollection":
+        if asked.verb == "deletecollection" and not route.namespace and _spans_namespaces(kind):
             raise _not_allowed()
         target = Target(kind, route.namespace, route.name, route.subresource)
         return await self._verbs.serve(exchange, asked.verb, target)
@@ -200,6 +204,11 @@ def build_app(parts: Collaborators) -> ApiServer:
 def not_served() -> NotFound:
     """Upstream's words for a path that leads nowhere."""
     return NotFound("the server could not find the requested resource", {})
+
+
+def _spans_namespaces(kind: Kind) -> bool:
+    """Whether all its objects are several namespaces', which nobody deletes at once."""
+    return kind.namespaced or kind is NAMESPACE
 
 
 def _not_allowed() -> MethodNotAllowed:

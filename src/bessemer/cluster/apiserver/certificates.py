@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bessemer.base.clock import Clock
+from bessemer.base.clock import Clock, format_time
 from bessemer.base.errors import BessemerError
 
 _CA_LIFE = timedelta(days=3650)
@@ -58,7 +58,7 @@ def ensure(folder: Path, names: Sequence[str], clock: Clock) -> Keys:
     """The keys in the folder, made or renewed where needed.
 
     Raises:
-        BessemerError: a file can't be read, or holds no key.
+        BessemerError: a file can't be read, holds no key, or is of the future.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -78,7 +78,8 @@ def ensure(folder: Path, names: Sequence[str], clock: Clock) -> Keys:
     except (ValueError, TypeError) as error:
         raise BessemerError(
             f"the keys in {folder} can't be read: {error}; restore them from a copy, or delete "
-            "the folder to make new ones (clients then need the new kubeconfig)"
+            "all but secrets.key (the Secrets' own) to make new ones (clients then need the new "
+            "kubeconfig)"
         ) from error
 
 
@@ -137,7 +138,14 @@ def _ensure_token(path: Path) -> str:
 def _ensure_ca(path: Path, key: _Key, clock: Clock) -> x509.Certificate:
     if path.exists():
         found = x509.load_pem_x509_certificate(path.read_bytes())
-        if found.not_valid_after_utc - clock.now() > _RENEW_BEFORE:
+        if found.not_valid_before_utc > clock.now():
+            raise BessemerError(
+                f"the clock must be past {format_time(found.not_valid_before_utc)}, when the "
+                f"home's CA was made, but says {format_time(clock.now())}: nobody would trust "
+                "its certificates; set the clock"
+            )
+        is_ours = found.public_key() == key.public_key()
+        if is_ours and found.not_valid_after_utc - clock.now() > _RENEW_BEFORE:
             return found
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bessemer-ca")])
     builder = _builder(name, name, key, (_CA_LIFE, clock))
@@ -157,8 +165,10 @@ def _ensure_server(
     names, clock = wish
     wanted = [_general_name(name) for name in dict.fromkeys([*NAMES, *names])]
     ca, ca_key = issuer
-    if path.exists() and _serves(path, ca, wanted, clock):
-        return
+    if path.exists():
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+        if found.public_key() == key.public_key() and _serves(found, ca, wanted, clock):
+            return
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bessemer-apiserver")])
     builder = _builder(name, ca.subject, key, (_SERVER_LIFE, clock))
     builder = builder.add_extension(
@@ -176,17 +186,17 @@ def _ensure_server(
 
 
 def _serves(
-    path: Path, ca: x509.Certificate, wanted: list[x509.GeneralName], clock: Clock
+    found: x509.Certificate, ca: x509.Certificate, wanted: list[x509.GeneralName], clock: Clock
 ) -> bool:
-    found = x509.load_pem_x509_certificate(path.read_bytes())
     alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     try:
         found.verify_directly_issued_by(ca)
     except Exception:  # noqa: BLE001 - cryptography raises several kinds; any means: make it anew
         return False
-    return found.not_valid_after_utc - clock.now() > _RENEW_BEFORE and set(wanted) <= set(
-        alternatives.value
+    is_valid = (
+        found.not_valid_before_utc <= clock.now() < found.not_valid_after_utc - _RENEW_BEFORE
     )
+    return is_valid and set(wanted) <= set(alternatives.value)
 
 
 def _builder(

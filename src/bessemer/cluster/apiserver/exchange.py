@@ -24,8 +24,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_LIMIT = 3 * 1024 * 1024  # bytes, as upstream
-# YAML is read by Python code on the event loop: what is bigger has to come as JSON.
-_YAML_LIMIT = 512 * 1024
+# YAML takes long to read, and that on the event loop: what is bigger has to come as JSON.
+_YAML_LIMIT = 128 * 1024
+# Values are built by recursion in C, where too deep is the end of the process.
+_YAML_LEVELS = 240
 # So few can't nest too deep for our JSON writer.
 _SAFE_BRACKETS = 200
 
@@ -64,18 +66,27 @@ def answer_json(obj: Any, status: int = 200) -> Answer:
 class Exchange:
     """A request and the way to answer it."""
 
-    __slots__ = ("_query", "body", "headers", "method", "path", "receive", "scope", "send", "user")
+    __slots__ = (
+        "_query", "_send", "body", "headers", "is_begun", "method", "path", "receive", "scope",
+        "user",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.send = send
+        self._send = send
+        self.is_begun = False  # whether anything of the answer was sent
         self.user = User("system:anonymous")
         self.receive = receive
         self.body = b""  # of read_object
         self._query: dict[str, str] | None = None
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Send a part of the answer."""
+        self.is_begun = True
+        await self._send(message)
 
     def rebase(self, path: str) -> Scope:
         """The scope as an app behind a prefix sees it."""
@@ -92,8 +103,11 @@ class Exchange:
         return self._query
 
     def flag(self, name: str) -> bool:
-        """Whether a parameter is set to something that means yes."""
-        return self.query.get(name, "false").lower() in ("true", "1", "")
+        """Whether a parameter is there and doesn't say no.
+
+        Source: k8s.io/apimachinery pkg/runtime/converter.go.
+        """
+        return self.query.get(name, "false").lower() not in ("false", "0")
 
     def number(self, name: str) -> int | None:
         """A parameter that must be a whole number; None when absent."""
@@ -182,7 +196,7 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": body})
 
     def _prettify(self, body: bytes) -> bytes:
-        if "pretty" not in self.query or not self.flag("pretty"):
+        if not self.flag("pretty"):
             return body
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
 
@@ -252,25 +266,24 @@ def _check_depth(body: bytes, value: Any) -> None:
         raise BadRequest("the body nests too deep: flatten it to 240 levels or less") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON: no aliases (a few lines of them unfold to gigabytes), no dates."""
+class _Loader(yaml.CSafeLoader):
+    """YAML as upstream reads it: what looks like a date or a number of base 60 is text."""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise BadRequest("YAML aliases are not supported: write the value out")
-        return super().compose_node(parent, index)
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # types-pyyaml
+        is_text = tag == _DATE or (tag in _NUMBERS and ":" in value)
+        return self.DEFAULT_SCALAR_TAG if is_text else tag
 
 
-_Loader.yaml_implicit_resolvers = {
-    key: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_DATE = "tag:yaml.org,2002:timestamp"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def _parse_yaml(body: bytes) -> Any:
     if len(body) > _YAML_LIMIT:
         raise TooLarge(f"a YAML body may have {_YAML_LIMIT} bytes; send bigger ones as JSON")
     try:
+        _check_events(body)
         value = yaml.load(body, _Loader)
         # Through JSON, so that keys are strings and depth is checked like any other body's.
         data = orjson.dumps(value)
@@ -279,3 +292,17 @@ def _parse_yaml(body: bytes) -> Any:
     found: Any = orjson.loads(data)
     _check_depth(data, found)
     return found
+
+
+def _check_events(body: bytes) -> None:
+    """Refuse aliases (a few lines of them unfold to gigabytes) and what nests too deep."""
+    level = 0
+    for event in yaml.parse(body, _Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadRequest("YAML aliases are not supported: write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+        if level > _YAML_LEVELS:
+            raise BadRequest(f"the body nests too deep: flatten it to {_YAML_LEVELS} levels")

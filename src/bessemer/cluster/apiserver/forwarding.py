@@ -37,9 +37,7 @@ class Forwarder:
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            raise ServiceUnavailable(
-                f"error trying to reach service: {type(error).__name__}: {error}"
-            ) from error
+            raise _unreachable(error) from error
         try:
             kept = [
                 (n.lower(), v) for n, v in response.headers.raw if n.lower() not in _HOP_HEADERS
@@ -48,5 +46,11 @@ class Forwarder:
                 {"type": "http.response.start", "status": response.status_code, "headers": kept}
             )
             await exchange.pipe(response.aiter_raw())
+        except httpx.TransportError as error:
+            raise _unreachable(error) from error
         finally:
             await response.aclose()
+
+
+def _unreachable(error: httpx.TransportError) -> ServiceUnavailable:
+    return ServiceUnavailable(f"error trying to reach service: {type(error).__name__}: {error}")

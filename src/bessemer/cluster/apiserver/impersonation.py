@@ -11,6 +11,7 @@ from bessemer.kube.access import Attributes, User
 from bessemer.kube.errors import BadRequest, Forbidden
 
 _USER, _GROUP = b"impersonate-user", b"impersonate-group"
+_UID, _EXTRA = b"impersonate-uid", b"impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
 
 
@@ -18,10 +19,15 @@ def resolve(exchange: Exchange, user: User, rbac: Rbac) -> User:
     """Whom the request acts as: the bearer, or whom the bearer may impersonate.
 
     Raises:
-        BadRequest: groups without a user.
+        BadRequest: groups without a user; a uid or extra fields.
         Forbidden: the bearer may not.
     """
     headers = exchange.headers
+    for header in headers:
+        if header == _UID or header.startswith(_EXTRA):
+            raise BadRequest(
+                f"{header.decode('latin-1')} is not supported: impersonate by user and groups"
+            )
     if _USER not in headers and _GROUP not in headers:
         return user
     name = headers.get(_USER, b"").decode("latin-1")

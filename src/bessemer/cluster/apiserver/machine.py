@@ -99,6 +99,10 @@ class Machine:
         """See ``make_lookup``."""
         return make_lookup(self._store)(kind, namespace, name)
 
+    def lookup_all(self, kind: Kind) -> Sequence[Object]:
+        """The kind's objects as the writes on their way will leave them, in no order."""
+        return [record.object for record in self._store.latest_of(kind.resource)]
+
     def get(self, target: Target) -> Record:
         """The committed object; its Scale for the scale subresource. Raises NotFound."""
         record = self._store.get(_key(target.kind, target.namespace, target.name))

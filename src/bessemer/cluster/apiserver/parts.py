@@ -123,12 +123,12 @@ def _log_options(exchange: Exchange, pod: str, now: datetime) -> LogOptions:
         raise invalid(_LOG_OPTIONS, pod, causes)
     return LogOptions(
         container=query.get("container", ""),
-        follow="follow" in query and exchange.flag("follow"),
-        previous="previous" in query and exchange.flag("previous"),
+        follow=exchange.flag("follow"),
+        previous=exchange.flag("previous"),
         since=_since(since, seconds, now),
         tail_lines=tail_lines,
         limit_bytes=limit_bytes,
-        timestamps="timestamps" in query and exchange.flag("timestamps"),
+        timestamps=exchange.flag("timestamps"),
     )
 
 

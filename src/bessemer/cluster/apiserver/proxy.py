@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from bessemer.cluster.apiserver.exchange import Answer, AsgiApp, Exchange
 from bessemer.cluster.apiserver.machine import Machine
@@ -64,7 +65,7 @@ class Proxy:
             # By name: an HTTP client is rarely needed here, and is a quarter of a second at start.
             module = importlib.import_module("bessemer.cluster.apiserver.forwarding")
             self._forwarder = module.Forwarder()
-        await self._forwarder.forward(exchange, address + path)
+        await self._forwarder.forward(exchange, address + quote(path))
         return None
 
 

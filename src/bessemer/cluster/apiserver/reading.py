@@ -18,12 +18,13 @@ from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
 from bessemer.kube import selectors
 from bessemer.kube.client import EventType, Selection
-from bessemer.kube.errors import BadRequest, Expired, Timeout
+from bessemer.kube.errors import BadRequest, Expired, version_to_come
 from bessemer.kube.requests import ALL, Page, WatchOptions
 from bessemer.resources.kind import Kind, Object
 
 # Lists being paged through at once; the oldest is forgotten, and its reader told Expired.
 _SNAPSHOTS = 64
+_VERSION_DIGITS = 20
 # How a watch with sendInitialEvents says that it told the whole state.
 _INITIAL_END = "k8s.io/initial-events-end"
 
@@ -87,7 +88,8 @@ class Snapshots:
                 "You must start a new list without the continue parameter."
             )
         self._lists.move_to_end(number)
-        return self._cut(number, listing, start, page.limit or len(listing.records))
+        limit = page.limit if page.limit > 0 else len(listing.records)
+        return self._cut(number, listing, start, limit)
 
     def _cut(self, number: int, listing: Listing, start: int, limit: int) -> Listing:
         end = start + limit
@@ -175,13 +177,14 @@ def check_version(current: int, version: str, match: str, page: Page) -> None:
     if page.token and wanted:
         raise BadRequest("specifying resource version is not allowed when using continue")
     if wanted > current:
-        raise Timeout(f"Too large resource version: {wanted}, current: {current}")
+        raise version_to_come(wanted, current)
     if match == "Exact" and wanted < current:
         raise Expired(f"The resourceVersion for the provided list is too old: {wanted}")
 
 
 def _version(text: str) -> int:
-    if not text.isdecimal():
+    # Upstream's are of 64 bits.
+    if not text.isascii() or not text.isdecimal() or len(text) > _VERSION_DIGITS:
         raise BadRequest(f'resourceVersion: Invalid value: "{text}": must be a number')
     return int(text)
 

@@ -28,8 +28,8 @@ class NotAcceptable(ApiError):
 
 
 def one(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> bytes:
-    """One object in the form that the Accept header asks for."""
-    form = _form(exchange)
+    """One object in the form that the Accept header asks for. Raises NotAcceptable."""
+    form = read_form(exchange)
     record = listing.records[0]
     if form == "Table":
         return orjson.dumps(_table(exchange, kind, listing, now))
@@ -39,8 +39,8 @@ def one(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> byte
 
 
 def many(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> bytes:
-    """A list in the form that the Accept header asks for."""
-    form = _form(exchange)
+    """A list in the form that the Accept header asks for. Raises NotAcceptable."""
+    form = read_form(exchange)
     if form == "Table":
         return orjson.dumps(_table(exchange, kind, listing, now))
     if form == "PartialObjectMetadataList":
@@ -50,9 +50,8 @@ def many(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> byt
     raise _unknown(form)
 
 
-def event(exchange: Exchange, kind: Kind, change: Event, now: datetime) -> bytes:
-    """The object of a watch event in the form that the Accept header asks for."""
-    form = _form(exchange)
+def event(exchange: Exchange, form: str, kind: Kind, change: Event, now: datetime) -> bytes:
+    """The object of a watch event in a form that ``read_form`` gave."""
     if form == "PartialObjectMetadata":
         return orjson.dumps(_partial(change.object))
     if form != "Table":
@@ -69,8 +68,14 @@ def event(exchange: Exchange, kind: Kind, change: Event, now: datetime) -> bytes
     return orjson.dumps(table)
 
 
-def _form(exchange: Exchange) -> str:
-    """The first form of the Accept header that we have; empty for the object itself."""
+def read_form(exchange: Exchange) -> str:
+    """The first form of the Accept header that we have; empty for the object itself.
+
+    Raises:
+        NotAcceptable: it names none of them.
+    """
+    if b"as=" not in exchange.accept:
+        return ""
     for choice in exchange.accept.decode("latin-1").split(","):
         media, *rest = (part.strip() for part in choice.split(";"))
         if media not in ("application/json", "*/*", "application/*"):

@@ -60,7 +60,7 @@ def parse(path: str) -> Route | None:
 def attributes(method: str, route: Route, *, watch: bool) -> Attributes:
     """What RBAC is asked for."""
     if method in ("GET", "HEAD"):
-        verb = "watch" if watch else "get" if route.name else "list"
+        verb = "get" if route.name else "watch" if watch else "list"
     elif method == "DELETE":
         verb = "delete" if route.name else "deletecollection"
     else:

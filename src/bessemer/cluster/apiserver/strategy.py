@@ -12,6 +12,7 @@ from bessemer.base import ids
 from bessemer.base.clock import format_time
 from bessemer.kube import errors
 from bessemer.resources.kind import Cause, Kind, Object
+from bessemer.resources.lease import LEASE
 
 # generateName's base is cut so that the name with its suffix stays a label.
 _GENERATED_BASE_CHARS = 63 - 5
@@ -132,6 +133,7 @@ def prepare_update(kind: Kind, new: Object, old: Object, subresource: str) -> Ob
 
     Raises:
         Conflict: it was read before somebody else's write, or is another object of that name.
+        Invalid: it has no resourceVersion, and the kind is never overwritten unseen.
     """
     metadata, before = new["metadata"], old["metadata"]
     name = before["name"]
@@ -143,6 +145,9 @@ def prepare_update(kind: Kind, new: Object, old: Object, subresource: str) -> Ob
     version = metadata.get("resourceVersion")
     if version and version != before["resourceVersion"]:
         raise errors.conflict(kind, name)
+    if not version and _is_guarded(kind):
+        text = "Invalid value: 0x0: must be specified for an update"
+        raise errors.invalid(kind, name, [Cause("metadata.resourceVersion", text)])
     match subresource:
         case "status":
             return _with_part(old, new, "status")
@@ -151,6 +156,11 @@ def prepare_update(kind: Kind, new: Object, old: Object, subresource: str) -> Ob
             return {**old, "spec": {**_mapping(old.get("spec")), "finalizers": finalizers}}
         case _:
             return _prepare_main(kind, new, old)
+
+
+def _is_guarded(kind: Kind) -> bool:
+    """Source: AllowUnconditionalUpdate of leases and of custom resources."""
+    return kind.custom or kind is LEASE
 
 
 def _with_part(old: Object, new: Object, part: str) -> Object:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from bessemer.base import ids
 from bessemer.base.clock import Clock
 from bessemer.kube.access import ADMIN, User
-from bessemer.kube.errors import conflict, not_found
+from bessemer.kube.errors import BadRequest, conflict, not_found
 from bessemer.resources import meta
 from bessemer.resources.kind import Kind, Object
 from bessemer.resources.pod import POD
@@ -88,7 +88,12 @@ class TokenIssuer:
         pod_uid: str = "",
         seconds: int = DEFAULT_SECONDS,
     ) -> str:
-        """A token of the account, bound to the pod if one is named. Raises NotFound."""
+        """A token of the account, bound to the pod if one is named.
+
+        Raises:
+            NotFound, Conflict, BadRequest: no such account or pod, another pod of that name, or
+                one that runs as another account.
+        """
         return self.issue_for(
             namespace, service_account, pod=(pod_name, pod_uid), seconds=seconds
         ).token
@@ -112,7 +117,8 @@ class TokenIssuer:
             "serviceaccount": {"name": service_account, "uid": meta.uid(account)},
         }
         if pod[0]:
-            private["pod"] = {"name": pod[0], "uid": self._find_pod(namespace, pod)}
+            uid = self._find_pod(namespace, service_account, pod)
+            private["pod"] = {"name": pod[0], "uid": uid}
         claims = {
             "iss": ISSUER,
             "aud": list(audiences),
@@ -127,11 +133,16 @@ class TokenIssuer:
         text = f"{head}.{_encode(orjson.dumps(claims))}"
         return Issued(f"{text}.{_encode(self._key.sign(text.encode()))}", now + seconds)
 
-    def _find_pod(self, namespace: str, wanted: tuple[str, str]) -> str:
+    def _find_pod(self, namespace: str, account: str, wanted: tuple[str, str]) -> str:
         name, uid = wanted
         pod = self._lookup(POD, namespace, name)
         if pod is None:
             raise not_found(POD, name)
+        if account != meta.dig(pod, "spec.serviceAccountName"):
+            raise BadRequest(
+                f'cannot bind token for serviceaccount "{account}" to pod running with different '
+                "serviceaccount name."
+            )
         if uid and uid != meta.uid(pod):
             raise conflict(
                 POD,

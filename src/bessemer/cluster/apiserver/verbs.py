@@ -215,10 +215,8 @@ def _field_validation(value: str) -> FieldValidation:
 
 def _selection(exchange: Exchange, target: Target) -> Selection:
     query = exchange.query
-    fields = query.get("fieldSelector", "")
-    if target.name:
-        fields = f"metadata.name={target.name}"
-    return Selection(target.namespace, query.get("labelSelector", ""), fields)
+    labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+    return Selection(target.namespace, labels, fields)
 
 
 def _patch_refusal(content_type: str) -> str:

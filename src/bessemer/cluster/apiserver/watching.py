@@ -37,9 +37,10 @@ async def serve(
     options = WatchOptions(
         exchange.query.get("resourceVersion", ""),
         exchange.flag("allowWatchBookmarks"),
-        exchange.flag("sendInitialEvents") and "sendInitialEvents" in exchange.query,
+        exchange.flag("sendInitialEvents"),
     )
     seconds = exchange.number("timeoutSeconds") or random.uniform(1, 2) * _MIN_SECONDS
+    form = render.read_form(exchange)
     await exchange.read()
     try:
         watcher = machine.watch(kind, selection, options)
@@ -53,7 +54,7 @@ async def serve(
         await exchange.begin(b"application/json")
         # The status line goes out at once: a client waits for it before it acts.
         await exchange.write(b"")
-        stream = _Stream(exchange, machine, clock, kind)
+        stream = _Stream(exchange, machine, clock, (kind, form))
         await stream.run(watcher, clock.monotonic() + seconds, bookmarks=options.bookmarks)
         await exchange.end()
     except _Gone:
@@ -71,12 +72,13 @@ async def _end_on_hangup(exchange: Exchange, watcher: Watcher) -> None:
 class _Stream:
     """Writes a watcher's events."""
 
-    def __init__(self, exchange: Exchange, machine: Machine, clock: Clock, kind: Kind) -> None:
+    def __init__(
+        self, exchange: Exchange, machine: Machine, clock: Clock, what: tuple[Kind, str]
+    ) -> None:
         self._exchange = exchange
         self._machine = machine
-        self._kind = kind
         self._clock = clock
-        self._plain = b"as=" not in exchange.accept
+        self._kind, self._form = what
 
     async def run(self, watcher: Watcher, deadline: float, *, bookmarks: bool) -> None:
         """Until the deadline, or until the watcher ends."""
@@ -93,8 +95,9 @@ class _Stream:
 
     def _format(self, event: Event) -> bytes:
         data = event.data
-        if not self._plain:
-            data = render.event(self._exchange, self._kind, event, self._clock.now())
+        if self._form:
+            now = self._clock.now()
+            data = render.event(self._exchange, self._form, self._kind, event, now)
         return _line(event.type.encode(), data)
 
 

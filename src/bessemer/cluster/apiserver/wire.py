@@ -10,14 +10,14 @@ import base64
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from bessemer.base.clock import format_time
+from bessemer.base.clock import format_micro_time, format_time
 from bessemer.kube.errors import BadRequest
 from bessemer.resources import schemas
 from bessemer.resources.kind import Object
@@ -172,6 +172,13 @@ def _time(data: bytes) -> str | None:
     return format_time(datetime.fromtimestamp(seconds, UTC)) if data and seconds > 0 else None
 
 
+def _micro_time(data: bytes) -> str | None:
+    found = dict(_fields(data))
+    seconds, nanos = _signed(found.get(1, 0)), _signed(found.get(2, 0))
+    moment = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)
+    return format_micro_time(moment) if data and seconds > 0 else None
+
+
 def _raw_json(data: bytes) -> Any:
     raw = dict(_fields(data)).get(1, b"")
     return orjson.loads(raw) if raw else None
@@ -187,7 +194,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "resource.Quantity": _quantity,
     "intstr.IntOrString": _int_or_string,
     "meta.v1.Time": _time,
-    "meta.v1.MicroTime": _time,
+    "meta.v1.MicroTime": _micro_time,
     "meta.v1.FieldsV1": _raw_json,
     "runtime.RawExtension": _raw_json,
 }

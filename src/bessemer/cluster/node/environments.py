@@ -348,10 +348,8 @@ def _finish(path: Path, installs: Sequence[Install], resolved: Sequence[str]) ->
         "pip": [_pip_words(install) for install in installs],
     }
     draft = path / ".ready.new"
-    with draft.open("wb") as file:
-        file.write(orjson.dumps(record))
-        file.flush()
-        os.fsync(file.fileno())
+    draft.write_bytes(orjson.dumps(record))
+    os.sync()  # thousands of files: a crash of the machine must not leave a mark over half of them
     draft.rename(path / ".ready")
 
 

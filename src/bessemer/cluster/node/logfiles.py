@@ -54,6 +54,7 @@ class LogFiles:
         if not path.exists():
             return
         with path.open("rb") as file:
+            yield b""
             if options.since and not _written_since(path, options.since):
                 file.seek(0, 2)
             elif options.tail_lines is not None:

@@ -29,6 +29,8 @@ class PodLogs(Protocol):
     def read(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
         """The log's bytes, in pieces; with ``follow`` until the container ended.
 
+        The first piece comes as soon as there is a log, and is empty while nothing is in it.
+
         Raises:
             kube.errors.BadRequest: no such container, or several and none named, or it has not
                 started yet; in upstream's words.

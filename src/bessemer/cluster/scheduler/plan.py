@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from bessemer.resources import meta, quantity
 from bessemer.resources.kind import Object
@@ -42,8 +43,12 @@ class Placement:
     message: str = ""
 
 
+@lru_cache(maxsize=4096)
 def measure(resource: str, text: str) -> int:
-    """An amount of a resource in the unit that demands are counted in."""
+    """An amount of a resource in the unit that demands are counted in.
+
+    Remembered: whenever room is left, each pod that waits is held against the node again.
+    """
     return quantity.milli(text) if resource == "cpu" else quantity.whole(text)
 
 
@@ -158,7 +163,7 @@ def _refusals(pod: Object, wanted: Demand, node: Object, used: Demand) -> list[s
 def _shortages(wanted: Demand, node: Object, used: Demand) -> list[str]:
     allocatable = meta.dig(node, "status.allocatable", {})
     short = []
-    if used.pods + wanted.pods > quantity.whole(allocatable.get("pods", "110")):
+    if used.pods + wanted.pods > measure("pods", allocatable.get("pods", "110")):
         short.append("Too many pods")
     for resource, amount in wanted.amounts.items():
         room = measure(resource, allocatable.get(resource, "0")) - used.amounts[resource]
@@ -223,8 +228,10 @@ def _holds(expression: Object, values: Mapping[str, str]) -> bool:
 
 
 def _compares(operator: str, actual: str | None, wanted: Sequence[str]) -> bool:
-    if actual is None or not actual.lstrip("-").isdigit() or not wanted:
+    try:
+        value, bound = int(actual or ""), int(wanted[0] if wanted else "")
+    except ValueError:  # no number: no node is that, as upstream has it
         return False
     if operator == "Gt":
-        return int(actual) > int(wanted[0])
-    return operator == "Lt" and int(actual) < int(wanted[0])
+        return value > bound
+    return operator == "Lt" and value < bound

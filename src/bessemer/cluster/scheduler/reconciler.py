@@ -24,6 +24,8 @@ from bessemer.resources.pod import POD
 _log = logs.get(__name__)
 # Binds wait for the disk; many at once share a commit.
 _WORKERS = 32
+# A pod may have been refused for room that a bind takes which fails in the end.
+_LOOK_AGAIN_SECONDS = 1.0
 _COMPONENT = "default-scheduler"
 
 
@@ -41,6 +43,7 @@ class Scheduler:
         # or two pods would take one room.
         self._placed: dict[str, tuple[str, plan.Demand]] = {}
         self._used: dict[str, plan.Demand] = {}
+        self._binding: set[str] = set()  # uids of pods whose bind is under way
         self._waits: dict[str, Object] = {}  # pods that no node has, by uid
         self._controller: Controller | None = None
 
@@ -66,7 +69,9 @@ class Scheduler:
             if placement.node:
                 await self._bind(pod, placement.node)
             else:
+                unsure = bool(self._binding)
                 await self._refuse(pod, placement.message)
+                return Result(_LOOK_AGAIN_SECONDS if unsure else None)
         except (NotFound, Conflict):
             # Gone or changed meanwhile: the change brings the key back.
             return DONE
@@ -75,12 +80,16 @@ class Scheduler:
     async def _bind(self, pod: Object, node: str) -> None:
         uid = meta.uid(pod)
         self._place(uid, node, plan.demand(pod))
+        self._binding.add(uid)
         patch = {"metadata": {"uid": uid}, "spec": {"nodeName": node}}
         try:
             await self._client.patch(POD, meta.name(pod), meta.namespace(pod), patch)
         except BaseException:
-            self._free(uid)
+            if uid in self._placed:  # else its end was told meanwhile
+                self._free(uid)
             raise
+        finally:
+            self._binding.discard(uid)
         message = f"Successfully assigned {meta.namespace(pod)}/{meta.name(pod)} to {node}"
         await self._events.record(pod, "Normal", "Scheduled", message)
 

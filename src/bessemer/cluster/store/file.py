@@ -170,4 +170,7 @@ class ObjectFile:
                 f"{self._path} can't be written ({text}); make its folder exist and writable, or "
                 "use another home"
             )
-        return BessemerError(f"{self._path} can't be used: {text}")
+        return BessemerError(
+            f"{self._path} can't be used: {text}; make room if its disk is full, or use another "
+            "home"
+        )

@@ -17,7 +17,7 @@ from bessemer.base import logs
 from bessemer.base.logs import fields
 from bessemer.cluster.store.records import Change, Key, Record
 from bessemer.kube.client import EventType
-from bessemer.kube.errors import Expired, InternalError, Timeout
+from bessemer.kube.errors import Expired, InternalError, version_to_come
 from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
@@ -208,12 +208,7 @@ class Hub:
         if since < oldest:
             raise Expired(f"too old resource version: {since} ({oldest})")
         if since > self._version:
-            raise Timeout(
-                f"Too large resource version: {since}, current: {self._version}",
-                {"causes": [{"reason": "ResourceVersionTooLarge",
-                             "message": "Too large resource version"}],
-                 "retryAfterSeconds": 1},
-            )  # fmt: skip
+            raise version_to_come(since, self._version)
         missed: list[_Past] = []
         for past in reversed(self._history[resource]):
             if past.version <= since:

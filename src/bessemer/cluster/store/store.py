@@ -24,10 +24,13 @@ from bessemer.cluster.store.file import Batch, CommitFailed, ObjectFile, Row
 from bessemer.cluster.store.hub import Hub, Watcher, restamp
 from bessemer.cluster.store.records import Change, Key, Record
 from bessemer.kube.client import EventType
-from bessemer.kube.errors import Expired, ServiceUnavailable
+from bessemer.kube.errors import Expired, ServiceUnavailable, TooLarge
 from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
+
+#: Patches may add to an object again and again, and every reader has to take all of it.
+OBJECT_BYTES = 3 * 1024 * 1024
 
 
 class Codec(Protocol):
@@ -107,10 +110,6 @@ class Store:
         found.sort(key=_sort_key)
         return found
 
-    def namespaces(self, resource: str) -> Sequence[str]:
-        """The namespaces that hold objects of the resource."""
-        return [name for name, part in self._tables.get(resource, {}).items() if part]
-
     def watch(self, resource: str, watcher: Watcher, since: int) -> None:
         """Give the watcher every change after that version. Raises Expired, Timeout."""
         if self._closed:
@@ -130,6 +129,22 @@ class Store:
             return self.get(key)
         return write.record if write.row else None
 
+    def latest_of(self, resource: str) -> Sequence[Record]:
+        """The resource's objects as the writes on their way will leave them, in no order."""
+        known = {
+            record.key: record
+            for part in self._tables.get(resource, {}).values()
+            for record in part.values()
+        }
+        for key, write in self._pending.items():
+            if key.resource != resource:
+                continue
+            if write.row is None:
+                known.pop(key, None)
+            else:
+                known[key] = write.record
+        return list(known.values())
+
     async def quiet(self, key: Key) -> None:
         """Return when no write of the key is on its way that was when this was called."""
         write = self._pending.get(key)
@@ -148,10 +163,19 @@ class Store:
 
         The object becomes the store's: the caller must not touch it any more. The future raises
         ServiceUnavailable when the batch could not be written.
+
+        Raises:
+            TooLarge: it has more than OBJECT_BYTES as JSON.
         """
         version = self._next()
         obj["metadata"]["resourceVersion"] = str(version)
-        return self._submit(Record(key, version, obj, orjson.dumps(obj)), gone=False)
+        data = orjson.dumps(obj)
+        if len(data) > OBJECT_BYTES:
+            raise TooLarge(
+                f"Request entity too large: limit is {OBJECT_BYTES}: {key} would have {len(data)} "
+                "bytes; divide it"
+            )
+        return self._submit(Record(key, version, obj, data), gone=False)
 
     def remove(self, record: Record) -> asyncio.Future[Record]:
         """Delete the object; the future gives its last state with the deletion's version."""

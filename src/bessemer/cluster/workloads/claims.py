@@ -8,62 +8,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bessemer.resources import meta
+from bessemer.resources import meta, template
 from bessemer.resources.kind import Object
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What belongs to the owner now, and what must change for that."""
+    """What must change so that the owner has what its selector picks, and nothing else."""
 
-    owned: list[Object]
     adopt: list[Object]
     release: list[Object]
 
 
 def matches(selector: Object | None, labels: dict[str, str]) -> bool:
     """Whether a metav1.LabelSelector selects these labels; an empty or absent one selects none."""
-    wanted = (selector or {}).get("matchLabels") or {}
-    expressions = (selector or {}).get("matchExpressions") or ()
-    if not wanted and not expressions:
+    if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
         return False
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _holds(expression, labels) for expression in expressions
-    )
+    return template.selects(selector, labels)
 
 
-def _holds(expression: Object, labels: dict[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or ()
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels
+def controlled(owner: Object, dependents: Iterable[Object]) -> list[Object]:
+    """Those of the dependents that the owner runs.
+
+    A reference without ``controller: true`` asks for garbage collection alone.
+    """
+    uid = meta.uid(owner)
+    return [obj for obj in dependents if (meta.controller_of(obj) or {}).get("uid") == uid]
 
 
-def claim(
-    owner: Object, selector: Object | None, owned: Iterable[Object], others: Iterable[Object]
-) -> Claim:
-    """Sort what the owner controls and what nobody controls by the owner's selector."""
-    kept: list[Object] = []
-    release: list[Object] = []
-    for obj in owned:
-        keep = selector is None or matches(selector, meta.labels(obj))
-        (kept if keep else release).append(obj)
-    adopt: list[Object] = []
-    if not meta.is_deleting(owner):
-        adopt = [
-            obj
-            for obj in others
-            if meta.controller_of(obj) is None
-            and not meta.is_deleting(obj)
-            and matches(selector, meta.labels(obj))
-        ]
-    return Claim(kept, adopt, release)
+def claim(owner: Object, dependents: Iterable[Object], others: Iterable[Object]) -> Claim:
+    """Hold what the owner controls, and what nobody controls, against the owner's selector.
+
+    An owner that is being deleted adopts nothing and releases nothing.
+    """
+    if meta.is_deleting(owner):
+        return Claim([], [])
+    selector = owner["spec"].get("selector")
+    adopt = [
+        obj
+        for obj in others
+        if meta.controller_of(obj) is None
+        and not meta.is_deleting(obj)
+        and matches(selector, meta.labels(obj))
+    ]
+    owned = controlled(owner, dependents)
+    return Claim(adopt, [obj for obj in owned if not matches(selector, meta.labels(obj))])
 
 
 def adoption(obj: Object, owner: Object) -> Object:

@@ -13,11 +13,7 @@ from bessemer.cluster.workloads.endpoints.plan import SERVICE_NAME
 from bessemer.cluster.workloads.endpoints.reconciler import EndpointsReconciler
 from bessemer.cluster.workloads.essentials import EssentialsReconciler
 from bessemer.cluster.workloads.garbage.reconciler import GarbageCollector
-from bessemer.cluster.workloads.job.reconciler import (
-    JobReconciler,
-    OrphanReconciler,
-    is_orphan,
-)
+from bessemer.cluster.workloads.job.reconciler import JobReconciler, OrphanReconciler
 from bessemer.cluster.workloads.namespaces import NamespaceReconciler
 from bessemer.cluster.workloads.replicaset.reconciler import ReplicaSetReconciler
 from bessemer.cluster.workloads.writer import Writer
@@ -109,6 +105,7 @@ class Workloads:
         sources = [
             self._source(DEPLOYMENT, own_key),
             self._source(REPLICA_SET, owner_key(DEPLOYMENT)),
+            self._source(REPLICA_SET, _selecting(parts.informers, DEPLOYMENT)),
             self._source(POD, self._deployment_of),
         ]
         return Controller("deployment", reconciler, sources, parts.clock, workers=8)
@@ -135,7 +132,10 @@ class Workloads:
 
     def _job_orphans(self) -> Controller:
         reconciler = OrphanReconciler(self._writer, self._parts.informers)
-        sources = [self._source(POD, lambda pod: own_key(pod) if is_orphan(pod) else [])]
+        sources = [
+            self._source(POD, reconciler.find_keys),
+            self._source(JOB, reconciler.find_left),
+        ]
         return Controller("job-orphans", reconciler, sources, self._parts.clock)
 
     def _endpoints(self) -> Controller:
@@ -197,14 +197,14 @@ def _service_of(endpoint_slice: Object) -> Iterable[Key]:
 
 
 def _selecting(informers: Informers, kind: Kind) -> Callable[[Object], Iterable[Key]]:
-    """A pod that nobody controls may be adopted: the owners whose selector picks it."""
+    """Who may adopt an object that nobody controls: the owners whose selector picks it."""
     owners = informers.of(kind)
 
-    def keys(pod: Object) -> Iterable[Key]:
-        if meta.controller_of(pod) is not None:
+    def keys(obj: Object) -> Iterable[Key]:
+        if meta.controller_of(obj) is not None:
             return
-        for owner in owners.list(meta.namespace(pod)):
-            if claims.matches(owner["spec"].get("selector"), meta.labels(pod)):
+        for owner in owners.list(meta.namespace(obj)):
+            if claims.matches(owner["spec"].get("selector"), meta.labels(obj)):
                 yield Key(meta.namespace(owner), meta.name(owner))
 
     return keys

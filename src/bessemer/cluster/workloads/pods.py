@@ -117,11 +117,11 @@ def slow_start(total: int) -> Iterator[int]:
         total, size = total - size, size * 2
 
 
-def from_template(template: Object, owner: Object, *, prefix: str = "") -> Object:
+def from_template(template: Object, owner: Object) -> Object:
     """A pod as the template says, owned by the owner, its name made at the API server."""
     source = template.get("metadata") or {}
     metadata: Object = {
-        "generateName": prefix or f"{meta.name(owner)}-",
+        "generateName": f"{meta.name(owner)}-",
         "namespace": meta.namespace(owner),
         "labels": dict(source.get("labels") or {}),
         "ownerReferences": [meta.owner_reference(owner)],

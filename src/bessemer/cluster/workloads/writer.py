@@ -7,7 +7,7 @@ the same pod again). Upstream counts expected events; here a write simply waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from bessemer.kube.client import Client, DeleteOptions, EventType, PatchType
@@ -119,6 +119,17 @@ class Writer:
         tail = self._tails[kind.resource]
         await tail.until(tail.has(obj))
         return obj
+
+
+async def together(writes: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Make writes side by side; the first failure is raised once all have come to their end.
+
+    A write that is still under way when its key is tried again would be decided on twice.
+    """
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 def _version(obj: Object) -> int:

@@ -52,14 +52,16 @@ def load(framework: str, location: Path) -> Model:
     """
     if framework not in FRAMEWORKS:
         raise LoadFailure(f"--framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
-    if not location.exists():  # known before the import of a framework takes its second
-        raise LoadFailure(f"storageUri: nothing exists at {location}")
-    # By name: an environment has one framework, so the other's module can't be imported in it.
     try:
+        if not location.exists():  # known before the import of a framework takes its second
+            raise LoadFailure(f"storageUri: nothing exists at {location}")
+        # By name: an environment has one framework; the other's module can't be imported in it.
         module = importlib.import_module(f"bessemer.modelserver.frameworks.{framework}")
         model: Model = module.load(location)
     except ImportError as error:
         raise LoadFailure(
             f"this environment can't serve {framework} models: {error}; install {framework} in it"
         ) from error
+    except OSError as error:  # no right to it, a name too long, a disk that fails
+        raise LoadFailure(f"storageUri: {location} can't be read: {error}") from error
     return model

@@ -46,15 +46,13 @@ class Guard:
             )
         return user
 
-    async def check(
-        self, user: User, verb: str, resource: str, namespace: str, name: str = ""
-    ) -> None:
+    async def check(self, user: User, verb: str, resource: str, namespace: str) -> None:
         """Let the user pass.
 
         Raises:
             PermissionDenied: no rule allows it.
         """
-        attributes = Attributes(verb, GROUP, resource, namespace=namespace, name=name)
+        attributes = Attributes(verb, GROUP, resource, namespace=namespace)
         decision = await self.authorizer.authorize(user, attributes)
         if not decision.allowed:
             reason = f": {decision.reason}" if decision.reason else ""

@@ -9,22 +9,7 @@ from starlette.routing import Route
 from bessemer.base import ids
 from bessemer.pipelines import catalog, listing, wire
 from bessemer.pipelines.api.http import JsonResponse, Services, params_of, read_json, user_of
-from bessemer.pipelines.errors import InvalidArgument, NotFound
-
-MAX_NAME = 128  # characters, as upstream's columns
-
-
-def check_name(name: str, what: str) -> str:
-    """The name, if it is one.
-
-    Raises:
-        InvalidArgument: it is empty, or too long.
-    """
-    if not name.strip() or len(name) > MAX_NAME:
-        raise InvalidArgument(
-            f"{what} must have 1 to {MAX_NAME} characters, but got {name[:MAX_NAME]!r}"
-        )
-    return name
+from bessemer.pipelines.errors import NotFound
 
 
 class Experiments:
@@ -74,7 +59,7 @@ class Experiments:
         experiment = catalog.Experiment(
             id=ids.make_uid(),
             namespace=self._services.namespace,
-            name=check_name(body.get("display_name", ""), "an experiment's display_name"),
+            name=wire.check_name(body.get("display_name", ""), "an experiment's display_name"),
             description=body.get("description", ""),
             created_at=self._services.clock.now(),
         )

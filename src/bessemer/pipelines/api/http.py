@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -24,6 +24,7 @@ from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.spec import InvalidArguments, InvalidSpec, Spec, load
 from bessemer.pipelines.steplogs import StepLogs
+from bessemer.pipelines.types import normalize
 
 _log = logs.get(__name__)
 
@@ -111,9 +112,21 @@ async def load_spec(document: str | Mapping[str, Any]) -> Spec:
         InvalidArgument: it is nested too deeply to be one.
     """
     try:
-        return await asyncio.to_thread(load, document)
+        return await asyncio.to_thread(_load, document)
     except RecursionError as error:
         raise errors.InvalidArgument("a pipeline spec is never nested so deeply") from error
+
+
+def _load(document: str | Mapping[str, Any]) -> Spec:
+    spec = load(document)
+    if not isinstance(document, str):
+        return spec
+    # YAML has whole numbers beyond 64 bits, which can't be stored: floats, as upstream has them.
+    return replace(
+        spec,
+        document=normalize(spec.document),
+        platform_document=normalize(spec.platform_document),
+    )
 
 
 def to_code(error: Exception) -> tuple[int, str]:
@@ -150,4 +163,4 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 def _is_plain(path: str) -> bool:
-    return "/pipelines/upload" in path or path.endswith(("/log", ":read"))
+    return "/pipelines/upload" in path or path.endswith("/log")

@@ -16,7 +16,6 @@ from starlette.routing import Route
 
 from bessemer.base import ids
 from bessemer.pipelines import catalog, listing, uploads, wire
-from bessemer.pipelines.api.experiments import check_name
 from bessemer.pipelines.api.http import (
     JsonResponse,
     Services,
@@ -102,12 +101,14 @@ class Pipelines:
         return JsonResponse(wire.page("pipelines", items, total, token))
 
     def _make(self, body: Mapping[str, Any]) -> catalog.Pipeline:
-        name = check_name(body.get("name") or body.get("display_name", ""), "a pipeline's name")
+        given = body.get("name") or body.get("display_name", "")
+        name = wire.check_name(given, "a pipeline's name")
+        display_name = body.get("display_name") or name
         return catalog.Pipeline(
             id=ids.make_uid(),
             namespace=self._services.namespace,
             name=name,
-            display_name=body.get("display_name") or name,
+            display_name=wire.check_display_name(display_name, "a pipeline's display_name"),
             description=body.get("description", ""),
             created_at=self._services.clock.now(),
             tags=check_tags(body.get("tags", {})),
@@ -125,7 +126,11 @@ class Pipelines:
         await self._check(request, "create")
         body = wire.parse(wire.PIPELINE_AND_VERSION, await read_json(request))
         pipeline = self._make(body.get("pipeline", {}))
-        given = {"name": pipeline.name, "display_name": pipeline.display_name}
+        given = {
+            "name": pipeline.name,
+            "display_name": pipeline.display_name,
+            "description": pipeline.description,
+        }
         version = await self._make_version(
             pipeline.id, {**given, **body.get("pipeline_version", {})}
         )
@@ -177,12 +182,13 @@ class Pipelines:
             )
         checked = await load_spec(source)
         given = body.get("name") or body.get("display_name") or checked.name
-        name = check_name(given, "a version's name")
+        name = wire.check_name(given, "a version's name")
+        display_name = body.get("display_name") or name
         return catalog.Version(
             id=ids.make_uid(),
             pipeline_id=pipeline_id,
             name=name,
-            display_name=body.get("display_name") or name,
+            display_name=wire.check_display_name(display_name, "a version's display_name"),
             spec=checked.document,
             platform_spec=checked.platform_document,
             description=body.get("description", ""),
@@ -237,7 +243,8 @@ class Pipelines:
         params, file_name, text = await _read_upload(request)
         params.setdefault("name", params.get("display_name") or file_name)
         pipeline = self._make(params)
-        version = await self._make_version(pipeline.id, params, text)
+        # The query's tags are the pipeline's, as upstream has it; the rest is of both.
+        version = await self._make_version(pipeline.id, {**params, "tags": {}}, text)
         await self._catalog.create_pipeline(pipeline, version)
         return JsonResponse(wire.pipeline(pipeline))
 
@@ -258,7 +265,8 @@ def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a PATCH changes; of the other fields, which the client sends back, nothing."""
     changes: dict[str, Any] = {}
     if "display_name" in body:
-        changes["display_name"] = check_name(body["display_name"], "a display_name")
+        name = wire.check_display_name(body["display_name"], "a display_name")
+        changes["display_name"] = name
     if "tags" in body:
         changes["tags"] = check_tags(body["tags"])
     return changes

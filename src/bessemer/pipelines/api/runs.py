@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from starlette.routing import Route
 
 from bessemer.base import ids
 from bessemer.pipelines import history, listing, spec, wire
-from bessemer.pipelines.api.experiments import check_name
 from bessemer.pipelines.api.http import (
     JsonResponse,
     Services,
@@ -20,8 +20,10 @@ from bessemer.pipelines.api.http import (
     read_json,
     user_of,
 )
-from bessemer.pipelines.errors import FailedPrecondition, InvalidArgument, NotFound
+from bessemer.pipelines.errors import InvalidArgument, NotFound
 from bessemer.pipelines.records import Run, RunState, StateChange, Task
+
+_MAX_DIGITS = 18  # of a number of lines
 
 
 class Runs:
@@ -78,8 +80,12 @@ class Runs:
         """A new run of an IR, or of a pipeline's version; the engine takes it from there."""
         await self._check(request, "create")
         body = wire.parse(wire.RUN, await read_json(request))
+        if body.get("plugins_output"):
+            raise InvalidArgument(
+                "plugins_output is the server's to write, but the request has one; leave it out"
+            )
         config = body.get("runtime_config", {})
-        name = check_name(body.get("display_name", ""), "a run's display_name")
+        name = wire.check_display_name(body.get("display_name", ""), "a run's display_name")
         source = await self._read_source(body)
         parameters = config.get("parameters", {})
         # Defaults are filled in by the engine: the history keeps what was submitted.
@@ -108,7 +114,11 @@ class Runs:
 
     async def _read_source(self, body: dict[str, Any]) -> dict[str, Any]:
         """The IR of a new run, checked, and the version that it is of."""
-        reference = body.get("pipeline_version_reference")
+        reference = {
+            name: value
+            for name, value in body.get("pipeline_version_reference", {}).items()
+            if value
+        }
         given = [name for name in ("pipeline_spec", "pipeline_version_id") if body.get(name)]
         if reference:
             given.append("pipeline_version_reference")
@@ -125,8 +135,8 @@ class Runs:
                 "platform_spec": checked.platform_document,
             }
         version = await self._catalog.get_version(
-            (reference or {}).get("pipeline_id", ""),
-            body.get("pipeline_version_id") or (reference or {}).get("pipeline_version_id", ""),
+            reference.get("pipeline_id", ""),
+            body.get("pipeline_version_id") or reference.get("pipeline_version_id", ""),
         )
         checked = await load_spec(wire.spec_document(version.spec, version.platform_spec))
         return {
@@ -142,17 +152,14 @@ class Runs:
         if not id_:
             default = await self._catalog.ensure_default(services.namespace, services.clock.now())
             return default.id
-        experiment = await self._catalog.get_experiment(id_)
-        if experiment.storage_state == "ARCHIVED":
-            raise FailedPrecondition(
-                f"a run needs an experiment that is not archived, but {id_} is; unarchive it first"
-            )
-        return experiment.id
+        return (await self._catalog.get_experiment(id_)).id
 
     async def get(self, request: Request) -> Response:
         """One, with its tasks."""
         run = await self._find(request, "get")
-        return JsonResponse(wire.run(run, await self._load_tasks(run.id)))
+        tasks = await self._load_tasks(run.id)
+        # Thousands of tasks take their time, in which others want to be served.
+        return await asyncio.to_thread(lambda: JsonResponse(wire.run(run, tasks)))
 
     async def _load_tasks(self, run_id: str) -> Sequence[Task]:
         found = await self._history.load_run(run_id)
@@ -183,13 +190,13 @@ class Runs:
         return JsonResponse({})
 
     async def archive(self, request: Request) -> Response:
-        """Take it out of the ordinary listings."""
+        """Put it aside."""
         run = await self._find(request, "archive")
         await self._history.archive_run(run.id)
         return JsonResponse({})
 
     async def unarchive(self, request: Request) -> Response:
-        """Bring it back."""
+        """Take it back."""
         run = await self._find(request, "unarchive")
         await self._history.unarchive_run(run.id)
         return JsonResponse({})
@@ -203,8 +210,11 @@ class Runs:
         task = find_task(await self._load_tasks(run.id), request.path_params["node"])
         params = params_of(request)
         tail = params.get("tail_lines", "")
-        if tail and not tail.isdecimal():
-            raise InvalidArgument(f"tail_lines must be a whole number, but got {tail!r}")
+        if tail and not (tail.isdecimal() and len(tail) <= _MAX_DIGITS):
+            raise InvalidArgument(
+                f"tail_lines must be a whole number of at most {_MAX_DIGITS} digits, "
+                f"but got {tail[:80]!r}; leave it out for the whole log"
+            )
         pieces = self._services.logs.read(
             run,
             task,

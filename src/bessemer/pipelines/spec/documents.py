@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ def _split_mapping(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapp
 
 
 def _split_text(text: str | bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if (found := _read_json(text)) is not None:
+        return _split_mapping(found)
     try:
         documents = [part for part in yaml.load_all(text, Loader=_LOADER) if part is not None]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -61,6 +64,15 @@ def _split_text(text: str | bytes) -> tuple[Mapping[str, Any], Mapping[str, Any]
     if "pipeline_spec" in irs[0] or "pipelineSpec" in irs[0]:
         return _split_mapping(irs[0])
     return irs[0], platforms[0] if platforms else {}
+
+
+def _read_json(text: str | bytes) -> Mapping[str, Any] | None:
+    """JSON's one object, if it is that: YAML refuses its surrogate pairs, and its tabs."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, Mapping) else None
 
 
 def _as_mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bessemer.pipelines.spec.model import (
     Component,
@@ -10,10 +10,20 @@ from bessemer.pipelines.spec.model import (
     DagInput,
     FinalStatus,
     InvalidSpec,
+    Source,
     TaskOutput,
     TaskSpec,
 )
 from bessemer.pipelines.types import ParameterType
+
+
+def is_leaked(name: str) -> bool:
+    """Whether a DAG's input may be a loop's item that nobody outside that loop has.
+
+    The SDK's compiler lets it leak into the inputs of the groups around the loop, up to the root,
+    where nobody reads it (kubeflow/pipelines#13273).
+    """
+    return "loop-item" in name
 
 
 def order(component: str, tasks: Mapping[str, TaskSpec]) -> Mapping[str, tuple[str, ...]]:
@@ -49,8 +59,15 @@ def order(component: str, tasks: Mapping[str, TaskSpec]) -> Mapping[str, tuple[s
     return {name: tuple(names) for name, names in dependents.items()}
 
 
-def check(root: Component, components: Mapping[str, Component]) -> None:
+def check(
+    root: Component,
+    components: Mapping[str, Component],
+    settings: Mapping[str, Sequence[Source]],
+) -> None:
     """Check every DAG that the root reaches.
+
+    ``settings`` tells where the Kubernetes settings of an executor (by its label) take values
+    from.
 
     Raises:
         InvalidSpec: a component is unknown, contains itself, or its tasks don't fit together.
@@ -61,6 +78,7 @@ def check(root: Component, components: Mapping[str, Component]) -> None:
         component = pending.pop()
         if component.name not in inner and isinstance(component.body, Dag):
             inner[component.name] = _check_dag(component, component.body, components)
+            _check_settings(component, component.body, components, settings)
             pending.extend(inner[component.name])
     _refuse_cycles(inner)
 
@@ -98,6 +116,21 @@ def _check_dag(
     return inner
 
 
+def _check_settings(
+    component: Component,
+    dag: Dag,
+    components: Mapping[str, Component],
+    settings: Mapping[str, Sequence[Source]],
+) -> None:
+    for task in dag.tasks.values():
+        where = f"a Kubernetes setting of task {task.name!r}"
+        for source in settings.get(components[task.component].executor, ()):
+            if isinstance(source, TaskOutput):
+                _check_output(component, dag, source, "parameter", components, where)
+            elif isinstance(source, DagInput) and source.name not in component.parameters:
+                raise InvalidSpec(_no_input(where, "its value", source.name, component))
+
+
 def _check_inputs(
     component: Component, dag: Dag, task: TaskSpec, components: Mapping[str, Component]
 ) -> None:
@@ -106,7 +139,8 @@ def _check_inputs(
         if isinstance(item.source, TaskOutput):
             _check_output(component, dag, item.source, "parameter", components, where)
         elif isinstance(item.source, DagInput) and item.source.name not in component.parameters:
-            raise InvalidSpec(_no_input(where, key, item.source.name, component))
+            if not (is_leaked(key) and isinstance(components[task.component].body, Dag)):
+                raise InvalidSpec(_no_input(where, key, item.source.name, component))
         elif isinstance(item.source, FinalStatus) and not task.always:
             raise InvalidSpec(
                 f"{where} reads the final status of {item.source.task!r}, so its strategy must be "
@@ -131,6 +165,11 @@ def _check_given(task: TaskSpec, component: Component) -> None:
     given = set(task.parameters) | set(task.artifacts)
     if task.iterator is not None:
         given.add(task.iterator.item_input)
+    if task.condition is not None and (unknown := sorted(task.condition.inputs - given)):
+        raise InvalidSpec(
+            f"the condition of task {task.name!r} reads {unknown}, which are none of its inputs "
+            f"{sorted(given)}"
+        )
     # The pod's own settings are no input that anybody gives.
     needed = {
         name

@@ -21,6 +21,8 @@ REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
+_NAME_CHARS = 253
+_HISTORY_CHARS = 2000  # the oldest go, as upstream
 # Annotations of the Deployment that its ReplicaSets don't take over.
 _OWN = frozenset(
     {"kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAX_REPLICAS}
@@ -113,8 +115,13 @@ def _template(obj: Object) -> Object:
 
 def revision(obj: Object) -> int:
     """The rollout's number; 0 where it has none."""
-    text = meta.annotations(obj).get(REVISION, "0")
-    return int(text) if text.isdigit() else 0
+    return _noted(obj, REVISION)
+
+
+def _noted(obj: Object, annotation: str) -> int:
+    """A number of ours in an annotation; 0 where it is absent or somebody broke it."""
+    text = meta.annotations(obj).get(annotation, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def new_replicaset(observed: Observed) -> Object:
@@ -135,7 +142,7 @@ def new_replicaset(observed: Observed) -> Object:
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{meta.name(deployment)}-{digest}",
+            "name": _set_name(deployment, digest),
             "namespace": meta.namespace(deployment),
             "labels": dict(template["metadata"]["labels"]),
             "annotations": notes(deployment, number),
@@ -143,6 +150,11 @@ def new_replicaset(observed: Observed) -> Object:
         },
         "spec": spec,
     }
+
+
+def _set_name(deployment: Object, digest: str) -> str:
+    kept = meta.name(deployment)[: _NAME_CHARS - len(digest) - 1]
+    return f"{kept.rstrip('-.')}-{digest}"
 
 
 def notes(deployment: Object, number: int) -> dict[str, str]:
@@ -177,7 +189,8 @@ def renewal(observed: Observed, current: Object) -> Object:
     before = revision(current)
     if before and before != number:
         # A roll-back: the rollouts that this ReplicaSet was before.
-        wanted[HISTORY] = ",".join(filter(None, (held.get(HISTORY, ""), str(before))))
+        past = ",".join(filter(None, (held.get(HISTORY, ""), str(before))))
+        wanted[HISTORY] = past if len(past) <= _HISTORY_CHARS else past.partition(",")[2]
     patch: Object = {}
     if any(held.get(key) != value for key, value in wanted.items()):
         patch["metadata"] = {"annotations": wanted}
@@ -252,16 +265,16 @@ def _roll(observed: Observed, current: Object) -> dict[str, int]:
 def _shrink_old(observed: Observed, current: Object) -> dict[str, int]:
     deployment = observed.deployment
     minimum = replicas(deployment) - limits(deployment).unavailable
-    new_unavailable = replicas(current) - counted(current, "availableReplicas")
+    new_unavailable = replicas(current) - _available(current)
     spare = sum(replicas(entry) for entry in observed.sets) - minimum - new_unavailable
     wanted: dict[str, int] = {}
     for entry in observed.old:  # those that don't work go first
         size = replicas(entry)
-        sick = min(spare, size - counted(entry, "availableReplicas"))
+        sick = min(spare, size - _available(entry))
         if sick > 0:
             wanted[meta.name(entry)] = size - sick
             spare -= sick
-    available = sum(counted(entry, "availableReplicas") for entry in observed.sets)
+    available = sum(_available(entry) for entry in observed.sets)
     spare = available - minimum
     for entry in observed.old:
         size = wanted.get(meta.name(entry), replicas(entry))
@@ -270,6 +283,14 @@ def _shrink_old(observed: Observed, current: Object) -> dict[str, int]:
             wanted[meta.name(entry)] = size - gone
             spare -= gone
     return wanted
+
+
+def _available(entry: Object) -> int:
+    """The available pods of a ReplicaSet that will be left.
+
+    Just after it was shrunk its status still tells of pods that are about to go.
+    """
+    return min(counted(entry, "availableReplicas"), replicas(entry))
 
 
 def _was_resized(observed: Observed) -> bool:
@@ -317,7 +338,7 @@ def _proportional(observed: Observed, live: list[Object]) -> dict[str, int]:
     order = sorted(ages, key=replicas, reverse=True)
     wanted: dict[str, int] = {}
     for entry in order:
-        before = int(meta.annotations(entry).get(MAX_REPLICAS, str(have))) or have
+        before = _noted(entry, MAX_REPLICAS) or have
         share = round(replicas(entry) * allowed / before) - replicas(entry)
         share = min(max(share, 0), left) if left > 0 else max(min(share, 0), left)
         wanted[meta.name(entry)] = max(0, replicas(entry) + share)
@@ -335,16 +356,14 @@ def outdated(observed: Observed) -> list[Object]:
     if not is_paused(observed.deployment) and not is_complete(observed.deployment):
         return []
     keep = int(meta.dig(observed.deployment, "spec.revisionHistoryLimit", 10))
+    kept = [entry for entry in observed.old if not meta.is_deleting(entry)]
     empty = [
         entry
-        for entry in observed.old
-        if not replicas(entry)
-        and not counted(entry, "replicas")
-        and not meta.is_deleting(entry)
-        and _is_observed(entry)
+        for entry in kept
+        if not replicas(entry) and not counted(entry, "replicas") and _is_observed(entry)
     ]
     empty.sort(key=revision)
-    return empty[: max(0, len(observed.old) - keep)]
+    return empty[: max(0, len(kept) - keep)]
 
 
 def is_complete(deployment: Object) -> bool:

@@ -44,14 +44,16 @@ class DeploymentReconciler:
         return Result(outcome.look_again_after)
 
     def _observe(self, deployment: Object) -> plan.Observed:
-        sets = self._sets.by_owner(meta.uid(deployment))
-        pods = {meta.uid(entry): self._pods.by_owner(meta.uid(entry)) for entry in sets}
+        sets = claims.controlled(deployment, self._sets.by_owner(meta.uid(deployment)))
+        pods = {
+            meta.uid(entry): claims.controlled(entry, self._pods.by_owner(meta.uid(entry)))
+            for entry in sets
+        }
         return plan.observe(deployment, sets, pods)
 
     async def _claim(self, deployment: Object) -> None:
         claim = claims.claim(
             deployment,
-            deployment["spec"].get("selector"),
             self._sets.by_owner(meta.uid(deployment)),
             self._sets.list(meta.namespace(deployment)),
         )
@@ -90,7 +92,8 @@ class DeploymentReconciler:
             told = status.not_created(deployment, message, self._clock.now())
             await self._writer.update_status(DEPLOYMENT, deployment, told)
             raise
-        await self._tell_scaled(deployment, meta.name(made), 0, plan.replicas(made))
+        if plan.replicas(made):
+            await self._tell_scaled(deployment, meta.name(made), 0, plan.replicas(made))
         return deployment
 
     async def _number(self, observed: plan.Observed) -> Object:

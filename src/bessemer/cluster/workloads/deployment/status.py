@@ -14,7 +14,7 @@ from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
 _PAUSED, _RESUMED = "DeploymentPaused", "DeploymentResumed"
-_TIMED_OUT = "ProgressDeadlineExceeded"
+_TIMED_OUT, _REFUSED = "ProgressDeadlineExceeded", "ReplicaSetCreateError"
 # So many seconds mean that nobody asks for progress. Source: util.HasProgressDeadline.
 _NEVER = 2**31 - 1
 
@@ -62,7 +62,7 @@ def not_created(deployment: Object, message: str, now: datetime) -> Object:
     """The status of a Deployment whose new ReplicaSet was refused."""
     status = dict(deployment.get("status") or {})
     if _has_deadline(deployment):
-        entry = _condition("Progressing", "False", "ReplicaSetCreateError", message)
+        entry = _condition("Progressing", "False", _REFUSED, message)
         status["conditions"] = _merge(list(status.get("conditions") or ()), [entry], now)
     return status
 
@@ -87,7 +87,7 @@ def _progress(
     observed: plan.Observed, status: Object, now: datetime
 ) -> tuple[list[Object], float | None]:
     """The Progressing condition, if there is one, and when its deadline comes."""
-    deployment, current = observed.deployment, observed.current
+    deployment = observed.deployment
     old = meta.condition(deployment, "Progressing") or {}
     if not _has_deadline(deployment):
         return [], None
@@ -95,40 +95,58 @@ def _progress(
         # That it had come too late stays said.
         paused = _condition("Progressing", "Unknown", _PAUSED, "Deployment is paused")
         return [_keep(old) if old.get("reason") == _TIMED_OUT else paused], None
-    return _track(observed, current, status, old, now) if current else ([], None)
+    return _track(observed, status, old, now)
 
 
 def _track(
-    observed: plan.Observed, current: Object, status: Object, old: Object, now: datetime
+    observed: plan.Observed, status: Object, old: Object, now: datetime
 ) -> tuple[list[Object], float | None]:
-    deployment, name = observed.deployment, meta.name(current)
+    deployment, current = observed.deployment, observed.current
+    # Recreate makes the new ReplicaSet once the old pods are gone.
+    of = ("ReplicaSet", current) if current else ("Deployment", deployment)
+    subject = f'{of[0]} "{meta.name(of[1])}"'
     if plan.is_complete({**deployment, "status": status}):
-        text = f'ReplicaSet "{name}" has successfully progressed.'
+        text = f"{subject} has successfully progressed."
         return [_condition("Progressing", "True", "NewReplicaSetAvailable", text)], None
     if old.get("reason") == _PAUSED:
         text = "Deployment is resumed"
         return [_started(_RESUMED, text, now, "Unknown")], _deadline(deployment)
-    if name not in old.get("message", "") and old.get("reason") != _RESUMED:
-        text = f'Created new replica set "{name}"'
-        return [_started("NewReplicaSetCreated", text, now)], _deadline(deployment)
-    return _rolling(deployment, name, status, old, now)
+    if current is not None and _is_new(current, old):
+        return [_started(*_announce(deployment, current), now)], _deadline(deployment)
+    return _rolling(deployment, subject, status, old, now) if old else ([], None)
+
+
+def _is_new(current: Object, old: Object) -> bool:
+    """Whether the Progressing condition has not told of this ReplicaSet yet."""
+    if old.get("reason") == _RESUMED:
+        return False
+    return old.get("reason") == _REFUSED or f'"{meta.name(current)}"' not in old.get("message", "")
+
+
+def _announce(deployment: Object, current: Object) -> tuple[str, str]:
+    """Reason and message: it was made for this rollout, or was there from an earlier one."""
+    name, made = meta.name(current), current["metadata"].get("creationTimestamp", "")
+    was_before = plan.HISTORY in meta.annotations(current)
+    if was_before or made < deployment["metadata"].get("creationTimestamp", ""):
+        return "FoundNewReplicaSet", f'Found new replica set "{name}"'
+    return "NewReplicaSetCreated", f'Created new replica set "{name}"'
 
 
 def _rolling(
-    deployment: Object, name: str, status: Object, old: Object, now: datetime
+    deployment: Object, subject: str, status: Object, old: Object, now: datetime
 ) -> tuple[list[Object], float | None]:
     """A rollout that is under way, or one that was over when a pod went down."""
     if old["reason"] == "NewReplicaSetAvailable":
         return [_keep(old)], None
     if _moved(deployment, status):
-        text = f'ReplicaSet "{name}" is progressing.'
+        text = f"{subject} is progressing."
         return [_started("ReplicaSetUpdated", text, now)], _deadline(deployment)
     if old["reason"] == _TIMED_OUT:
         return [_keep(old)], None
     left = _deadline(deployment) - _since(old, now)
     if left > 0:
         return [_keep(old)], left
-    text = f'ReplicaSet "{name}" has timed out progressing.'
+    text = f"{subject} has timed out progressing."
     return [_condition("Progressing", "False", _TIMED_OUT, text)], None
 
 
@@ -153,7 +171,8 @@ def _moved(deployment: Object, status: Object) -> bool:
 
 
 def _failures(observed: plan.Observed) -> list[Object]:
-    for entry in reversed(observed.sets):
+    current = observed.current
+    for entry in (*([current] if current else []), *observed.old):
         condition = meta.condition(entry, "ReplicaFailure")
         if condition is not None:
             return [_keep(condition)]

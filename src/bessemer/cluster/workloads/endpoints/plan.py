@@ -21,9 +21,16 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 
 
+def find_selector(service: Object) -> dict[str, str]:
+    """The labels of the Service's pods; empty where it has none, or is another's name only."""
+    if meta.dig(service, "spec.type") == "ExternalName":
+        return {}
+    return meta.dig(service, "spec.selector") or {}
+
+
 def is_selected(service: Object, pod: Object) -> bool:
     """Whether the Service's selector picks the pod; no selector picks nothing."""
-    selector: dict[str, str] = meta.dig(service, "spec.selector") or {}
+    selector = find_selector(service)
     return bool(selector) and selector.items() <= meta.labels(pod).items()
 
 
@@ -56,16 +63,21 @@ def _slice(service: Object, ports: list[Object], pods: list[Object]) -> Object:
         labels=labels,
         owners=[meta.owner_reference(service)],
         addressType="IPv4",
-        endpoints=[_endpoint(pod) for pod in sorted(pods, key=meta.name)],
+        endpoints=[_endpoint(service, pod) for pod in sorted(pods, key=meta.name)],
         ports=ports,
     )
 
 
-def _endpoint(pod: Object) -> Object:
-    ending, ready = meta.is_deleting(pod), podrules.is_ready(pod)
+def _endpoint(service: Object, pod: Object) -> Object:
+    # All that are listed count as ready: see _serves.
+    conditions = {
+        "ready": True,
+        "serving": podrules.is_ready(pod),
+        "terminating": meta.is_deleting(pod),
+    }
     endpoint: Object = {
         "addresses": [meta.dig(pod, "status.podIP")],
-        "conditions": {"ready": not ending, "serving": ready, "terminating": ending},
+        "conditions": conditions,
         "nodeName": meta.dig(pod, "spec.nodeName"),
         "targetRef": {
             "kind": "Pod",
@@ -74,8 +86,8 @@ def _endpoint(pod: Object) -> Object:
             "uid": meta.uid(pod),
         },
     }
-    hostname, subdomain = meta.dig(pod, "spec.hostname"), meta.dig(pod, "spec.subdomain")
-    if hostname and subdomain:
+    hostname = meta.dig(pod, "spec.hostname")
+    if hostname and meta.dig(pod, "spec.subdomain") == meta.name(service):
         endpoint["hostname"] = hostname
     return endpoint
 
@@ -103,8 +115,11 @@ def _target(port: Object, pod: Object | None) -> int | None:
         return target
     if pod is None:
         return None
-    for container in pod["spec"]["containers"]:
+    wanted = (target, port.get("protocol", "TCP"))
+    spec = pod["spec"]
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    for container in (*spec["containers"], *sidecars):
         for declared in container.get("ports") or ():
-            if declared.get("name") == target:
+            if (declared.get("name"), declared.get("protocol", "TCP")) == wanted:
                 return int(declared["containerPort"])
     return None

@@ -24,7 +24,8 @@ class EndpointsReconciler:
         self._services = informers.of(SERVICE)
         self._pods = informers.of(POD)
         self._slices = informers.of(ENDPOINT_SLICE)
-        self._former: dict[str, dict[str, str]] = {}  # pod uid -> labels that it had
+        # Pod uid -> the labels that it had before its last change, and those that it has.
+        self._faces: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         self._pods.subscribe(self._remember)
 
     async def reconcile(self, key: Key) -> Result:
@@ -45,7 +46,7 @@ class EndpointsReconciler:
         return DONE
 
     def _wanted(self, service: Object | None) -> list[Object]:
-        if service is None or meta.is_deleting(service) or not service["spec"].get("selector"):
+        if service is None or meta.is_deleting(service) or not plan.find_selector(service):
             return []
         pods = self._pods.list(meta.namespace(service))
         return plan.slices(service, [pod for pod in pods if plan.is_selected(service, pod)])
@@ -61,17 +62,18 @@ class EndpointsReconciler:
 
     def services_of(self, pod: Object) -> Iterable[Key]:
         """The Services that select the pod, or did before its labels changed."""
-        former = self._former.get(meta.uid(pod))
+        former, _ = self._faces.get(meta.uid(pod), ({}, {}))
         faces = [pod]
-        if former is not None and former != meta.labels(pod):
+        if former != meta.labels(pod):
             faces.append({**pod, "metadata": {**pod["metadata"], "labels": former}})
         for service in self._services.list(meta.namespace(pod)):
             if any(plan.is_selected(service, face) for face in faces):
                 yield Key(meta.namespace(service), meta.name(service))
 
     def _remember(self, event: EventType, pod: Object) -> None:
-        """Kept until the pod is gone; the first labels matter, later ones are in the pod."""
+        """Kept until the pod is gone; called before ``services_of``."""
         if event is EventType.DELETED:
-            self._former.pop(meta.uid(pod), None)
+            self._faces.pop(meta.uid(pod), None)
         else:
-            self._former.setdefault(meta.uid(pod), meta.labels(pod))
+            _, former = self._faces.get(meta.uid(pod), ({}, {}))
+            self._faces[meta.uid(pod)] = former, meta.labels(pod)

@@ -46,7 +46,7 @@ class GarbageCollector:
         uid = meta.uid(obj)
         before = self._objects.get(uid)
         for owner in _owners(before[1]) if before else ():
-            self._dependents.get(owner, {}).pop(uid, None)
+            self._forget(owner, uid)
         if event is EventType.DELETED:
             self._objects.pop(uid, None)
             for dependent in self._dependents.pop(uid, {}):
@@ -59,6 +59,12 @@ class GarbageCollector:
         waiting = [owner for owner in _owners(obj) if self._waits(owner)]
         for key in (*waiting, uid) if _matters(obj) else waiting:
             self._enqueue(Key("", key))
+
+    def _forget(self, owner: str, uid: str) -> None:
+        dependents = self._dependents.get(owner, {})
+        dependents.pop(uid, None)
+        if not dependents:
+            self._dependents.pop(owner, None)
 
     def _waits(self, uid: str) -> bool:
         known = self._objects.get(uid)

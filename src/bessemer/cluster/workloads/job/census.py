@@ -9,6 +9,7 @@ Source: k8s.io/kubernetes pkg/controller/job (job_controller.go, indexed_job_uti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ class Census:
     numbers: dict[Fate, int] = field(default_factory=dict)  # counted for good
     uncounted: dict[Fate, list[str]] = field(default_factory=dict)  # uids noted, not yet so
     uncover: list[Object] = field(default_factory=list)  # the finalizer comes off
-    pending: int = 0  # failures that count, and are noted nowhere yet
+    pending: Counter[Fate] = field(default_factory=Counter)  # noted nowhere yet
     done: set[int] = field(default_factory=set)  # indexes that succeeded
     lost: set[int] = field(default_factory=set)  # indexes that are not tried again
     # The last failed pod of an index that waits for its next one: it tells how often it failed.
@@ -53,13 +54,15 @@ class Census:
     @property
     def failed(self) -> int:
         """All failures that count."""
-        noted = len(self.uncounted[Fate.FAILED])
-        return self.numbers[Fate.FAILED] + noted + self.pending
+        return self._all(Fate.FAILED)
 
     @property
     def succeeded(self) -> int:
         """All successes; of an Indexed Job its indexes."""
-        return self.numbers[Fate.SUCCEEDED] + len(self.uncounted[Fate.SUCCEEDED])
+        return self._all(Fate.SUCCEEDED)
+
+    def _all(self, fate: Fate) -> int:
+        return self.numbers[fate] + len(self.uncounted[fate]) + self.pending[fate]
 
 
 def is_indexed(job: Object) -> bool:
@@ -158,8 +161,8 @@ def _count(census: Census, fates: list[tuple[Object, Fate]]) -> None:
             noted = census.uncounted[found]
             if len(noted) < _NOTED:
                 noted.append(meta.uid(pod))
-            elif found is Fate.FAILED:
-                census.pending += 1
+            else:
+                census.pending[found] += 1
 
 
 # ---- indexed
@@ -184,7 +187,7 @@ def _count_indexes(
     for pod, found in fates:
         index = index_of(job, pod)
         if meta.uid(pod) in kept:
-            census.pending += found is Fate.FAILED
+            census.pending[Fate.FAILED] += found is Fate.FAILED
         elif found is Fate.SUCCEEDED and index in census.done and index not in stored:
             continue  # once the index is noted
         elif found is Fate.SUCCEEDED or (found is Fate.FAILED and index is None):

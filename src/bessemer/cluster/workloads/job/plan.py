@@ -26,7 +26,9 @@ from bessemer.cluster.workloads.job.verdicts import Verdict, is_suspended
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-__all__ = ["CONTROLLER", "FINALIZER", "Plan", "Verdict", "expires_in", "is_ours", "make"]
+__all__ = [
+    "CONTROLLER", "FINALIZER", "Plan", "Verdict", "expires_in", "is_finished", "is_ours", "make",
+]  # fmt: skip
 
 #: Who runs Jobs that name nobody else in spec.managedBy.
 CONTROLLER = "kubernetes.io/job-controller"
@@ -62,9 +64,9 @@ def is_ours(job: Object) -> bool:
 
 
 def expires_in(job: Object, now: datetime) -> float | None:
-    """Seconds until a finished Job may be deleted; None when it stays."""
+    """Seconds until a finished Job may be deleted; None when it stays, or is going already."""
     ttl = meta.dig(job, "spec.ttlSecondsAfterFinished")
-    if ttl is None or not is_finished(job):
+    if ttl is None or not is_finished(job) or meta.is_deleting(job):
         return None
     ended = [
         parse_time(entry["lastTransitionTime"])
@@ -136,7 +138,7 @@ def _end(status: Object, census: Census, verdict: Verdict, now: datetime) -> Pla
     """Say where it goes; say that it is there once no pod runs and every pod is counted."""
     told = {"status": "True", "reason": verdict.reason, "message": verdict.message}
     reached = [{"type": verdicts.INTERIM[verdict.type], **told}]
-    uncounted = any(census.uncounted.values()) or census.uncover or census.pending
+    uncounted = any(census.uncounted.values()) or census.uncover or census.pending.total()
     over = not (census.active or census.terminating or uncounted)
     if over:
         reached.append({"type": verdict.type, **told})

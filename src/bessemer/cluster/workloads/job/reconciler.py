@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bessemer.base.clock import Clock
 from bessemer.cluster.workloads import claims
 from bessemer.cluster.workloads import pods as podrules
 from bessemer.cluster.workloads.job import census as censuses
 from bessemer.cluster.workloads.job import indexes, plan
-from bessemer.cluster.workloads.writer import Writer
+from bessemer.cluster.workloads.writer import Writer, together
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.sources import own_key, owner_key
 from bessemer.kube.errors import ApiError, is_terminating
 from bessemer.kube.informer import Informers
 from bessemer.resources import meta
@@ -37,7 +38,6 @@ class JobReconciler:
         """One pass. Finished Jobs are only counted out, and deleted when their time is over."""
         job = self._jobs.get(key.name, key.namespace)
         if job is None:
-            await self._let_go(key)
             return DONE
         now = self._clock.now()
         left = plan.expires_in(job, now)
@@ -48,11 +48,12 @@ class JobReconciler:
             return Result(left)
         if not plan.is_finished(job):
             await self._claim(job)
-        step = plan.make(job, self._pods.by_owner(meta.uid(job)), now)
+        pods = claims.controlled(job, self._pods.by_owner(meta.uid(job)))
+        step = plan.make(job, pods, now)
         job = await self._writer.update_status(JOB, job, step.status)
-        await asyncio.gather(*(self._uncover(pod) for pod in step.uncover))
-        await asyncio.gather(*(self._drop(job, pod) for pod in step.drop))
-        await asyncio.gather(*(self._delete(job, pod) for pod in step.delete))
+        await together(_uncover(self._writer, pod) for pod in step.uncover)
+        await together(self._drop(job, pod) for pod in step.drop)
+        await together(self._delete(job, pod) for pod in step.delete)
         failure = await self._create(job, step)
         await self._tell(job, step)
         if failure:
@@ -64,7 +65,6 @@ class JobReconciler:
         """Take in pods that the selector picks and nobody controls; let strangers go."""
         claim = claims.claim(
             job,
-            job["spec"].get("selector"),
             self._pods.by_owner(meta.uid(job)),
             self._pods.list(meta.namespace(job)),
         )
@@ -79,23 +79,8 @@ class JobReconciler:
             patch["metadata"]["finalizers"] = _without_ours(pod)
             await self._writer.patch(POD, pod, patch)
 
-    async def _let_go(self, key: Key) -> None:
-        """The Job is gone: its pods need no counting any more and may go too."""
-        for pod in self._pods.list(key.namespace):
-            owner = meta.controller_of(pod)
-            if owner and owner["kind"] == JOB.kind and owner["name"] == key.name:
-                await self._uncover(pod)
-
-    async def _uncover(self, pod: Object) -> Object | None:
-        """Take the finalizer off; the answer is the pod as it is then, None when it is gone."""
-        if not censuses.is_covered(pod):
-            return pod
-        version = pod["metadata"]["resourceVersion"]
-        patch = {"metadata": {"finalizers": _without_ours(pod), "resourceVersion": version}}
-        return await self._writer.patch(POD, pod, patch)
-
     async def _drop(self, job: Object, pod: Object) -> None:
-        left = await self._uncover(pod)
+        left = await _uncover(self._writer, pod)
         if left is not None:
             await self._delete(job, left)
 
@@ -147,25 +132,48 @@ class JobReconciler:
 
 
 class OrphanReconciler:
-    """Keyed by pod: takes our finalizer off pods that no Job controls any more."""
+    """Keyed by pod: takes our finalizer off pods whose Job is not there to count them."""
 
     def __init__(self, writer: Writer, informers: Informers) -> None:
         self._writer = writer
+        self._jobs = informers.of(JOB)
         self._pods = informers.of(POD)
 
     async def reconcile(self, key: Key) -> Result:
         """One pass."""
         pod = self._pods.get(key.name, key.namespace)
-        if pod is not None and is_orphan(pod):
-            version = pod["metadata"]["resourceVersion"]
-            metadata = {"finalizers": _without_ours(pod), "resourceVersion": version}
-            await self._writer.patch(POD, pod, {"metadata": metadata})
+        if pod is not None and self._is_orphan(pod):
+            await _uncover(self._writer, pod)
         return DONE
 
+    def find_keys(self, pod: Object) -> Iterable[Key]:
+        """The pod's own key, if it is an orphan."""
+        return own_key(pod) if self._is_orphan(pod) else ()
 
-def is_orphan(pod: Object) -> bool:
-    """Whether the pod waits to be counted by a Job that it does not have."""
-    return meta.controller_of(pod) is None and censuses.is_covered(pod)
+    def find_left(self, job: Object) -> Iterable[Key]:
+        """The orphans that the Job, if it is gone, has left."""
+        for pod in self._pods.by_owner(meta.uid(job)):
+            yield from self.find_keys(pod)
+
+    def _is_orphan(self, pod: Object) -> bool:
+        if not censuses.is_covered(pod):
+            return False
+        owner = meta.controller_of(pod)
+        if owner is None:
+            return True
+        keys = owner_key(JOB)(pod)  # none: another controller's pod
+        found = [self._jobs.get(key.name, key.namespace) for key in keys]
+        # Another Job may have its name by now.
+        return any(job is None or meta.uid(job) != owner["uid"] for job in found)
+
+
+async def _uncover(writer: Writer, pod: Object) -> Object | None:
+    """Take the finalizer off; the answer is the pod as it is then, None when it is gone."""
+    if not censuses.is_covered(pod):
+        return pod
+    version = pod["metadata"]["resourceVersion"]
+    patch = {"metadata": {"finalizers": _without_ours(pod), "resourceVersion": version}}
+    return await writer.patch(POD, pod, patch)
 
 
 def _without_ours(pod: Object) -> list[str]:

@@ -7,7 +7,7 @@ import asyncio
 from bessemer.base.clock import Clock
 from bessemer.cluster.workloads import claims, pods
 from bessemer.cluster.workloads.replicaset import plan
-from bessemer.cluster.workloads.writer import Writer
+from bessemer.cluster.workloads.writer import Writer, together
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.kube.errors import ApiError, is_terminating
@@ -38,16 +38,18 @@ class ReplicaSetReconciler:
         await self._claim(replicaset)
         failure = await self._scale(replicaset)
         # The writes above are in the cache by now: the status tells what is, not what was.
-        owned = self._pods.by_owner(meta.uid(replicaset))
+        owned = self._owned(replicaset)
         now = self._clock.now()
         status = plan.status(replicaset, owned, now, failure)
         await self._writer.update_status(REPLICA_SET, replicaset, status)
         return Result(plan.look_again_after(replicaset, owned, now) or (5.0 if failure else None))
 
+    def _owned(self, replicaset: Object) -> list[Object]:
+        return claims.controlled(replicaset, self._pods.by_owner(meta.uid(replicaset)))
+
     async def _claim(self, replicaset: Object) -> None:
         claim = claims.claim(
             replicaset,
-            replicaset["spec"].get("selector"),
             self._pods.by_owner(meta.uid(replicaset)),
             self._pods.list(meta.namespace(replicaset)),
         )
@@ -59,9 +61,9 @@ class ReplicaSetReconciler:
 
     async def _scale(self, replicaset: Object) -> str:
         """Make or end pods; the answer is why that failed, or nothing."""
-        scale = plan.scale(replicaset, self._pods.by_owner(meta.uid(replicaset)))
+        scale = plan.scale(replicaset, self._owned(replicaset))
         if scale.delete:
-            await asyncio.gather(*(self._delete(replicaset, pod) for pod in scale.delete))
+            await together(self._delete(replicaset, pod) for pod in scale.delete)
         for size in pods.slow_start(scale.create):
             results = await asyncio.gather(
                 *(self._create(replicaset) for _ in range(size)), return_exceptions=True
