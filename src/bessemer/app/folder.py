@@ -21,6 +21,7 @@ CA = "ca.crt"
 _RUNTIME = "runtime"  # in ``run``
 # Below this a start would end in the middle of something.
 ROOM_NEEDED = 16 * 1024 * 1024  # bytes
+_OF_THE_DISK = "lost+found"  # in the root of each ext4
 LAST_PORT = 65533  # P+1 and P+2 are ports, too
 _LAST_NETWORK = 255
 
@@ -121,7 +122,7 @@ def judge(home: Home) -> None:
 def _check_empty(home: Home) -> None:
     """A home is made its owner's alone, which must not happen to /tmp or a person's own files."""
     draft = _draft(home.version_file)  # all that a first start that was killed may leave
-    others = sorted({path.name for path in home.root.glob("*")} - {draft.name})
+    others = sorted({path.name for path in home.root.glob("*")} - {draft.name, _OF_THE_DISK})
     if others:
         raise HomeError(
             f"home {home.root}: it must be a new or empty folder, or a home (with the file "

@@ -48,6 +48,13 @@ def test_a_file_in_place_of_the_home_is_refused(tmp_path: Path) -> None:
         folder.prepare(Home(tmp_path / "home"))
 
 
+def test_the_root_of_a_new_disk_can_be_a_home(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    home = Home(tmp_path)
+    folder.prepare(home)
+    assert home.version_file.exists()
+
+
 def test_choices_are_kept(home: Home) -> None:
     assert folder.read_config(home) == Config()
     chosen = Config(port=7000, network=9)
