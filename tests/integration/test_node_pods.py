@@ -93,6 +93,23 @@ async def test_a_command_that_is_not_there(cluster: Cluster) -> None:
     assert "nosuchprogram" in ended["message"]
 
 
+@pytest.mark.parametrize(
+    ("command", "parts", "words"),
+    [
+        (("echo", "a\0b"), {}, "argument 1 of its command has one"),
+        (("env",), {"env": [{"name": "V", "value": "a\0b"}]}, "its variable V has one"),
+        (("pwd",), {"workingDir": "/tmp/a\0b"}, "its workingDir has one"),
+    ],
+)
+async def test_bytes_that_no_program_can_be_given_are_named(
+    cluster: Cluster, command: tuple[str, ...], parts: dict[str, object], words: str
+) -> None:
+    await cluster.run("a", *command, **parts)
+    told = await cluster.event("a", "Failed")
+    assert words in told
+    assert state(await cluster.client.get(POD, "a", "default"))["waiting"]["message"] in told
+
+
 async def test_init_containers_run_before(cluster: Cluster) -> None:
     volume = {"name": "shared", "emptyDir": {}}
     mounts = [{"name": "shared", "mountPath": "/shared"}]

@@ -82,7 +82,12 @@ def limits(spec: Object) -> Limits:
 
 
 def build(pod: Object, spec: Object, command: Command, setting: Setting) -> ContainerSpec:
-    """The runtime's order."""
+    """The runtime's order.
+
+    Raises:
+        StartFailure: the kernel takes no such command or variable.
+    """
+    _refuse_nul(command, spec.get("workingDir") or "", setting)
     component = command.component
     annotations = pod["metadata"].get("annotations") or {}
     warm = None
@@ -103,3 +108,19 @@ def build(pod: Object, spec: Object, command: Command, setting: Setting) -> Cont
         read_only=bool((spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
         termination_path=spec.get("terminationMessagePath") or "/dev/termination-log",
     )
+
+
+def _refuse_nul(command: Command, working_dir: str, setting: Setting) -> None:
+    """Texts of JSON, and Secrets even more, may have a byte in them that ends a string in C."""
+    given = {
+        **{f"argument {number} of its command": word for number, word in enumerate(command.argv)},
+        **{f"its variable {name}": value for name, value in setting.env.items()},
+        "its workingDir": working_dir,
+        **{f"its mount {mount.target!r}": mount.target + mount.below for mount in setting.mounts},
+    }
+    if found := [what for what, text in given.items() if "\0" in text]:
+        raise StartFailure(
+            "CreateContainerError",
+            f"no text that a program is started with can have a NUL byte, but {found[0]} has one; "
+            "mount such bytes as a file",
+        )
