@@ -35,6 +35,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail where xdist can't keep a group together: its tests share one Bessemer, or one home."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    loose = [
+        item.nodeid
+        for item in session.items
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+    ]
+    if loose:
+        raise pytest.UsageError(f"pytest-xdist ignores the groups of {len(loose)} tests: {loose}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the run, and end them, if processes of the tests' own folders outlive the tests."""
