@@ -35,17 +35,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail where xdist can't keep a group together: its tests share one Bessemer, or one home."""
-    if not getattr(session.config.option, "loadgroup", False):
-        return
-    loose = [
-        item.nodeid
-        for item in session.items
-        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
-    ]
-    if loose:
-        raise pytest.UsageError(f"pytest-xdist ignores the groups of {len(loose)} tests: {loose}")
+    grouped = item.get_closest_marker("xdist_group") is not None
+    if grouped and getattr(item.config.option, "loadgroup", False) and "@" not in item.nodeid:
+        pytest.fail("this pytest-xdist ignores the groups of tests; pin another", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
