@@ -26,6 +26,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bessemer.app import folder
+
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / ".bessemer"
 HOME = PLACE / "demo"
@@ -38,7 +40,7 @@ COLORS = {"SUCCEEDED": "green", "FAILED": "bold red", "RUNNING": "yellow", "SKIP
 #: What kfp's executor logs around a component: its own lines, and JSON over several.
 KFP_LINE = re.compile(r"\[KFP Executor|[\s{}]|$")
 #: What a demo may reuse of an earlier one, and what says that it is a home; all else starts anew.
-KEPT = {"environments", "cache", "version"}
+KEPT = {"environments", "cache", "version", "lock"}
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,21 @@ def table(steps: list[Step]) -> Table:
 
 
 def renew() -> None:
-    """Empty the demo's home but for what is only a cache."""
-    for entry in HOME.iterdir() if HOME.exists() else ():
-        if entry.name not in KEPT:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    """Empty the demo's home but for what is only a cache.
+
+    Raises:
+        HomeError: an earlier demo runs on it, or is just starting.
+    """
+    home = folder.locate(HOME)
+    if not home.version_file.exists():
+        return
+    lock = folder.Lock(home)
+    try:
+        for entry in HOME.iterdir():
+            if entry.name not in KEPT:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -306,12 +319,12 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, _frame: sys.exit(128 + number))
     console = Console(highlight=False)
-    status = [str(BESSEMER), "status", "--home", str(HOME)]
-    if subprocess.run(status, capture_output=True, check=False).returncode == 0:
+    try:
+        renew()
+    except folder.HomeError:
         end = shlex.join([os.path.relpath(BESSEMER), "down", "--home", os.path.relpath(HOME)])
         console.print(f"An earlier demo still runs; end it: {end}", soft_wrap=True)
         return 1
-    renew()
     began = time.monotonic()
     with bessemer_up(keep=keep):
         console.print(f"Bessemer is ready after {time.monotonic() - began:.1f} s")

@@ -13,6 +13,7 @@ import pytest
 import harness
 
 ROOT = Path(__file__).resolve().parents[2]
+DEMO = [sys.executable, str(ROOT / "scripts" / "demo.py")]
 # The demo's home is one: two tests at a time would meet there.
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -43,9 +44,8 @@ def test_make_demo_ends_well_and_leaves_nothing_running() -> None:
 @harness.needs_sdks
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_demo_that_is_broken_off_leaves_nothing_running(signum: signal.Signals) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "demo.py")]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        DEMO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as demo:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("Bessemer is ready")
@@ -53,6 +53,23 @@ def test_a_demo_that_is_broken_off_leaves_nothing_running(signum: signal.Signals
         _, problems = demo.communicate(timeout=harness.STOP_SECONDS)
 
     assert (demo.returncode, problems) == (128 + signum, "")
+    assert left_running() == []
+
+
+@harness.needs_sdks
+def test_a_second_demo_leaves_the_first_alone() -> None:
+    with subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline().startswith("Bessemer is ready")
+        second = subprocess.run(DEMO, cwd=ROOT, capture_output=True, text=True, check=False)
+        status = ["status", "--home", str(ROOT / ".bessemer" / "demo")]
+        still = subprocess.run([harness.PROGRAM, *status], capture_output=True, check=False)
+        first.terminate()
+        first.communicate(timeout=harness.STOP_SECONDS)
+
+    assert second.returncode == 1
+    assert "An earlier demo still runs; end it:" in second.stdout
+    assert still.returncode == 0
     assert left_running() == []
 
 
