@@ -101,7 +101,7 @@ def _split(service: Object) -> str:
     """Which revision takes how much: ``model-00002 10 %, model-00001 90 %``."""
     traffic = meta.dig(service, "status.components.predictor.traffic") or []
     return ", ".join(
-        f"{part.get('revisionName', 'latest')} {part.get('percent', 0)} %"
+        f"{part.get('revisionName', 'latest')} {part.get('percent', 0)}\N{NO-BREAK SPACE}%"
         for part in traffic
         if isinstance(part, dict)
     )
