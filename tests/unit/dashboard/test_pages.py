@@ -96,7 +96,12 @@ async def test_the_first_page_lists_runs_and_models(site: Site) -> None:
     assert text.index("run r59") < text.index("run r58")
     assert "run r9<" not in text
     assert "Runs (60)" in text
-    for part in ("Succeeded", "1 min 15 s", "the model is no model", "model-00002 10\N{NO-BREAK SPACE}%"):
+    for part in (
+        "Succeeded",
+        "1 min 15 s",
+        "the model is no model",
+        "model-00002 10\N{NO-BREAK SPACE}%",
+    ):
         assert part in text
     older = text.split('href="/?page_token=')[1].split('"')[0]
     assert "run r9<" in await site.page(f"/?page_token={older}")
