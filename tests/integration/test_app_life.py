@@ -85,7 +85,8 @@ def test_each_orderly_end_is_one_restart(running: harness.Running) -> None:
     for number in (1, 2, 3):
         running.stop()
         running.restart()
-        running.until(PODS, lambda pods, number=number: is_live(pods, restarts=number))
+        (pod,) = running.until(PODS, lambda pods, number=number: is_live(pods, restarts=number))
+        assert pod["metadata"]["name"] == "a"
 
 
 def is_live(pods: list[Any], *, restarts: int) -> bool:

@@ -242,6 +242,7 @@ def test_who_looks_whether_one_runs_never_keeps_one_from_starting(home: Home) ->
     try:
         for _ in range(2000):
             home.lock.write_text("999999999\n")  # as a kill -9 leaves it: of nobody that runs
+            assert folder.holder(home) == 0
             folder.Lock(home).release()
     finally:
         looking.clear()

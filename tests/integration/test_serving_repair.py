@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import serving_world
+from bessemer.cluster.apiserver.machine import Machine
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ServiceUnavailable
 from bessemer.kube.inprocess import InProcessClient
@@ -81,7 +82,10 @@ async def test_a_claim_that_comes_later_is_served_from(world: World) -> None:
     await world.until_told("other", "ClaimNotFound")
     await world.create_claim()
 
-    await world.until(DEPLOYMENT, FIRST)
+    made = await world.until(DEPLOYMENT, FIRST)
+    volumes = made["spec"]["template"]["spec"]["volumes"]
+    claims = [each.get("persistentVolumeClaim") for each in volumes]
+    assert {"claimName": "models", "readOnly": True} in claims
 
 
 class Breaking(InProcessClient):
@@ -99,7 +103,13 @@ class Breaking(InProcessClient):
 
 
 async def test_a_crash_in_the_middle_of_a_removal_leaves_nothing(tmp_path: Path) -> None:
-    async with serving_world.open_world(tmp_path, KINDS, Breaking) as world:
+    clients: list[Breaking] = []
+
+    def make_client(machine: Machine) -> Breaking:
+        clients.append(Breaking(machine))
+        return clients[0]
+
+    async with serving_world.open_world(tmp_path, KINDS, make_client) as world:
         await world.create_claim()
         isvc = await world.declare("iris")
         await world.until(SERVICE, FIRST)
@@ -109,6 +119,7 @@ async def test_a_crash_in_the_middle_of_a_removal_leaves_nothing(tmp_path: Path)
 
         for kind in (DEPLOYMENT, SERVICE):
             await world.until_gone(kind, FIRST)
+    assert clients[0].deletions > 2
 
 
 async def test_a_runtime_that_makes_no_container_is_told(world: World) -> None:

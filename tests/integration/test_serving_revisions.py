@@ -419,6 +419,7 @@ def test_an_account_that_comes_later_is_waited_for_and_told(
     accounts = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
     running.create(accounts, {"metadata": {"name": name}})
     until(running, name, is_ready)
+    assert set(Load(running, name).count(5)) == {f"{name}-predictor-00001"}
     running.delete(f"{ISVCS}/{name}")
 
 

@@ -175,7 +175,9 @@ async def test_what_only_goes_with_its_owner_is_not_run_by_it(
         await client.create(made, helper)
         await client.patch(kind, "owner", NS, {"spec": more})
 
-        await until(client, made, lambda found: len(found) == 3)
+        found = await until(client, made, lambda found: len(found) == 3)
+        (kept,) = [each for each in found if meta.name(each) == "helper"]
+        assert kept["metadata"]["ownerReferences"] == helper["metadata"]["ownerReferences"]
         await client.delete(kind, "owner", NS, DeleteOptions(propagation="Background"))
         await until(client, made, lambda found: not found)
 
@@ -196,7 +198,9 @@ async def test_an_endpoint_leaves_each_service_that_its_pod_left(client: Client)
         await client.patch(POD, "p", NS, {"metadata": {"labels": {"app": "two"}}})
         await until(client, ENDPOINT_SLICE, lambda slices: lists(slices) == {"two"})
         await client.patch(POD, "p", NS, {"metadata": {"labels": {"app": "three"}}})
-        await until(client, ENDPOINT_SLICE, lambda slices: lists(slices) == {"three"})
+        slices = await until(client, ENDPOINT_SLICE, lambda slices: lists(slices) == {"three"})
+    addresses = [each["addresses"] for one in slices for each in one["endpoints"]]
+    assert addresses == [["127.9.9.9"]]
 
 
 def is_rolled_out(deployments: list[Object]) -> bool:
@@ -312,4 +316,5 @@ async def test_room_of_a_bind_that_failed_is_given_to_another(
         async with asyncio.timeout(DEADLINE_SECONDS):
             await failed.wait()
         await client.delete(POD, "first", NS)
-        await until(client, POD, is_bound("second"))
+        pods = await until(client, POD, is_bound("second"))
+    assert not is_bound("huge")(pods)
