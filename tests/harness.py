@@ -115,9 +115,10 @@ def processes_of(folder: Path) -> list[int]:
 class Running:
     """One home and the process on it."""
 
-    def __init__(self, home: Path, port: int | None = None) -> None:
+    def __init__(self, home: Path, port: int | None = None, person: tuple[str, ...] = ()) -> None:
         self.home = home
         self.port = port or free_block()
+        self.person = person  # words before the command, which make somebody else run it
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self._said = threading.Condition()
@@ -126,7 +127,8 @@ class Running:
 
     def start(self) -> Running:
         """Start it, and wait until it says that it is ready."""
-        arguments = [str(PROGRAM), "up", "--home", str(self.home), "--port", str(self.port)]
+        up = [str(PROGRAM), "up", "--home", str(self.home), "--port", str(self.port)]
+        arguments = [*self.person, *up]
         self.lines = []
         self.process = subprocess.Popen(
             arguments,
@@ -363,9 +365,11 @@ class Running:
 
 
 @contextmanager
-def bessemer(folder: Path, port: int | None = None) -> Iterator[Running]:
+def bessemer(
+    folder: Path, port: int | None = None, person: tuple[str, ...] = ()
+) -> Iterator[Running]:
     """A running one on ``folder/home``, ended with all its pods afterwards."""
-    running = Running(folder / "home", port)
+    running = Running(folder / "home", port, person)
     try:
         yield running.start()
     finally:
