@@ -107,6 +107,8 @@ class ControlPlane:
             host_ip=HOST,
             api_host=HOST,
             api_port=config.port,
+            platform_ports=tuple(range(config.port, config.port + 3)),
+            unguarded=choice.unguarded,
             unisolated="" if choice.runtime.name == SandboxRuntime.name else choice.reason,
         )
         agent = NodeAgent(

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Tuple
 
-from bessemer.launcher import command, linux, processes
+from bessemer.launcher import command, linux, processes, protocol, sockets
 from bessemer.launcher.folder import Record, start_time
 from bessemer.launcher.protocol import Closed, Line
 
@@ -37,9 +37,13 @@ def _run(request: Record) -> Tuple[int, bytes]:
     namespaces = {name: linux.open_namespace(pid, name) for name in names}
     if start_time(pid) != request["start_time"]:
         return command.NOT_STARTED, b"the container has ended"
+    poll = select.poll()
+    guard = sockets.Sockets(spec, poll)
     for name, descriptor in namespaces.items():
         linux.enter_namespace(descriptor, name)
     reader, writer = os.pipe()
+    ours, theirs = protocol.pair()
+    guard.expect(ours)
     child = os.fork()
     if child == 0:
         try:
@@ -47,13 +51,16 @@ def _run(request: Record) -> Tuple[int, bytes]:
             command.enter(spec["cwd"])
             if spec["sandbox"]:
                 linux.drop_privileges()
+                sockets.guard(spec, theirs, {})
             code, reason = command.execute(request["argv"], spec["env"])
         except OSError as error:
             code, reason = command.NOT_STARTED, str(error)
         os.write(2, reason.encode())
         os._exit(code)
     os.close(writer)
-    output, timed_out = _read(reader, time.monotonic() + request["timeout"])
+    theirs.connection.close()
+    output, timed_out = _read(reader, time.monotonic() + request["timeout"], poll, guard)
+    guard.close()
     if timed_out:
         for one in (*processes.descendants(child), child):
             with contextlib.suppress(ProcessLookupError):
@@ -66,15 +73,21 @@ def _run(request: Record) -> Tuple[int, bytes]:
     ), output
 
 
-def _read(reader: int, deadline: float) -> Tuple[bytes, bool]:
+def _read(
+    reader: int, deadline: float, poll: select.poll, guard: sockets.Sockets
+) -> Tuple[bytes, bool]:
     """What the command writes until its end, and whether the time ran out before that."""
-    poll = select.poll()
     poll.register(reader, select.POLLIN)
     output = b""
     while True:
         left = deadline - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
+        events = dict(poll.poll(left * 1000)) if left > 0 else {}
+        if not events:
             return output, True
+        for descriptor, event in events.items():
+            guard.take(descriptor, event)
+        if reader not in events:
+            continue
         piece = os.read(reader, 65536)
         if not piece:
             return output, False

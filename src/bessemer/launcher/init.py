@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Optional, Tuple
 
-from bessemer.launcher import command, linux, processes, root
+from bessemer.launcher import command, linux, processes, root, sockets
 from bessemer.launcher.folder import Record
 from bessemer.launcher.protocol import Closed, Line
 
@@ -28,9 +28,12 @@ def run(spec: Record, line: Line, log: int) -> None:
     signals = {*command.FORWARDED, signal.SIGCHLD, _PARENT_DIED}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        line.send({"ready": True})
+        sockets.guard(spec, line, {"ready": True})
         go = line.receive()
     except Closed:
+        os._exit(1)
+    except OSError as error:
+        line.send({"failed": "the container's sockets could not be guarded: %s" % error})
         os._exit(1)
     child, failure = _start(spec, log) if go["go"] else (0, None)
     if failure is not None:

@@ -15,7 +15,7 @@ import struct
 import sys
 from typing import Any, Dict, List, Optional
 
-from bessemer.launcher import command, init, limits, linux, processes, protocol
+from bessemer.launcher import command, init, limits, linux, processes, protocol, sockets
 from bessemer.launcher.folder import Folder, Record, now, start_time
 from bessemer.launcher.protocol import Closed, Line
 
@@ -41,6 +41,8 @@ class Supervisor:
             self._spec["cgroups"]["paths"], self._spec["cgroups"]["version"]
         )
         self._watcher = limits.watcher(self._spec["limits"], list(self._spec["cgroups"]["paths"]))
+        self._poll = select.poll()
+        self._sockets = sockets.Sockets(self._spec, self._poll)
         self._init = 0
         self._line: Optional[Line] = None  # to the init
         self._warm: Optional[Line] = None  # to the warm zygote's fork, if it runs the program
@@ -83,7 +85,8 @@ class Supervisor:
         record["spec"] = self._folder.spec
         self._folder.write("started", record)
         try:
-            message = line.receive()
+            message, listeners = line.receive_with_descriptors()
+            self._sockets.watch(listeners)
             if "failed" in message:
                 return _failure(command.NOT_STARTED, message["failed"])
             self._cgroup.add(self._init)
@@ -160,7 +163,10 @@ class Supervisor:
             if not _same_namespace(pid, self._init):
                 return False
             self._cgroup.add(pid)
-            zygote.send({"go": True}, (self._mounts,))
+            ours, theirs = protocol.pair()
+            self._sockets.expect(ours)
+            with theirs.connection:
+                zygote.send({"go": True}, (self._mounts, theirs.fileno()))
             zygote.connection.settimeout(None)
         except Closed:
             return False
@@ -172,7 +178,7 @@ class Supervisor:
     def _wait(self) -> Record:
         """Wait for the command's end: how it ended, by SIGKILL when it was cut off."""
         ways: Dict[int, Line] = {}
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._output, select.POLLIN)
         for line in (self._line, self._warm):
             if line is not None:
@@ -180,18 +186,14 @@ class Supervisor:
                 poll.register(line.fileno(), select.POLLIN)
         pause = _CARE if self._watcher is None else limits.WATCH_EVERY
         while True:
-            for descriptor, _ in poll.poll(pause * 1000):
+            for descriptor, event in poll.poll(pause * 1000):
+                if self._sockets.take(descriptor, event):
+                    continue
                 if descriptor == self._output:
                     if not self._copy():
                         poll.unregister(self._output)
                     continue
-                try:
-                    message = ways[descriptor].receive()
-                except Closed:
-                    return _ending(signal.SIGKILL)
-                if "failed" in message:
-                    return _failure(message["code"], message["failed"])
-                return _ending(message["ended"])
+                return _hear_end(ways[descriptor])
             if self._must_end():
                 return _ending(signal.SIGKILL)
 
@@ -224,6 +226,7 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Nothing of the container is left when this returns."""
+        self._sockets.close()
         if not self._init:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -247,6 +250,16 @@ class Supervisor:
 def _same_namespace(pid: int, other: int) -> bool:
     names = ("/proc/%d/ns/pid" % one for one in (pid, other))
     return len({os.stat(name).st_ino for name in names}) == 1
+
+
+def _hear_end(line: Line) -> Record:
+    try:
+        message = line.receive()
+    except Closed:
+        return _ending(signal.SIGKILL)
+    if "failed" in message:
+        return _failure(message["code"], message["failed"])
+    return _ending(message["ended"])
 
 
 def _failure(code: int, reason: str) -> Record:

@@ -26,7 +26,7 @@ import threading
 import types
 from typing import Any, Dict, Optional
 
-from bessemer.launcher import command, linux
+from bessemer.launcher import command, linux, notification, sockets
 from bessemer.launcher.protocol import Closed, Line
 
 _EXECUTOR = "kfp.dsl.executor_main"
@@ -134,11 +134,14 @@ def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
         with open(spec, "rb") as file:  # here and no earlier: what is read is not copied twice
             job: Dict[str, Any] = json.loads(file.read())
         _dress(job, log)  # while the init builds the root
-        (root,) = line.receive_with_descriptors()[1]
+        root, door = line.receive_with_descriptors()[1]
         linux.enter_namespace(root, "mnt")
         command.enter(job["cwd"], make_folder=job["makes_cwd"])
         line.connection.close()
         linux.drop_privileges()
+        notification.show()
+        with socket.socket(fileno=door) as connection:
+            sockets.guard(job, Line(connection), {})
     except Closed:
         os._exit(command.NOT_STARTED)  # it starts cold instead
     except BaseException:  # noqa: BLE001 -- no program without its sandbox

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import List, Tuple
 
-from bessemer.launcher import execution, protocol, supervisor, warmstart
+from bessemer.launcher import execution, protocol, sockets, supervisor, warmstart
 from bessemer.launcher.protocol import Closed, Line, Message
 
 
@@ -107,4 +107,5 @@ _DEEDS = {
     "start": supervisor.start,
     "execute": execution.execute,
     "warm": warmstart.start,
+    "try sockets": sockets.answer_trial,
 }

@@ -1,18 +1,24 @@
-"""Pod addresses: one loopback address a pod, of the home's own part of 127.0.0.0/8."""
+"""Pod addresses: loopback addresses of the home's own part of 127.0.0.0/8.
+
+A pod has three: its own, and one each in the place of 127.0.0.1 and ::1, which all pods share.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
 from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.runtime.base import Network
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-# The upper half of 127.X.0.0/16; the lower half is for Services.
+# In the upper half of 127.X.0.0/16; the lower half is for Services. What stands for localhost is
+# as far on as there are addresses, what stands for that of IPv6 twice as far.
 _FIRST = 0x8000
-_COUNT = 0x8000
+_COUNT = 0x2000
 # The first and last ones look like a network and a broadcast address.
 _RESERVED = frozenset({0, _COUNT - 1})
 #: In a pod's folder: its address.
@@ -43,7 +49,11 @@ class Addresses:
             number = (start + step) % _COUNT
             if number in _RESERVED:
                 continue
-            address = f"127.{self._network}.{(_FIRST + number) >> 8}.{number & 0xFF}"
+            first = ipaddress.IPv4Address(f"127.{self._network}.0.0") + _FIRST + number
+            address, *others = (str(first + _COUNT * step) for step in range(3))
+            # Pods of earlier versions may still have one of the others as their own.
+            if any(one in self._taken for one in others):
+                continue
             if self._taken.setdefault(address, uid) == uid:
                 return address
         raise StartFailure("FailedCreatePodSandBox", "all pod addresses of this home are taken")
@@ -73,6 +83,14 @@ class Addresses:
         """Let another pod have it."""
         if self._taken.get(address) == uid:
             del self._taken[address]
+
+
+def network(address: str, platform_ports: tuple[int, ...]) -> Network:
+    """What of the loopback network belongs to the pod that has this address."""
+    own = ipaddress.IPv4Address(address)
+    if int(own) & 0xFFFF >= _FIRST + _COUNT:  # of an earlier version, which gave it one alone
+        return Network(address, address, address, platform_ports)
+    return Network(address, str(own + _COUNT), str(own + 2 * _COUNT), platform_ports)
 
 
 def hosts(pod: Object, address: str, services: Iterable[Object]) -> dict[str, str]:

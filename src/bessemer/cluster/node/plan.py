@@ -345,6 +345,12 @@ def is_sidecar(spec: Object) -> bool:
     return bool(spec.get("restartPolicy") == "Always")
 
 
+def find_pids(view: View) -> list[int]:
+    """Of the containers that run."""
+    attempts = (container.attempt for container in view.values())
+    return [one.seen.pid for one in attempts if one and one.is_live and one.seen.pid]
+
+
 def is_complete(container: Container) -> bool:
     """Whether it ended well."""
     attempt = container.attempt

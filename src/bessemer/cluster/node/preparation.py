@@ -21,7 +21,7 @@ from bessemer.cluster.node.environments import Wish
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls, StartFailure, mount_error
 from bessemer.cluster.node.images import Image
 from bessemer.cluster.node.payloads import Sources
-from bessemer.cluster.node.runtime.base import ContainerSpec, Mount
+from bessemer.cluster.node.runtime.base import ContainerSpec, Mount, Network
 from bessemer.cluster.node.services import Services
 from bessemer.cluster.node.variables import Facts, Referred
 from bessemer.cluster.node.volumes import Volumes
@@ -124,8 +124,15 @@ class Preparation:
                 folder, env, environment, mounts,
                 addresses.hosts(pod, self._address, self._services_of(pod)),
                 self._private(folder),
+                self.network(pod),
             ),
         )  # fmt: skip
+
+    def network(self, pod: Object) -> Network | None:
+        """What the pod has of the network; None: it is on the machine's."""
+        if spec.is_platform(pod):
+            return None
+        return addresses.network(self._address, self._services.config.platform_ports)
 
     def _private(self, attempt: Path) -> Path | None:
         """A place in memory for an attempt; no volume's name begins with a dot."""

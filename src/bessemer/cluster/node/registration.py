@@ -35,6 +35,9 @@ _CONDITIONS = {
 #: False, with the reason, where pods run without namespaces and see the machine and each other.
 SANDBOXED = "bessemer.dev/Sandboxed"
 
+#: False, with the reason, where a pod may listen at the address of another one, or of a Service.
+OWN_ADDRESSES = "bessemer.dev/OwnAddresses"
+
 
 def capacity(config: NodeConfig) -> dict[str, str]:
     """What the machine has."""
@@ -107,7 +110,11 @@ class Registration:
         if why:
             text = f"{why}; bessemer doctor says what to do"
             sandboxed = ("False", "NoIsolation", text)
-        return {**_CONDITIONS, SANDBOXED: sandboxed}
+        guarded = ("True", "SocketsGuarded", "a pod listens at its own addresses alone")
+        if why or self._config.unguarded:
+            text = f"pods may listen at any address: {self._config.unguarded or why}"
+            guarded = ("False", "NotGuarded", text)
+        return {**_CONDITIONS, SANDBOXED: sandboxed, OWN_ADDRESSES: guarded}
 
     def _status(self, node: Object) -> dict[str, Any]:
         now = format_time(self._clock.now())

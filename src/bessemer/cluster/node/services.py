@@ -45,6 +45,8 @@ class NodeConfig:
     api_host: str = "127.0.0.1"
     api_port: int = 6443
     max_pods: int = 1000
+    platform_ports: tuple[int, ...] = ()  # the home's own, on 127.0.0.1
+    unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
     unisolated: str = ""  # why pods run without a sandbox; empty: they have one
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from bessemer.cluster.node import addresses, variables
 from bessemer.cluster.node.errors import StartFailure, config_error
 from bessemer.cluster.node.images import Image
-from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, WarmProgram
-from bessemer.resources import lightweight, quantity
+from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, Network, WarmProgram
+from bessemer.resources import lightweight, meta, quantity
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import LightweightCommand
 
 # Where what a pod installs on top of its environment goes; a folder of its own.
 PACKAGES = "/tmp/.bessemer-packages"
+# Where Bessemer's own pods are.
+_SYSTEM = "bessemer-system"
 # Pods that set this annotation to "false" never run in a warm Python.
 WARM_ANNOTATION = "bessemer.dev/warm-start"
 
@@ -38,6 +40,7 @@ class Setting:
     mounts: Sequence[Mount]
     hosts: Mapping[str, str]
     private: Path | None = None
+    network: Network | None = None
 
 
 def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
@@ -72,6 +75,14 @@ def check_user(pod: Object, spec: Object, uid: int) -> None:
         )
 
 
+def is_platform(pod: Object) -> bool:
+    """Whether the pod is one of Bessemer's own that listens at addresses of the machine.
+
+    Who else asks for the host's network gets a pod's: only the admin makes pods in that namespace.
+    """
+    return meta.namespace(pod) == _SYSTEM and bool(pod["spec"].get("hostNetwork"))
+
+
 def limits(spec: Object) -> Limits:
     """What a container may use."""
     given = (spec.get("resources") or {}).get("limits") or {}
@@ -102,6 +113,7 @@ def build(pod: Object, spec: Object, command: Command, setting: Setting) -> Cont
         mounts=tuple(setting.mounts),
         hosts=setting.hosts,
         private=setting.private,
+        network=setting.network,
         hostname=addresses.hostname(pod),
         limits=limits(spec),
         warm=warm,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from bessemer.base import logs
 from bessemer.base.logs import fields
-from bessemer.cluster.node import plan, probes
+from bessemer.cluster.node import listeners, plan, probes
 from bessemer.cluster.node import status as statuses
 from bessemer.cluster.node.attempts import Attempts
 from bessemer.cluster.node.errors import StartFailure
@@ -80,6 +80,7 @@ class PodWorker:
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         self._unheld = self._unheld_limits()
+        self._owner = listeners.Owner(self._address, lambda: plan.find_pids(self._view()))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_gone = False  # the object is
@@ -306,11 +307,12 @@ class PodWorker:
 
     async def _watch_end(self, name: str, number: int) -> None:
         slot = self._slots[name]
-        spec = self._specs[name]
         folder = self._attempts.folder(name, number)
-        target = probes.Target(self._address, folder, self._services.runtime)
+        network = self._preparation.network(self.pod)
+        target = probes.Target(self._address, folder, self._services.runtime, self._owner, network)
+        verdicts, is_started = _Verdicts(self, slot), slot.container.is_started
         probing = asyncio.create_task(
-            probes.watch(spec, target, _Verdicts(self, slot), started=slot.container.is_started)
+            probes.watch(self._specs[name], target, verdicts, started=is_started)
         )
         try:
             await self._services.runtime.wait(folder)

@@ -75,6 +75,22 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Network:
+    """What of the machine's loopback network is a pod's.
+
+    Attributes:
+        address: its own.
+        localhost: what it has in the place of 127.0.0.1, and ``localhost6`` of ::1.
+        reserved: the platform's ports, which it can't have at its localhost.
+    """
+
+    address: str
+    localhost: str
+    localhost6: str
+    reserved: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """One attempt of one container, fully resolved: nothing left to look up."""
 
@@ -91,6 +107,7 @@ class ContainerSpec:
     limits: Limits = Limits()
     warm: WarmProgram | None = None  # run this in a zygote of `environment`, if that is possible
     termination_path: str = "/dev/termination-log"
+    network: Network | None = None  # None: its sockets may be anywhere on the machine
     private: Path | None = None  # a folder of its own in memory: the variables may be Secrets
 
 

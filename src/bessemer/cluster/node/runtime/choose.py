@@ -32,12 +32,14 @@ class Choice:
     runtime: Runtime
     reason: str
     cgroups: machine.Cgroups
+    unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
 
     def describe(self) -> str:
         """One line for the ready line and the doctor."""
         held = ", ".join(self.cgroups.folders)
         limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
-        return f"{self.runtime.name} ({self.reason}; limits: {limits})"
+        sockets = f"; sockets: not guarded, {self.unguarded}" if self.unguarded else ""
+        return f"{self.runtime.name} ({self.reason}; limits: {limits}{sockets})"
 
 
 async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
@@ -54,7 +56,8 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     problem = await _try(sandbox, home_run)
     if problem:
         return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
-    return Choice(sandbox, "user namespaces work", cgroups)
+    sandbox.unguarded = (await zygotes.ask({"do": "try sockets"}))["problem"]
+    return Choice(sandbox, "user namespaces work", cgroups, sandbox.unguarded)
 
 
 async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:

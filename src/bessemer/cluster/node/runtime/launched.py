@@ -178,7 +178,7 @@ class LaunchedRuntime(abc.ABC):
         spec = _read(Path(_read(folder / "started")["spec"]))
         request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
         request["start_time"] = init.start_time
-        request["spec"] = {key: spec[key] for key in ("sandbox", "cwd", "env")}
+        request["spec"] = {key: spec.get(key) for key in _OF_EXECUTION}
         answer = await self._zygotes.ask(request)
         return ExecResult(answer["code"], base64.b64decode(answer["output"]))
 
@@ -199,6 +199,8 @@ class LaunchedRuntime(abc.ABC):
         await self._zygotes.close()
 
 
+#: What of a container's spec holds for a command beside it; an older spec may lack some.
+_OF_EXECUTION = ("sandbox", "cwd", "env", "sockets")
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
 
 
