@@ -21,7 +21,7 @@ _FIRST = 0x8000
 _COUNT = 0x2000
 # The first and last ones look like a network and a broadcast address.
 _RESERVED = frozenset({0, _COUNT - 1})
-#: In a pod's folder: its address.
+#: In a pod's folder: its address and, after a space, its namespace and name for who looks on.
 FILE = "address"
 API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
              "kubernetes.default.svc.cluster.local")  # fmt: skip
@@ -58,23 +58,23 @@ class Addresses:
                 return address
         raise StartFailure("FailedCreatePodSandBox", "all pod addresses of this home are taken")
 
-    def of_pod(self, uid: str, folder: Path) -> str:
-        """A pod's address: the one it had, or a free one; kept in its folder.
+    def of_pod(self, pod: Object, folder: Path) -> str:
+        """A pod's address: the one it had, or a free one; kept in its folder with its name.
 
         Raises:
             StartFailure: there are more pods than addresses.
         """
+        uid, name = meta.uid(pod), f"{meta.namespace(pod)}/{meta.name(pod)}"
         if kept := self.adopt_pod(uid, folder):
             return kept
         address = self.take(uid)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / FILE).write_text(address)
+        (folder / FILE).write_text(f"{address} {name}")
         return address
 
     def adopt_pod(self, uid: str, folder: Path) -> str:
         """Keep the address in a pod's folder; empty when there is none."""
-        file = folder / FILE
-        address = file.read_text() if file.exists() else ""
+        address, _ = _read(folder)
         if address:
             self.adopt(uid, address)
         return address
@@ -83,6 +83,19 @@ class Addresses:
         """Let another pod have it."""
         if self._taken.get(address) == uid:
             del self._taken[address]
+
+
+def read_name(folder: Path) -> str:
+    """The namespace and name of the pod whose folder it is, "a/x"; empty where nothing tells."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[str, str]:
+    try:
+        address, _, name = (folder / FILE).read_text().partition(" ")
+    except OSError:
+        return "", ""
+    return address, name
 
 
 def network(address: str, platform_ports: tuple[int, ...]) -> Network:

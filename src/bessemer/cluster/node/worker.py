@@ -74,10 +74,10 @@ class PodWorker:
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
         services.spares.give(self._folder)
-        self._address = services.addresses.of_pod(self.uid, self._folder)
+        self._address = services.addresses.of_pod(pod, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
         self._slots = {spec["name"]: _Slot() for spec in plan.all_containers(pod)}
-        self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
+        self._specs = {one["name"]: one for one in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         self._unheld = self._unheld_limits()
         self._owner = listeners.Owner(self._address, lambda: plan.find_pids(self._view()))
@@ -306,8 +306,7 @@ class PodWorker:
             self._tell_end(name, attempt)
 
     async def _watch_end(self, name: str, number: int) -> None:
-        slot = self._slots[name]
-        folder = self._attempts.folder(name, number)
+        slot, folder = self._slots[name], self._attempts.folder(name, number)
         network = self._preparation.network(self.pod)
         target = probes.Target(self._address, folder, self._services.runtime, self._owner, network)
         verdicts, is_started = _Verdicts(self, slot), slot.container.is_started
