@@ -91,6 +91,7 @@ class ContainerSpec:
     limits: Limits = Limits()
     warm: WarmProgram | None = None  # run this in a zygote of `environment`, if that is possible
     termination_path: str = "/dev/termination-log"
+    namespace: str = ""  # whose pod it is; no zygote serves two
     private: Path | None = None  # a folder of its own in memory: the variables may be Secrets
 
 
