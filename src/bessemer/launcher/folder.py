@@ -54,10 +54,6 @@ class Folder:
             return False
         return True
 
-    def release(self) -> None:
-        """In a forked child: let go of what only the supervisor holds."""
-        os.close(self._directory)
-
     def was_started(self) -> bool:
         """Whether somebody ran, or tried to run, this attempt before."""
         names = os.listdir(self._directory)
@@ -69,13 +65,9 @@ class Folder:
 
     def read_spec(self) -> Record:
         """What to run."""
-        with open(self.open_spec(), "rb") as file:
+        with open(self.spec, "rb") as file:
             spec: Record = json.loads(file.read())
         return spec
-
-    def open_spec(self) -> int:
-        """A descriptor to read the spec from."""
-        return os.open(self.spec, os.O_RDONLY | os.O_CLOEXEC)
 
     def open_log(self) -> int:
         """A descriptor that appends to the log."""

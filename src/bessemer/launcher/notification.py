@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import struct
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _word = ctypes.c_ulong
@@ -237,27 +237,36 @@ def _move(how: object, thread: int, buffer: ctypes.Array[ctypes.c_char], address
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
 
 
-def take_descriptor(thread: int, number: int, proc: int) -> int:
-    """A copy of one of another process's descriptors.
+def open_thread(thread: int, find_leader: Callable[[int], int]) -> int:
+    """A pidfd of a thread; of its process, where the kernel has none for threads.
 
     Args:
-        thread: one of its threads.
-        number: the descriptor there.
-        proc: a descriptor of the /proc whose numbers these are.
+        thread: in this process's own namespace.
+        find_leader: the pid of the process of a thread.
     """
     pidfd = _libc.syscall(_word(_SYS_PIDFD_OPEN), ctypes.c_int(thread), _word(_PIDFD_THREAD))
     if pidfd == -1 and ctypes.get_errno() == errno.EINVAL:
-        pidfd = _libc.syscall(
-            _word(_SYS_PIDFD_OPEN), ctypes.c_int(read_status(thread, "Tgid", proc)), _word(0)
-        )
-    _check("pidfd_open", pidfd)
-    try:
-        taken = _libc.syscall(
-            _word(_SYS_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(number), _word(0)
-        )
-        return _check("pidfd_getfd", taken)
-    finally:
-        os.close(pidfd)
+        leader = find_leader(thread)
+        pidfd = _libc.syscall(_word(_SYS_PIDFD_OPEN), ctypes.c_int(leader), _word(0))
+    return _check("pidfd_open", pidfd)
+
+
+def read_pid(pidfd: int) -> int:
+    """Whose the pidfd is, by its number in /proc. Raises OSError."""
+    with open("/proc/self/fdinfo/%d" % pidfd, encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "Pid" and int(value) > 0:
+                return int(value)
+    raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+def take_descriptor(pidfd: int, number: int) -> int:
+    """A copy of one of another process's descriptors."""
+    taken = _libc.syscall(
+        _word(_SYS_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(number), _word(0)
+    )
+    return _check("pidfd_getfd", taken)
 
 
 def read_status(thread: int, key: str, proc: int, base: int = 10) -> int:

@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 import struct
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 from bessemer.launcher import bindings, linux, notification, protocol
 from bessemer.launcher.bindings import Asked, Own, Refuse
@@ -42,6 +42,9 @@ def guard(spec: Dict[str, Any], line: Line, message: Dict[str, Any]) -> None:
             os.close(listener)
 
 
+Poll = Union[select.poll, select.epoll]
+
+
 class Sockets:
     """Answers the calls of one container, whose processes may have several listeners.
 
@@ -50,7 +53,7 @@ class Sockets:
         poll: where the listeners are watched.
     """
 
-    def __init__(self, spec: Dict[str, Any], poll: select.poll) -> None:
+    def __init__(self, spec: Dict[str, Any], poll: Poll) -> None:
         record = spec.get("sockets")
         self._own: Optional[Own] = bindings.read(record) if record else None
         self._poll = poll
@@ -115,12 +118,19 @@ class Sockets:
         line.connection.close()
 
     def _reap(self) -> None:
-        self._forks = [fork for fork in self._forks if os.waitpid(fork, os.WNOHANG)[0] == 0]
+        self._forks = [fork for fork in self._forks if _is_running(fork)]
 
     def _answer(self, listener: int) -> None:
         call = notification.receive(listener)
-        own = self._own
-        if call is None or own is None:
+        if call is None:
+            return
+        try:
+            own = self._find_own(call)
+        except OSError as error:
+            notification.answer(listener, call, error.errno or errno.EPERM)
+            return
+        if own is None:
+            notification.let_go_on(listener, call)
             return
         calls = _numbers()
         if call.number in (calls.connect, calls.sendto):
@@ -135,12 +145,33 @@ class Sockets:
         if number is not None:
             notification.answer(listener, call, number)
 
+    def _find_own(self, _call: Call) -> Optional[Own]:
+        """What is the caller's; None: all of the machine."""
+        return self._own
+
+    def _find_leader(self, thread: int) -> int:
+        return notification.read_status(thread, "Tgid", self._proc)
+
+    def _find_number(self, call: Call) -> int:
+        """The caller's number in /proc."""
+        return call.thread
+
+    @contextlib.contextmanager
+    def _open_thread(self, call: Call) -> Iterator[int]:
+        pidfd = notification.open_thread(call.thread, self._find_leader)
+        try:
+            yield pidfd
+        finally:
+            os.close(pidfd)
+
+    def _take_socket(self, call: Call) -> socket.socket:
+        number = ctypes.c_int(call.arguments[0] & _INTEGER).value
+        with self._open_thread(call) as pidfd:
+            return socket.socket(fileno=notification.take_descriptor(pidfd, number))
+
     def _do(self, listener: int, call: Call, own: Own) -> Optional[int]:
         """Bind or listen: the error's number; None if somebody else answers."""
-        taken = notification.take_descriptor(
-            call.thread, ctypes.c_int(call.arguments[0] & _INTEGER).value, self._proc
-        )
-        with socket.socket(fileno=taken) as sock:
+        with self._take_socket(call) as sock:
             if call.number == _numbers().listen:
                 result = _listen(sock, call, own)
                 return result if notification.is_waiting(listener, call) else errno.EINTR
@@ -163,11 +194,12 @@ class Sockets:
         try:
             number = errno.EACCES
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            caller = self._find_number(call)
             root, place = (
-                os.open("%d/%s" % (call.thread, what), flags, dir_fd=self._proc)
+                os.open("%d/%s" % (caller, what), flags, dir_fd=self._proc)
                 for what in ("root", "cwd")
             )
-            mask = notification.read_status(call.thread, "Umask", self._proc, 8)
+            mask = notification.read_status(caller, "Umask", self._proc, 8)
             if notification.is_waiting(listener, call):
                 notification.hide()  # it is among the container's processes, and holds much
                 os.fchdir(root)
@@ -189,9 +221,7 @@ class Sockets:
         places = bindings.reach(name, own)
         if not places:
             return
-        number = ctypes.c_int(call.arguments[0] & _INTEGER).value
-        taken = notification.take_descriptor(call.thread, number, self._proc)
-        with socket.socket(fileno=taken) as sock:
+        with self._take_socket(call) as sock:
             if self._lookup is None:
                 self._lookup = _Lookup()
             port = bindings.find_port(name) or 0
@@ -203,6 +233,13 @@ class Sockets:
                             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                     notification.write_memory(call.thread, address, other[:length])
                     return
+
+
+def _is_running(fork: int) -> bool:
+    try:
+        return os.waitpid(fork, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
 
 
 def _numbers() -> notification.Calls:

@@ -17,9 +17,9 @@ def test_only_one_holds_the_lock(tmp_path: Path) -> None:
 
     assert first.lock()
     assert not second.lock()
-    first.release()
+    os.close(first._directory)
     assert second.lock()
-    second.release()
+    os.close(second._directory)
 
 
 @pytest.mark.parametrize("name", ["started", "exit"])

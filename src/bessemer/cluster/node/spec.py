@@ -112,6 +112,7 @@ def build(pod: Object, spec: Object, command: Command, setting: Setting) -> Cont
         environment=setting.environment,
         mounts=tuple(setting.mounts),
         hosts=setting.hosts,
+        namespace=pod["metadata"].get("namespace") or "",
         private=setting.private,
         network=setting.network,
         hostname=addresses.hostname(pod),

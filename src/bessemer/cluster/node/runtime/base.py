@@ -108,6 +108,7 @@ class ContainerSpec:
     warm: WarmProgram | None = None  # run this in a zygote of `environment`, if that is possible
     termination_path: str = "/dev/termination-log"
     network: Network | None = None  # None: its sockets may be anywhere on the machine
+    namespace: str = ""  # whose pod it is; no zygote serves two
     private: Path | None = None  # a folder of its own in memory: the variables may be Secrets
 
 

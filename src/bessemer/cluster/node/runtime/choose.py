@@ -32,6 +32,7 @@ class Choice:
     runtime: Runtime
     reason: str
     cgroups: machine.Cgroups
+    unfiltered: str = ""  # why system calls are not filtered, where they are not
     unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
 
     def describe(self) -> str:
@@ -39,7 +40,8 @@ class Choice:
         held = ", ".join(self.cgroups.folders)
         limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
         sockets = f"; sockets: not guarded, {self.unguarded}" if self.unguarded else ""
-        return f"{self.runtime.name} ({self.reason}; limits: {limits}{sockets})"
+        calls = f"; system calls: not filtered, {self.unfiltered}" if self.unfiltered else ""
+        return f"{self.runtime.name} ({self.reason}; limits: {limits}{calls}{sockets})"
 
 
 async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
@@ -57,7 +59,8 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     if problem:
         return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
     sandbox.unguarded = (await zygotes.ask({"do": "try sockets"}))["problem"]
-    return Choice(sandbox, "user namespaces work", cgroups, sandbox.unguarded)
+    why = (sandbox.unfiltered, sandbox.unguarded)
+    return Choice(sandbox, "user namespaces work", cgroups, *why)
 
 
 async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:

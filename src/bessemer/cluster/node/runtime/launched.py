@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.base.clock import Clock, SystemClock, parse_time
+from bessemer.base.ids import hash_name
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerSpec,
@@ -25,6 +26,7 @@ from bessemer.cluster.node.runtime.base import (
     Observation,
     RuntimeFailure,
 )
+from bessemer.cluster.node.runtime.machine import Cgroups
 from bessemer.cluster.node.runtime.zygotes import Zygotes
 
 #: As the kubelet reads of a termination message, in bytes.
@@ -92,8 +94,9 @@ class LaunchedRuntime(abc.ABC):
 
     name = ""
 
-    def __init__(self, zygotes: Zygotes, clock: Clock | None = None) -> None:
+    def __init__(self, zygotes: Zygotes, cgroups: Cgroups, clock: Clock | None = None) -> None:
         self._zygotes = zygotes
+        self._cgroups = cgroups
         self._clock = clock or SystemClock()
         # Of those that this agent started: done when the supervisor told of the end, or is gone.
         self._ends: dict[Path, asyncio.Task[None]] = {}
@@ -133,17 +136,30 @@ class LaunchedRuntime(abc.ABC):
 
     def observe(self, folder: Path) -> Observation:
         """As the port says."""
-        ended = _read(folder / "exit")
-        started = _read(folder / "started")
+        ended = _read_end(folder)
+        started = _read_start(folder)
         if ended:
             return _observation(ContainerState.EXITED, started, ended, folder)
         if not (folder / "started").exists():
             return Observation(ContainerState.CREATED)
         if _is_held(folder):
             return _observation(ContainerState.RUNNING, started, {}, folder)
-        ended = _read(folder / "exit")  # it may have ended between the two looks
+        ended = _read_end(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
+        if state is ContainerState.LOST:
+            self._end_lost(folder)
         return _observation(state, started, ended, folder)
+
+    def _end_lost(self, folder: Path) -> None:
+        """End what a supervisor that died may have left.
+
+        The kernel does it as that dies, unless the container found a way to refuse the signal: so
+        its init is killed by the two numbers that name it, all of its cgroup by the kernel.
+        """
+        init = _init(folder)
+        if init is not None:
+            init.send(signals.SIGKILL)
+        self._cgroups.kill(cgroup_name(folder))
 
     async def wait(self, folder: Path) -> Observation:
         """As the port says."""
@@ -172,12 +188,15 @@ class LaunchedRuntime(abc.ABC):
 
     async def execute(self, folder: Path, argv: tuple[str, ...], timeout: float) -> ExecResult:
         """As the port says."""
-        init = _init(folder)
-        if init is None or self.observe(folder).state is not ContainerState.RUNNING:
+        started = _read_start(folder)
+        if not started or self.observe(folder).state is not ContainerState.RUNNING:
             raise RuntimeFailure(f"a command needs a running container; {folder} has none")
-        spec = _read(Path(_read(folder / "started")["spec"]))
-        request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
-        request["start_time"] = init.start_time
+        spec = _read(Path(started["spec"]))
+        if not spec:
+            raise RuntimeFailure(f"the record of what {folder} runs is damaged; start it anew")
+        request = {"do": "execute", "argv": argv, "timeout": timeout}
+        request["supervisor"] = started["supervisor"]
+        request["cgroups"] = spec["cgroups"]["paths"]
         request["spec"] = {key: spec.get(key) for key in _OF_EXECUTION}
         answer = await self._zygotes.ask(request)
         return ExecResult(answer["code"], base64.b64decode(answer["output"]))
@@ -200,7 +219,7 @@ class LaunchedRuntime(abc.ABC):
 
 
 #: What of a container's spec holds for a command beside it; an older spec may lack some.
-_OF_EXECUTION = ("sandbox", "cwd", "env", "sockets")
+_OF_EXECUTION = ("sandbox", "cwd", "env", "filtered", "sockets")
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
 
 
@@ -227,12 +246,49 @@ async def _readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
+def cgroup_name(folder: Path) -> str:
+    """What the cgroup of an attempt is called."""
+    return hash_name(str(folder))
+
+
 def _read(path: Path) -> dict[str, Any]:
+    """A record, or nothing where there is none that is whole."""
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):  # a crash of the machine can empty a file
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):  # a crash of the machine can empty a file
         return {}
-    return record
+    return record if isinstance(record, dict) else {}
+
+
+#: What records are made of; other members are optional. See launcher/supervisor.py.
+_PROCESS = {"pid": int, "start_time": str}
+_START = {**_PROCESS, "at": str, "spec": str, "supervisor": dict}
+_END = {"code": int, "signal": int, "at": str}
+
+
+def _has(record: object, shape: dict[str, type]) -> bool:
+    return isinstance(record, dict) and all(
+        isinstance(record.get(name), type_) for name, type_ in shape.items()
+    )
+
+
+def _read_start(folder: Path) -> dict[str, Any]:
+    record = _read(folder / "started")
+    is_whole = _has(record, _START) and _has(record["supervisor"], _PROCESS)
+    return record if is_whole and _is_moment(record["at"]) else {}
+
+
+def _read_end(folder: Path) -> dict[str, Any]:
+    record = _read(folder / "exit")
+    return record if _has(record, _END) and _is_moment(record["at"]) else {}
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        parse_time(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_held(folder: Path) -> bool:
@@ -251,12 +307,12 @@ def _is_held(folder: Path) -> bool:
 
 
 def _init(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
+    started = _read_start(folder)
     return _Process(started["pid"], started["start_time"]) if started else None
 
 
 def _supervisor(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
+    started = _read_start(folder)
     return _Process(**started["supervisor"]) if started else None
 
 
@@ -270,8 +326,8 @@ def _observation(
         finished_at=_moment(ended),
         exit_code=ended.get("code", 0),
         signal=ended.get("signal", 0),
-        oom_killed=ended.get("oom", False),
-        start_error=ended.get("start_error", ""),
+        oom_killed=bool(ended.get("oom")),
+        start_error=str(ended.get("start_error", "")),
         message=_message(folder) if ended else "",
     )
 

@@ -20,8 +20,7 @@ class ProcessRuntime(LaunchedRuntime):
     def __init__(
         self, zygotes: Zygotes, cgroups: machine.Cgroups, clock: Clock | None = None
     ) -> None:
-        super().__init__(zygotes, clock)
-        self._cgroups = cgroups
+        super().__init__(zygotes, cgroups, clock)
 
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
         """Refuses what needs a root of its own."""
