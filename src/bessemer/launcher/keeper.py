@@ -98,11 +98,13 @@ class Keeper:
         self._events.register(reader, select.EPOLLIN)
         # Told once of each connection; the zygote takes it.
         self._events.register(self._listener, select.EPOLLIN | select.EPOLLET)
-        pause = 0.0  # it may have ended already
+        pause = due = 0.0  # it may have ended already
         while not self._is_over():
-            for descriptor, event in self._events.poll(pause):
-                if self._sockets.take(descriptor, event):
-                    continue
+            events = self._events.poll(pause)
+            others = [each for each in events if not self._sockets.take(*each)]
+            if events and not others and time.monotonic() < due:
+                continue  # a call was answered, and nothing else is new
+            for descriptor, _ in others:
                 if descriptor == reader:
                     with contextlib.suppress(BlockingIOError):
                         self._heard.update(os.read(reader, 512))
@@ -114,6 +116,7 @@ class Keeper:
             elif self._state is _State.ENDING:
                 self._end_strays()
             pause = self._pause()
+            due = time.monotonic() + pause
         self._group.remove()
         os._exit(0)
 

@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 import struct
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Union
 
 from bessemer.launcher import bindings, linux, notification, protocol
 from bessemer.launcher.bindings import Asked, Own, Refuse
@@ -42,7 +42,8 @@ def guard(spec: Dict[str, Any], line: Line, message: Dict[str, Any]) -> None:
             os.close(listener)
 
 
-Poll = Union[select.poll, select.epoll]
+if TYPE_CHECKING:  # not every system has both
+    Poll = Union[select.poll, select.epoll]
 
 
 class Sockets:

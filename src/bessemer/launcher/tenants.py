@@ -13,13 +13,16 @@ import errno
 import os
 import select
 import socket
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from bessemer.launcher import bindings, notification, processes
 from bessemer.launcher.bindings import Own
 from bessemer.launcher.notification import Call
 from bessemer.launcher.protocol import Closed, Line
-from bessemer.launcher.sockets import Poll, Sockets
+from bessemer.launcher.sockets import Sockets
+
+if TYPE_CHECKING:
+    from bessemer.launcher.sockets import Poll
 
 #: Beside the socket where a zygote is asked: where its keeper is told.
 SUFFIX = ".own"

@@ -11,7 +11,7 @@ environment variables, $(VAR)                        ``variables`` (pure)
 what is in configMap, secret, projected volumes      ``payloads`` (pure); ``volumes`` writes them
 what an image name means here                        ``images`` (pure); ``environments`` builds
 what a container is started with                     ``spec``, ``preparation``; ``programs`` (ours)
-probes                                               ``probes``, ``grpchealth``
+probes; whose an answer is                           ``probes``, ``grpchealth``; ``listeners``
 addresses and /etc/hosts                             ``addresses``
 reading logs                                         ``logfiles`` (the port: ``logs``)
 the Node object, claims                              ``registration``, ``claims``

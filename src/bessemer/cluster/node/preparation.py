@@ -130,9 +130,10 @@ class Preparation:
 
     def network(self, pod: Object) -> Network | None:
         """What the pod has of the network; None: it is on the machine's."""
-        if spec.is_platform(pod):
+        config = self._services.config
+        if spec.is_platform(pod) or config.unguarded or config.unisolated:
             return None
-        return addresses.network(self._address, self._services.config.platform_ports)
+        return addresses.network(self._address, config.platform_ports)
 
     def _private(self, attempt: Path) -> Path | None:
         """A place in memory for an attempt; no volume's name begins with a dot."""
