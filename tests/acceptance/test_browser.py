@@ -64,7 +64,9 @@ class Tab:
         if not self.is_signed_in():
             self.driver.find_element(By.NAME, "secret").send_keys(self.bessemer.token)
             self.driver.find_element(By.CSS_SELECTOR, "#login button").click()
-            self.until("/")
+            WebDriverWait(self.driver, SECONDS, poll_frequency=0.05).until(
+                lambda driver: driver.find_elements(By.NAME, "proof")
+            )
 
     def is_signed_in(self) -> bool:
         self.open("/")

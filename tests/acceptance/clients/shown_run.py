@@ -32,7 +32,8 @@ def evaluate_every_model_against_the_reference_data(
         file.write(
             "<h1 id=t>static</h1><script>let said = 'readable';"
             "try { said += document.cookie } catch (error) { said = error.name }"
-            "if (top !== window) try { top.location = '/logout' } catch (error) { said += ' kept' }"
+            "if (top !== window)"
+            "  try { top.location = '/logout' } catch (error) { said += ' kept' }"
             "document.getElementById('t').textContent = said</script>"
         )
     scores.log_metric("accuracy_of_the_best_model_on_the_reference_data", 0.9712345678901234)
