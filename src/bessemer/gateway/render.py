@@ -22,9 +22,13 @@ from bessemer.resources.kind import Object
 _SERVICE_LABEL = "kubernetes.io/service-name"
 # Longest that an answer may take where the route says nothing.
 _TIMEOUT = "300s"
-# What only we may say to those behind the gateway, and the caller's own token, which is for us.
+# What only we may say to those behind the gateway, and what is the caller's own: the token, which
+# is for us, and all cookies. A browser sends a host's cookies to all its ports, so those of the
+# pages come here too, and no client of a model has any of its own.
 STRIPPED_HEADERS = (
     "authorization",
+    "cookie",
+    "proxy-authorization",
     "kubeflow-userid",
     "kubeflow-groups",
     "x-goog-authenticated-user-email",
