@@ -146,6 +146,30 @@ def test_what_is_no_kubeconfig_is_left_as_it_is(
     assert own.read_text() == text
 
 
+def test_open_leads_a_browser_in_once(running: harness.Running, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    page = ("open", "/runs/x?first=2", "--home", str(running.home))
+
+    told = harness.run(*page, "--link")
+    shown = harness.run(*page, env={"BROWSER": str(browser)})
+    bare = harness.run(*page, env={"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""})
+
+    link = told.out.strip()
+    assert re.fullmatch(
+        rf"{running.pipelines}/login#code=[\w-]+&next=%2Fruns%2Fx%3Ffirst%3D2", link
+    )
+    assert (shown.out, opened.read_text().startswith(f"{running.pipelines}/login#code=")) == (
+        "",
+        True,
+    )
+    assert bare.out.startswith(f"{running.pipelines}/login#code=")
+    assert running.token not in told.out + bare.out + opened.read_text()
+    assert len({link, bare.out.strip(), opened.read_text().strip()}) == 3
+
+
 def test_every_list_is_there_as_json(running: harness.Running) -> None:
     pods = json.loads(cli(running, "logs", "-o", "json").out)
     checks = json.loads(cli(running, "doctor", "-o", "json").out)
