@@ -34,6 +34,7 @@ from bessemer.pipelines.records import (
     TaskState,
     Values,
 )
+from bessemer.pipelines.spec import items
 from bessemer.pipelines.spec.model import Importer, Spec, TaskSpec
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.walk import Walk
@@ -193,9 +194,14 @@ class Plan:
         self._work()
 
     def _arguments(self) -> dict[str, Any]:
-        given = self.run.parameters
+        """The root's inputs; null is as good as not given, as for ``spec.check_arguments``."""
+        given = {name: one for name, one in self.run.parameters.items() if one is not None}
         declared = self._spec.root.parameters
-        return {name: given.get(name, d.default) for name, d in declared.items()}
+        return {
+            name: given.get(name, definition.default)
+            for name, definition in declared.items()
+            if name in given or definition.has_default or not items.may_leak(name)
+        }
 
     def _work(self) -> None:
         self._walk.work()

@@ -28,7 +28,7 @@ from bessemer.kube.errors import (
     Timeout,
     TooManyRequests,
 )
-from bessemer.pipelines import actions, executor, folders, platform, pods
+from bessemer.pipelines import actions, executor, folders, placeholders, platform, pods
 from bessemer.pipelines.actions import CreatePod, Save
 from bessemer.pipelines.folders import InvalidRoot
 from bessemer.pipelines.ledger import ENDED_RUNS
@@ -336,6 +336,8 @@ class RunReconciler:
             await self._adopt(drive, name)
         except _PASSING:
             raise
+        except placeholders.MissingValue as error:
+            drive.plan.pod_failed(name, str(error), self._clock.now())
         except (ApiError, platform.InvalidSetting) as error:
             drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
         else:

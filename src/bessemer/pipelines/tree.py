@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +122,15 @@ class DagScope:
     def given(self) -> Values:
         """What the DAG was given."""
         return self._node.given
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """The items of the loops around it, by their names, nearest first."""
+        node: Node | None = self._node
+        while node is not None:
+            iterator = node.spec.iterator if node.iteration >= 0 else None
+            if iterator is not None and iterator.item_input in node.given.parameters:
+                yield iterator.item_input, node.given.parameters[iterator.item_input]
+            node = node.parent
 
     def outputs(self, task: str) -> Values | None:
         """What a sibling produced; None unless it ended well."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bessemer.pipelines import conditions, importer, inputs, platform, tree
+from bessemer.pipelines import conditions, importer, inputs, placeholders, platform, tree
 from bessemer.pipelines.ledger import Ledger
 from bessemer.pipelines.records import Task, TaskKind, TaskState, Values
 from bessemer.pipelines.spec.model import Dag, Spec
@@ -87,6 +87,7 @@ class Walk:
             self.end(node, TaskState.SKIPPED, error=str(error))
         except (
             inputs.InputError,
+            placeholders.MissingValue,
             conditions.InvalidCondition,
             platform.InvalidSetting,
             importer.InvalidImport,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bessemer.pipelines import conditions
-from bessemer.pipelines.spec import graph, messages
+from bessemer.pipelines.spec import graph, items, messages
 from bessemer.pipelines.spec.model import (
     ArtifactDef,
     Component,
@@ -146,7 +146,7 @@ def _component(name: str, value: Json, executors: Json) -> Component:
         raise InvalidSpec(f"{where} must have a dag or an executorLabel, but has neither")
     component = Component(
         name=name,
-        parameters=_parameter_defs(inputs, where, is_dag=isinstance(body, Dag)),
+        parameters=_parameter_defs(inputs, where, is_root=name == "root"),
         artifacts=_artifact_defs(inputs, where),
         output_parameters=_parameter_defs(outputs, where),
         output_artifacts=_artifact_defs(outputs, where),
@@ -168,7 +168,7 @@ def _check_place(name: str, where: str) -> None:
 
 
 def _parameter_defs(
-    definitions: Json, where: str, *, is_dag: bool = False
+    definitions: Json, where: str, *, is_root: bool = False
 ) -> Mapping[str, ParameterDef]:
     result = {}
     for name, value in (definitions.get("parameters") or {}).items():
@@ -183,7 +183,7 @@ def _parameter_defs(
             type=ParameterType(type_),
             optional=bool(value.get("isOptional"))
             or has_default
-            or (is_dag and graph.is_leaked(name)),
+            or (is_root and items.may_leak(name)),
             has_default=has_default,
             default=normalize(value.get("defaultValue")),
             literals=tuple(normalize(item) for item in value.get("literals") or ()),
