@@ -294,12 +294,13 @@ class Plan:
     def _retry_at(self, node: Node) -> datetime | None:
         """When the next attempt may start; None if there is none left."""
         policy, task = node.retry, node.task
-        if policy is None or task is None or task.attempt >= policy.limit:
+        tried = tree.attempts(task) - 1 if task is not None else 0
+        if policy is None or task is None or tried >= policy.limit:
             return None
         now = self._ledger.now
         left = policy.window - (now - (task.started_at or now)).total_seconds()
         delay = policy.backoff
-        for _ in range(task.attempt):  # a power would overflow
+        for _ in range(tried):  # a power would overflow
             delay = min(delay * policy.factor, policy.window + 1)
         return None if delay > left else now + timedelta(seconds=delay)
 

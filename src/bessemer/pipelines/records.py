@@ -85,7 +85,7 @@ class Task:
     kind: TaskKind
     state: TaskState
     display_name: str = ""
-    attempt: int = 0  # pods started so far, minus one
+    attempt: int = 0  # of the pod that it has, or will have: they are counted from 0
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

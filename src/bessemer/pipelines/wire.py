@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bessemer.pipelines import irs
+from bessemer.pipelines import irs, tree
 from bessemer.pipelines.catalog import Experiment, Pipeline, Version
 from bessemer.pipelines.errors import InvalidArgument
 from bessemer.pipelines.lineage import Provenance
@@ -299,15 +299,27 @@ def task_state(state: str) -> str:
 
 
 def task_details(tasks: Iterable[Task]) -> list[Json]:
-    """v2beta1 PipelineTaskDetail of each task, with the ids and pods of its children."""
+    """v2beta1 PipelineTaskDetail of each task, with the ids and pods of its children.
+
+    The pods of a step's earlier attempts are children without an id, as upstream has them.
+    """
     tasks = list(tasks)
-    children: dict[str, list[Task]] = {}
+    by_id = {task.id: task for task in tasks}
+    children: dict[str, list[Json]] = {}
     for task in tasks:
-        children.setdefault(task.parent_id, []).append(task)
-    return [_task(task, children.get(task.id, ())) for task in tasks]
+        child = _set(task_id=task.id, pod_name=task.pod_name)
+        children.setdefault(task.parent_id, []).append(child)
+    return [
+        _task(
+            task,
+            children.get(task.id, [])
+            + [{"pod_name": pod} for pod in tree.earlier_pods(task, by_id)],
+        )
+        for task in tasks
+    ]
 
 
-def _task(task: Task, children: Iterable[Task]) -> Json:
+def _task(task: Task, children: list[Json]) -> Json:
     return _set(
         run_id=task.run_id,
         task_id=task.id,
@@ -322,8 +334,7 @@ def _task(task: Task, children: Iterable[Task]) -> Json:
         parent_task_id=task.parent_id,
         state_history=_history(task.history) or None,
         pod_name=task.pod_name,
-        child_tasks=[_set(task_id=child.id, pod_name=child.pod_name) for child in children]
-        or None,
+        child_tasks=children or None,
     )
 
 

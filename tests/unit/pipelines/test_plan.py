@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from bessemer.pipelines import spec
@@ -434,25 +433,6 @@ def test_a_mistyped_input_fails_its_task_alone() -> None:
         "task 'add': parameter 'a' must be an integer (NUMBER_INTEGER), but got 'words'"
     )
     assert it.run.state is RunState.FAILED
-
-
-def test_a_failed_run_goes_on_after_a_retry_was_asked() -> None:
-    tasks = {"ok": task("plain"), "fail": task("plain", after=["ok"])}
-    it = world({**tasks, "next": task("plain", after=["fail"])}, {"plain": PLAIN}).go()
-    first = it.row("fail").pod_name
-    # As the history resets a run that is retried.
-    it.run = replace(it.run, state=RunState.RUNNING)
-    fail, root = it.row("fail"), it.row("root")
-    again = replace(fail, state=TaskState.PENDING, attempt=1, pod_name="", started_at=None)
-    it.rows[fail.id] = again
-    it.rows[root.id] = replace(root, state=TaskState.RUNNING)
-    del it.rows[it.row("next").id]
-    it.behaviour = lambda *_: {}
-    it.go()
-
-    assert it.run.state is RunState.SUCCEEDED
-    assert it.row("fail").pod_name != first
-    assert len(it.created) == 4
 
 
 def test_an_imported_artifact_reaches_its_consumer() -> None:

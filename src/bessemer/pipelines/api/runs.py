@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -11,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import history, listing, spec, wire
+from bessemer.pipelines import history, listing, retrying, spec, tree, wire
 from bessemer.pipelines.api.http import (
     JsonResponse,
     Services,
@@ -185,7 +186,12 @@ class Runs:
     async def retry(self, request: Request) -> Response:
         """Let a failed one go on where it failed."""
         run = await self._find(request, "retry")
-        await self._history.retry_run(run.id, self._services.clock.now())
+        history.check_retry(run.id, run.state)
+        checked = await load_spec({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
+        now = self._services.clock.now()
+        tasks = await self._load_tasks(run.id)
+        reset = await asyncio.to_thread(retrying.plan_retry, checked, tasks, now)
+        await self._history.retry_run(run, reset, now)
         self._services.wake(run.id)
         return JsonResponse({})
 
@@ -204,11 +210,13 @@ class Runs:
     async def log(self, request: Request) -> Response:
         """A step's log as text: ``follow=true`` until it ends, ``tail_lines=N`` the last lines.
 
-        The node is a task's id, its pod's name, or its name if only one task has it.
+        The node is a task's id, a pod's name (of an earlier attempt, too), or the task's name if
+        only one has it. ``attempt=N`` is that attempt's, counted from 0; without it, the last's.
         """
         run = await self._find(request, "get")
-        task = find_task(await self._load_tasks(run.id), request.path_params["node"])
+        tasks = await self._load_tasks(run.id)
         params = params_of(request)
+        task = find_attempt(tasks, request.path_params["node"], params.get("attempt", ""))
         tail = params.get("tail_lines", "")
         if tail and not (tail.isdecimal() and len(tail) <= _MAX_DIGITS):
             raise InvalidArgument(
@@ -230,6 +238,30 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield first
     async for piece in rest:
         yield piece
+
+
+def find_attempt(tasks: Sequence[Task], node: str, attempt: str = "") -> Task:
+    """The task that a log's address names, with the pod of the attempt that it names.
+
+    Raises:
+        NotFound: no such task, or no such attempt of it.
+    """
+    by_id = {task.id: task for task in tasks}
+    for task in tasks:
+        for pod in tree.earlier_pods(task, by_id):
+            if pod == node:
+                return replace(task, pod_name=pod)
+    task = find_task(tasks, node)
+    pods = [*tree.earlier_pods(task, by_id), *filter(None, [task.pod_name])]
+    if not attempt:
+        # One that is about to be retried has no pod yet: its last words are its last pod's.
+        return replace(task, pod_name=pods[-1]) if pods else task
+    if not (attempt.isdecimal() and len(attempt) <= _MAX_DIGITS and int(attempt) < len(pods)):
+        raise NotFound(
+            f"attempt must be one of {list(range(len(pods)))} of task {task.id}, but got "
+            f"{attempt[:80]!r}"
+        )
+    return replace(task, pod_name=pods[int(attempt)])
 
 
 def find_task(tasks: Sequence[Task], node: str) -> Task:
