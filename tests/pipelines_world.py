@@ -141,7 +141,7 @@ class World:
                     self.plan.cache_found(task_id, *found, self.now)
                 else:
                     self.plan.cache_missed(task_id, self.now)
-            case actions.ImportArtifact(task_id, artifact):
+            case actions.ImportArtifact(task_id, _, artifact):
                 self.plan.imported(task_id, artifact, self.now, is_new=True)
             case actions.WakeAt():
                 pass

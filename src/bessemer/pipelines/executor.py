@@ -210,12 +210,37 @@ def _parse_output(task: Task, text: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidOutput(f"{output_file(task)} must be JSON, but {error}") from None
     if fault := types.find_fault(output):
-        raise InvalidOutput(f"{output_file(task)} must be JSON, but {fault}")
+        where = _locate(output) or output_file(task)
+        raise InvalidOutput(f"{where} must be JSON, but {fault}")
     if not isinstance(output, dict):
         raise InvalidOutput(
             f"{output_file(task)} must be a JSON object, but holds {types.shorten(output)}"
         )
     return output
+
+
+def _locate(output: Any) -> str:
+    """Which output it is that is no JSON, in the words of who wrote it; empty if none is."""
+    if not isinstance(output, dict):
+        return ""
+    parameters, artifacts = output.get("parameterValues"), output.get("artifacts")
+    for name, value in parameters.items() if isinstance(parameters, dict) else ():
+        if types.find_fault(value):
+            return f"output parameter {name!r}"
+    for name, value in artifacts.items() if isinstance(artifacts, dict) else ():
+        if types.find_fault(value):
+            return f"{_locate_metadata(value)}output artifact {name!r}"
+    return ""
+
+
+def _locate_metadata(written: Any) -> str:
+    entries = written.get("artifacts") if isinstance(written, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        metadata = entry.get("metadata") if isinstance(entry, dict) else None
+        for key, value in metadata.items() if isinstance(metadata, dict) else ():
+            if types.find_fault(value):
+                return f"metadata {key!r} of "
+    return ""
 
 
 def _parameter(

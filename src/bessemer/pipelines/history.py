@@ -261,6 +261,15 @@ class SqlHistory:
 
         return await self._database.read(read)
 
+    async def namespace_of_run(self, run_id: str) -> str:
+        """The run's namespace; empty if there is no such run."""
+
+        def read(connection: Connection) -> str:
+            statement = select(RUNS.c.namespace).where(RUNS.c.id == run_id)
+            return str(connection.execute(statement).scalar() or "")
+
+        return await self._database.read(read)
+
     async def list_runs(
         self, query: listing.Query, namespace: str, experiment_id: str = ""
     ) -> RunPage:

@@ -19,7 +19,7 @@ from bessemer.pipelines.records import (
     TaskState,
     Values,
 )
-from bessemer.pipelines.spec.model import Container, Dag, Importer
+from bessemer.pipelines.spec.model import Claim, Dag, Importer
 from bessemer.pipelines.tree import Node
 
 ENDED_RUNS = (RunState.SUCCEEDED, RunState.FAILED)
@@ -94,6 +94,8 @@ class Ledger:
             kind = TaskKind.DAG
         elif isinstance(body, Importer):
             kind = TaskKind.IMPORTER
+        elif isinstance(body, Claim):
+            kind = TaskKind.CLAIM
         display = node.spec.display_name
         return Task(
             id=tree.task_id(self.run.id, node.path),
@@ -111,7 +113,7 @@ class Ledger:
 
 def _row_inputs(node: Node) -> Values:
     """An iteration's row keeps its item alone: the rest is the loop's, however many they are."""
-    if node.iteration < 0 or node.parent is None or isinstance(node.component.body, Container):
+    if node.iteration < 0 or node.parent is None or not isinstance(node.component.body, Dag):
         return node.given
     above = node.parent.given
     return Values(

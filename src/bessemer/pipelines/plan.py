@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bessemer.pipelines import caching, importer, inputs, platform, tree
+from bessemer.pipelines import caching, claims, importer, inputs, platform, tree
 from bessemer.pipelines.actions import (
     Action,
     CreatePod,
@@ -35,7 +35,7 @@ from bessemer.pipelines.records import (
     Values,
 )
 from bessemer.pipelines.spec import items
-from bessemer.pipelines.spec.model import Importer, Spec, TaskSpec
+from bessemer.pipelines.spec.model import Claim, Importer, Spec, TaskSpec
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.walk import Walk
 
@@ -193,6 +193,21 @@ class Plan:
             self._walk.end(node, TaskState.SUCCEEDED, outputs=Values({}, {name: [artifact.id]}))
         self._work()
 
+    def claim_done(self, task_id: str, name: str, now: datetime) -> None:
+        """A task's claim of that name is there, or gone."""
+        self._ledger.now = now
+        if (node := self._asked.pop(task_id, None)) is not None:
+            outputs = dict.fromkeys(node.component.output_parameters, name)
+            self._walk.end(node, TaskState.SUCCEEDED, outputs=Values(outputs))
+        self._work()
+
+    def refused(self, task_id: str, error: str, now: datetime) -> None:
+        """What an importer or a claim's task asked for can't be had."""
+        self._ledger.now = now
+        if (node := self._asked.pop(task_id, None)) is not None:
+            self._walk.end(node, TaskState.FAILED, error=error)
+        self._work()
+
     def _arguments(self) -> dict[str, Any]:
         """The root's inputs; null is as good as not given, as for ``spec.check_arguments``."""
         given = {name: one for name, one in self.run.parameters.items() if one is not None}
@@ -212,8 +227,11 @@ class Plan:
 
     def start_leaf(self, node: Node) -> None:
         """Begin a container or importer, all whose inputs are there."""
-        if isinstance(node.component.body, Importer):
-            self._import(node, node.component.body)
+        body = node.component.body
+        if isinstance(body, Importer):
+            self._import(node, body)
+        elif isinstance(body, Claim):
+            self._ask_claim(node, body)
         elif node.spec.cache:
             self._ask_cache(node)
         else:
@@ -225,6 +243,10 @@ class Plan:
         assert task is not None, "only nodes with a row are resumed"
         node.given = task.inputs
         node.extra = dict(self._walk.resolve(node).extra)
+        if isinstance(node.component.body, Claim):
+            if not self.is_canceling:
+                self._ask_claim(node, node.component.body, again=True)
+            return
         if task.state is TaskState.PENDING:
             self._wait_for_retry(node)
             return
@@ -322,7 +344,16 @@ class Plan:
         node.task = self._ledger.new_row(node)
         artifact = importer.make_artifact(body, node, self._walk.scope(node))
         self._asked[node.task.id] = node
-        self._actions.append(ImportArtifact(node.task.id, artifact, body.reimport))
+        self._actions.append(ImportArtifact(node.task.id, node.spec.name, artifact, body.reimport))
+
+    def _ask_claim(self, node: Node, deed: Claim, *, again: bool = False) -> None:
+        row = replace(node.task or self._ledger.new_row(node), inputs=node.given)
+        action = claims.make_action(deed, row, self.run, again=again)
+        if not again:
+            # Stored before it is done: who deletes must know that it began to.
+            self._ledger.put(node, TaskState.RUNNING, inputs=node.given)
+        self._asked[row.id] = node
+        self._actions.append(action)
 
     # Termination.
 

@@ -82,6 +82,32 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     return pod
 
 
+def build_trial(body: Container, settings: Mapping[str, Any], run: Run) -> Object:
+    """A pod with all that is known of a step before its run begins; it has no name.
+
+    Raises:
+        platform.InvalidSetting: a resource is none.
+    """
+    known = {
+        key: "" if placeholders.has_any(value) else value for key, value in body.resources.items()
+    }
+    container: Object = {
+        "name": CONTAINER,
+        "image": "python" if placeholders.has_any(body.image) else body.image,
+        "env": [{"name": name, "value": value} for name, value in body.env],
+    }
+    if resources := _resources(known, lambda _: placeholders.UNKNOWN):
+        container["resources"] = resources
+    spec = {
+        "serviceAccountName": run.service_account or SERVICE_ACCOUNT,
+        "restartPolicy": "Never",
+        "containers": [container],
+    }
+    pod = meta.new(POD, "", run.namespace, labels={RUN_LABEL: run.id}, spec=spec)
+    platform.apply(settings, pod)
+    return pod
+
+
 def _escape(lookup: placeholders.Lookup) -> placeholders.Lookup:
     """Values as a pod's command needs them: ``$`` doubled, so that no $(VAR) in them expands."""
 

@@ -39,6 +39,7 @@ class TaskKind(StrEnum):
 
     CONTAINER = "CONTAINER"  # a pod
     IMPORTER = "IMPORTER"  # an artifact from a URI, no pod
+    CLAIM = "CLAIM"  # a PersistentVolumeClaim made or deleted, no pod
     DAG = "DAG"  # a sub-pipeline, condition branch, exit-handler body, or one loop iteration
     LOOP = "LOOP"  # a ParallelFor: its children are DAG iterations
 

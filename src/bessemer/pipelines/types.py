@@ -79,7 +79,7 @@ def _find_scalar_fault(value: Any) -> str:
             return f"{shorten(value)} holds half a surrogate pair, for which UTF-8 has no bytes"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            return f"it holds {value}, for which JSON has no number"
+            return f"it holds {value}, for which JSON has no number; write null or a text instead"
     elif isinstance(value, int):
         if value.bit_length() > _MOST_BITS:
             return "it holds a number that is too large"

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bessemer.pipelines import conditions, importer, inputs, placeholders, platform, tree
+from bessemer.pipelines import claims, conditions, importer, inputs, placeholders, platform, tree
 from bessemer.pipelines.ledger import Ledger
 from bessemer.pipelines.records import Task, TaskKind, TaskState, Values
 from bessemer.pipelines.spec.model import Dag, Spec
@@ -89,6 +89,7 @@ class Walk:
             conditions.InvalidCondition,
             platform.InvalidSetting,
             importer.InvalidImport,
+            claims.InvalidClaim,
         ) as error:
             self.end(node, TaskState.FAILED, error=str(error))
 

@@ -77,6 +77,15 @@ def resolve(reference: str) -> Image:
     )
 
 
+def refusal(reference: str) -> str:
+    """Why a container of that image can't run on this machine; "" if it can."""
+    try:
+        resolve(reference)
+    except StartFailure as failure:
+        return str(failure)
+    return ""
+
+
 def split(reference: str) -> tuple[str, str]:
     """Repository and tag ("latest" when absent); a digest is no tag.
 

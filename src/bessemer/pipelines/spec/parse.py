@@ -11,6 +11,7 @@ from bessemer.pipelines import conditions
 from bessemer.pipelines.spec import graph, items, messages
 from bessemer.pipelines.spec.model import (
     ArtifactDef,
+    Claim,
     Component,
     Constant,
     Container,
@@ -36,6 +37,8 @@ _NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,127}")
 _FIELD = re.compile(r"""parseJson\(string_value\)\[(?P<quote>["'])(?P<name>.*)(?P=quote)\]""")
 _ALWAYS = "ALL_UPSTREAM_TASKS_COMPLETED"
 _STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", _ALWAYS)
+# Stubs in place of images, by which the engine knows what is meant; as upstream's driver.
+_CLAIMS = {"argostub/createpvc": Claim.CREATE, "argostub/deletepvc": Claim.DELETE}
 # Names that become folders and files of a run.
 _PLACE = re.compile(r"[\w-]{1,100}")
 # Where a Kubernetes setting takes its value from, beside pvcMount's own fields.
@@ -135,7 +138,7 @@ def _component(name: str, value: Json, executors: Json) -> Component:
     if value.get("taskConfigPassthroughs"):
         raise InvalidSpec(f"{where}: taskConfigPassthroughs is not supported yet; remove it")
     label = value.get("executorLabel") or ""
-    body: Dag | Container | Importer
+    body: Dag | Container | Importer | Claim
     if value.get("dag") is not None:
         body = _dag(name, value["dag"])
     elif label:
@@ -208,7 +211,7 @@ def _type(schema: Json) -> tuple[str, str]:
     return schema.get("schemaTitle") or "system.Artifact", schema.get("schemaVersion") or "0.0.1"
 
 
-def _executor(label: str, value: Json) -> Container | Importer:
+def _executor(label: str, value: Json) -> Container | Importer | Claim:
     where = f"executor {label!r}"
     if value.get("container") is not None:
         return _container(value["container"], where)
@@ -220,10 +223,12 @@ def _executor(label: str, value: Json) -> Container | Importer:
     )
 
 
-def _container(value: Json, where: str) -> Container:
+def _container(value: Json, where: str) -> Container | Claim:
     image = value.get("image")
     if not image:
         raise InvalidSpec(f"{where} must name an image, but got {image!r}")
+    if image in _CLAIMS:
+        return _CLAIMS[image]
     return Container(
         image=image,
         command=tuple(value.get("command") or ()),
