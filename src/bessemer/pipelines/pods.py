@@ -12,7 +12,7 @@ from typing import Any
 
 from bessemer.pipelines import executor, placeholders, platform, types
 from bessemer.pipelines.actions import CreatePod
-from bessemer.pipelines.records import Run
+from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Container
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -51,15 +51,10 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
         "name": CONTAINER,
         "image": placeholders.fill_text(body.image, lookup),
         "env": [{"name": name, "value": value} for name, value in body.env],
-        "volumeMounts": [
-            {"name": CLAIM, "mountPath": place.claim_root, "readOnly": True},
-            {
-                "name": CLAIM,
-                "mountPath": task.task_root,
-                "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
-            },
-        ],
+        "volumeMounts": _mounts(task, place),
     }
+    if executor.is_old(action.component):
+        container["volumeMounts"] += _mounts(task, place, below=executor.OLD_MOUNT)
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)
     if body.args:
@@ -80,6 +75,18 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     )
     platform.apply(action.settings, pod)
     return pod
+
+
+def _mounts(task: Task, place: Place, *, below: str = "") -> list[Object]:
+    """The claim, and for writing the task's folder in it."""
+    return [
+        {"name": CLAIM, "mountPath": f"{below}{place.claim_root}", "readOnly": True},
+        {
+            "name": CLAIM,
+            "mountPath": f"{below}{task.task_root}",
+            "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
+        },
+    ]
 
 
 def build_trial(body: Container, settings: Mapping[str, Any], run: Run) -> Object:
