@@ -232,3 +232,19 @@ def test_a_metric_that_is_no_number_fails_the_step_and_is_named(client: Client) 
         "metadata 'loss' of output artifact 'scores' must be JSON, but it holds nan"
         in (told["error"])
     )
+
+
+def test_what_runs_instead_of_an_image_is_told(bessemer: harness.Running, client: Client) -> None:
+    told = client.do("run", name="stand_ins")
+    instead = "image alpine:3.20 is not pulled: this machine's own programs run instead"
+    tasks = told["tasks"]
+
+    assert told["said"] == ["here", "mirrored"]
+    assert tasks["distribution"]["state"] == "SUCCEEDED"
+    assert tasks["distribution"]["history"] == [instead]
+    assert tasks["mirrored"]["history"] == []
+    # Where it fails, this is most likely why.
+    assert instead in told["error"]
+    events = bessemer.get("/api/v1/namespaces/kubeflow/events")["items"]
+    warned = [one for one in events if one["reason"] == "ImageStandIn"]
+    assert {(one["type"], one["message"]) for one in warned} == {("Warning", instead)}

@@ -11,6 +11,7 @@ from in ``inputs``.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ from bessemer.pipelines.records import (
     Artifact,
     Run,
     RunState,
+    StateChange,
     Task,
     TaskState,
     Values,
@@ -166,6 +168,18 @@ class Plan:
         node = self._running.get(pod)
         if node is not None and node.task is not None and node.task.error != why:
             self._ledger.store(node, replace(node.task, error=why))
+
+    def pod_noted(self, pod: str, note: str, now: datetime) -> None:
+        """A task's pod runs, though not all as it asked; its row's history says so, once."""
+        self._ledger.now = now
+        node = self._running.get(pod)
+        if node is None or node.task is None:
+            return
+        history = node.task.history
+        notes = itertools.takewhile(lambda change: change.error, reversed(history))
+        if note not in [change.error for change in notes]:
+            noted = StateChange(TaskState.RUNNING, now, note)
+            self._ledger.store(node, replace(node.task, history=(*history, noted)))
 
     def cache_missed(self, task_id: str, now: datetime) -> None:
         """No earlier task equals that one."""

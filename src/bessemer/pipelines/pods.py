@@ -6,7 +6,7 @@ Source: k8s.io/api/core/v1 PodStatus; backend/src/v2/driver/container.go for wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Container
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
+from bessemer.resources.pod import IMAGES_PULLED, POD
 
 RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
 TASK_LABEL = "bessemer.dev/task-id"
@@ -172,6 +172,7 @@ class Observed:
     phase: Phase
     why: str = ""
     hopeless: bool = False  # STUCK, and waiting never helps
+    note: str = ""  # what is not as the step asked, though it runs
     has_log: bool = False
 
 
@@ -194,6 +195,16 @@ _CURES = {
 
 def observe(pod: Object) -> Observed:
     """What a pod's status says."""
+    told = meta.condition(pod, IMAGES_PULLED) or {}
+    note = str(told.get("message", "")) if told.get("status") == "False" else ""
+    seen = _observe(pod)
+    if not note:
+        return seen
+    why = f"{seen.why} ({note})" if seen.phase is Phase.FAILED else seen.why
+    return replace(seen, why=why, note=note)
+
+
+def _observe(pod: Object) -> Observed:
     phase = meta.dig(pod, "status.phase", "Pending")
     if phase == "Succeeded":
         return Observed(Phase.SUCCEEDED)

@@ -200,6 +200,8 @@ class RunReconciler:
             drive.stuck.pop(name, None)
             return
         seen = pods.observe(pod)
+        if seen.note:
+            plan.pod_noted(name, seen.note, self._clock.now())
         if seen.phase is not pods.Phase.STUCK:
             drive.stuck.pop(name, None)
         if seen.phase is pods.Phase.SUCCEEDED:

@@ -106,7 +106,7 @@ def attempts(task: Task) -> int:
     for change in reversed(task.history):
         if change.state == TaskState.PENDING and not change.error:
             break
-        count += change.state == TaskState.RUNNING
+        count += change.state == TaskState.RUNNING and not change.error  # else it is a note
     return count
 
 

@@ -233,6 +233,31 @@ def image():
     other_image().after(say(name="first"))
 
 
+@dsl.container_component
+def distribution():
+    return dsl.ContainerSpec(image="alpine:3.20", command=["sh", "-c"], args=["echo SAID here"])
+
+
+@dsl.container_component
+def its_packages():
+    return dsl.ContainerSpec(image="alpine:3.20", command=["sh", "-c"], args=["apk add curl"])
+
+
+@dsl.container_component
+def mirrored():
+    return dsl.ContainerSpec(
+        image="public.ecr.aws/docker/library/python:3.11",
+        command=["python3", "-c"],
+        args=["print('SAID mirrored')"],
+    )
+
+
+@dsl.pipeline(name="stand-ins")
+def stand_ins():
+    its_packages().after(distribution())
+    mirrored()
+
+
 @dsl.pipeline(name="spoiled")
 def spoiled():
     spoil()
@@ -261,6 +286,7 @@ def tell(client: kfp.Client, run_id: str) -> dict:
             "error": task.error.message if task.error else "",
             "pod": task.pod_name,
             "id": task.task_id,
+            "history": [change.error.message for change in task.state_history if change.error],
             "pods": [one.pod_name for one in task.child_tasks or () if not one.task_id],
         }
         if task.pod_name:

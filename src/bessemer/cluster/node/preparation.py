@@ -103,9 +103,8 @@ class Preparation:
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
         environment, command = await self._environment(pod, container, image, command)
-        if image.is_userland:
-            text = f"{container['image']} is not pulled: this machine's own programs stand in"
-            self._tell_once(pod, "Normal", "Userland", text)
+        if text := images.stand_in(container["image"]):
+            self._tell_once(pod, "Warning", "ImageStandIn", text)
         if image.has_programs:
             env, mount = programs.on_path(self._services.home, env)
             mounts.append(mount)
