@@ -16,6 +16,7 @@ import harness
 
 CLIENT = Path(__file__).parent / "clients" / "kfp_results.py"
 CLAIMS = "/api/v1/namespaces/kubeflow/persistentvolumeclaims"
+PODS = "/api/v1/namespaces/kubeflow/pods"
 ABORTED = 10  # gRPC's code
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("kfp-results")]
@@ -28,10 +29,16 @@ class Client:
         self._process = process
 
     def do(self, deed: str, **arguments: Any) -> Any:
+        self.begin(deed, **arguments)
+        return self.finish()
+
+    def begin(self, deed: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([deed, arguments]) + "\n")
         self._process.stdin.flush()
+
+    def finish(self) -> Any:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the client ended"
         return json.loads(line)
@@ -248,3 +255,42 @@ def test_what_runs_instead_of_an_image_is_told(bessemer: harness.Running, client
     events = bessemer.get("/api/v1/namespaces/kubeflow/events")["items"]
     warned = [one for one in events if one["reason"] == "ImageStandIn"]
     assert {(one["type"], one["message"]) for one in warned} == {("Warning", instead)}
+
+
+def test_a_run_says_that_its_step_cant_be_scheduled(
+    bessemer: harness.Running, client: Client
+) -> None:
+    told = client.do("wait_reason", name="too_large")
+    why = "cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu"
+
+    assert told["task"].startswith(why)
+    assert told["run"].startswith(f"task 'say' waits: {why}")
+    status = harness.run("status", "--home", str(bessemer.home), "--output", "json").out
+    (node,) = [part for part in json.loads(status)["parts"] if part["name"] == "node"]
+    assert why in node["detail"]
+    bessemer.create(f"/apis/v2beta1/runs/{told['run_id']}:terminate", {})
+    bessemer.until(PODS, lambda pods: not any(map(is_unschedulable, pods)))
+
+
+def is_unschedulable(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(one["type"] == "PodScheduled" and one["status"] == "False" for one in conditions)
+
+
+def waits_for(pod: dict[str, Any]) -> str:
+    """The message with which a pod's container waits."""
+    for one in pod.get("status", {}).get("containerStatuses", ()):
+        if one["state"].get("waiting", {}).get("message"):
+            return str(one["state"]["waiting"]["message"])
+    return ""
+
+
+def test_a_step_says_what_it_installs(bessemer: harness.Running, client: Client) -> None:
+    client.begin("run", name="installs")
+    pods = bessemer.until(PODS, lambda pods: any(map(waits_for, pods)))
+    told = client.finish()
+
+    assert told["said"] == ["iniconfig"]
+    (message,) = filter(None, map(waits_for, pods))
+    assert message.startswith("installing environment Python 3.11 with ")
+    assert "iniconfig==2.1.0" in message

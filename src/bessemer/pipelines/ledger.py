@@ -68,6 +68,12 @@ class Ledger:
         )
         self._run_changed = True
 
+    def explain(self, why: str) -> None:
+        """Say what an unfinished run waits for; empty if for nothing but its steps."""
+        if self.run.error != why and self.run.state not in ENDED_RUNS:
+            self.run = replace(self.run, error=why)
+            self._run_changed = True
+
     def store(self, node: Node, task: Task) -> None:
         """Replace a node's row."""
         node.task = task

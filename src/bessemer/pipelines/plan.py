@@ -168,6 +168,13 @@ class Plan:
         node = self._running.get(pod)
         if node is not None and node.task is not None and node.task.error != why:
             self._ledger.store(node, replace(node.task, error=why))
+            self._explain()
+
+    def _explain(self) -> None:
+        """Say with the run what one of its steps waits for, until none waits."""
+        waiting = (node.task for node in self._running.values() if node.task and node.task.error)
+        first = next(waiting, None)
+        self._ledger.explain(f"task {first.name!r} waits: {first.error}" if first else "")
 
     def pod_noted(self, pod: str, note: str, now: datetime) -> None:
         """A task's pod runs, though not all as it asked; its row's history says so, once."""
@@ -234,6 +241,8 @@ class Plan:
 
     def _work(self) -> None:
         self._walk.work()
+        if self.run.error and not self.ended:
+            self._explain()
         if self.is_canceling and not self._running and not self.ended:
             self._finish_cancel()
 

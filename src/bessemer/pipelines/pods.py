@@ -219,9 +219,7 @@ def _observe(pod: Object) -> Observed:
         return Observed(Phase.WAITING, message)
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        return Observed(
-            Phase.WAITING, f"{scheduled.get('reason', '')}: {scheduled.get('message', '')}"
-        )
+        return Observed(Phase.WAITING, f"cannot be scheduled: {scheduled.get('message', '')}")
     return Observed(Phase.ACTIVE)
 
 

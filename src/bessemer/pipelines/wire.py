@@ -20,6 +20,10 @@ from bessemer.pipelines.records import Run, StateChange, Task, TaskKind, TaskSta
 
 Json = dict[str, Any]
 
+# Of google.rpc.Code.
+_INTERNAL, _UNAVAILABLE = 13, 14
+_UNENDED = ("PENDING", "RUNNING")
+
 MAX_NAME = 128  # characters, as upstream's columns
 MAX_DISPLAY_NAME = 256  # characters, as our columns; upstream sets no limit
 
@@ -183,8 +187,9 @@ def error_body(code: int, message: str) -> Json:
     return {"code": code, "message": message, "details": [status]}
 
 
-def status(message: str, code: int = 13) -> Json | None:
-    """An error within an answer; None when there is none."""
+def status(message: str, state: str = "") -> Json | None:
+    """An error within an answer, or what something that has not ended waits for; else None."""
+    code = _UNAVAILABLE if state in _UNENDED else _INTERNAL
     return {"code": code, "message": message} if message else None
 
 
@@ -274,7 +279,7 @@ def run(record: Run, tasks: Iterable[Task] | None = None) -> Json:
         # Upstream always writes it; 1970 means that the run has not ended.
         finished_at=time(record.finished_at) or "1970-01-01T00:00:00Z",
         state=record.state.value,
-        error=status(record.error),
+        error=status(record.error, record.state),
         run_details=details,
         recurring_run_id=record.recurring_run_id,
         state_history=_history(record.history) or None,
@@ -328,7 +333,7 @@ def _task(task: Task, children: list[Json]) -> Json:
         start_time=time(task.started_at or task.created_at),
         end_time=time(task.finished_at),
         state=task_state(task.state),
-        error=status(task.error),
+        error=status(task.error, task.state),
         inputs=_artifact_ids(task.inputs),
         outputs=_artifact_ids(task.outputs),
         parent_task_id=task.parent_id,

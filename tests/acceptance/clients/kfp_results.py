@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 import warnings
@@ -258,6 +257,23 @@ def stand_ins():
     mirrored()
 
 
+@dsl.pipeline(name="too-large")
+def too_large():
+    say(name="x").set_cpu_request("5000")
+
+
+@dsl.component(base_image="python:3.11", packages_to_install=["iniconfig==2.1.0"])
+def with_package():
+    import iniconfig
+
+    print("SAID", iniconfig.__name__)
+
+
+@dsl.pipeline(name="installs")
+def installs():
+    with_package()
+
+
 @dsl.pipeline(name="spoiled")
 def spoiled():
     spoil()
@@ -347,17 +363,17 @@ def retry(name: str) -> dict:
     }
 
 
-def wait_reason(name: str, **more) -> dict:
-    """The first reason that a run's task tells why it does not go on, then the run's end."""
-    client, run_id = submit(name, **more)
-    seen: list[str] = []
-    while not seen:
+def wait_reason(name: str) -> dict:
+    """What a run and its task say while they wait, as soon as they do."""
+    client, run_id = submit(name)
+    task = None
+    while task is None:
         run = client.get_run(run_id)
         assert run.state in ("PENDING", "RUNNING"), run
-        details = run.run_details.task_details if run.run_details else None
-        seen = [task.error.message for task in details or () if task.error]
-        time.sleep(0.05)
-    return {"run": client.get_run(run_id).error.message, "seen": seen[0], "run_id": run_id}
+        told = (run.run_details.task_details if run.run_details else None) or ()
+        task = next((one for one in told if one.error), None)
+    run = client.get_run(run_id)
+    return {"run_id": run_id, "run": run.error.message, "task": task.error.message}
 
 
 DEEDS = {"run": run, "run_in": run_in, "retry": retry, "wait_reason": wait_reason}

@@ -497,8 +497,21 @@ def test_why_a_pod_waits_is_told_until_it_waits_no_more() -> None:
         it.plan.pod_waits(pod, why, it.now)
         it.act()
         assert (it.row("a").state, it.row("a").error) == (TaskState.RUNNING, why)
+        assert it.run.error == (f"task 'a' waits: {why}" if why else "")
     it.plan.pod_waits("of-another-run", "no room", it.now)
     assert not it.plan.has_actions
+
+
+def test_a_run_says_what_its_steps_wait_for_until_none_waits() -> None:
+    it = world({"a": task("plain"), "b": task("plain")}, {"plain": PLAIN}).start()
+    first, second = it.created
+    it.plan.pod_waits(first, "no room", it.now)
+    it.plan.pod_waits(second, "installing", it.now)
+    assert it.plan.run.error == "task 'a' waits: no room"
+    it.end(first)
+    assert it.run.error == "task 'b' waits: installing"
+    it.end(second)
+    assert (it.run.state, it.run.error) == (RunState.SUCCEEDED, "")
 
 
 def test_a_value_that_is_none_of_the_literals_fails_the_task_that_takes_it() -> None:

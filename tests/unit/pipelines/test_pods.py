@@ -253,7 +253,7 @@ def waits(reason: str, message: str = "") -> dict[str, Any]:
                 ],
             ),
             pods.Phase.WAITING,
-            "Unschedulable: 0/1 nodes",
+            "cannot be scheduled: 0/1 nodes",
         ),
         (status("Running", {"running": {}}), pods.Phase.ACTIVE, ""),
         ({"metadata": {}}, pods.Phase.ACTIVE, ""),

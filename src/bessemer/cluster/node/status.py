@@ -139,7 +139,8 @@ def _state(pod: Object, spec: Object, container: Container, view: View) -> Objec
     before = pod["spec"].get("initContainers") or ()
     inits_done = all(plan.is_complete(view.get(each["name"], NOTHING)) for each in before)
     waits_for_init = not inits_done and not plan.is_init(pod, spec)
-    return {"waiting": {"reason": "PodInitializing" if waits_for_init else "ContainerCreating"}}
+    waiting = {"reason": "PodInitializing" if waits_for_init else "ContainerCreating"}
+    return {"waiting": {**waiting, "message": container.doing} if container.doing else waiting}
 
 
 def _stays(pod: Object, spec: Object, container: Container) -> bool:

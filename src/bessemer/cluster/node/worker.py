@@ -236,7 +236,7 @@ class PodWorker:
             _log.exception("container not started", extra=fields(pod=meta.name(self.pod)))
             self._fail(slot, name, StartFailure("CreateContainerError", repr(error)))
         finally:
-            slot.change(is_starting=False)
+            slot.change(is_starting=False, doing="")
             slot.starting, slot.is_committed = None, False
             self.wake()
 
@@ -244,7 +244,12 @@ class PodWorker:
         name = action.container
         folder = self._attempts.make(name, action.number)
         spec = self._specs[name]
-        order = await self._preparation.container(self.pod, spec, folder)
+
+        def tell(what: str) -> None:
+            slot.change(doing=what)
+            self.wake()
+
+        order = await self._preparation.container(self.pod, spec, folder, tell)
         slot.is_committed = True
         await self._services.runtime.start(order)
         image = spec.get("image", "")
@@ -435,7 +440,7 @@ class PodWorker:
         return (
             plan.Release() in todo.actions
             or plan.Remove() in todo.actions
-            or any(slot.container.trouble for slot in self._slots.values())
+            or any(slot.container.trouble or slot.container.doing for slot in self._slots.values())
         )
 
     def _unheld_limits(self) -> str:
