@@ -98,7 +98,8 @@ def resolve(task: TaskSpec, component: Component, scope: Scope) -> Resolved:
         name: ids
         for name, definition in component.artifacts.items()
         if name != item_input
-        and ((ids := _artifact(name, task, component, scope)) or definition.is_list)
+        and (ids := _artifact(name, task, component, scope)) is not None
+        and (ids or definition.is_list)
     }
     return Resolved(Values(parameters, artifacts), _extra(task, found, component, is_dag=is_dag))
 
@@ -256,7 +257,10 @@ def _missing(name: str, task: TaskSpec, *, absent: bool) -> InputError | Unavail
     return InputError(text)
 
 
-def _artifact(name: str, task: TaskSpec, component: Component, scope: Scope) -> Sequence[str]:
+def _artifact(
+    name: str, task: TaskSpec, component: Component, scope: Scope
+) -> Sequence[str] | None:
+    """The ids of an input; None where an optional one is not given."""
     source, definition = task.artifacts.get(name), component.artifacts[name]
     ids: Sequence[str] | None = None
     if isinstance(source, TaskOutput):
@@ -269,7 +273,7 @@ def _artifact(name: str, task: TaskSpec, component: Component, scope: Scope) -> 
     # A Collected over a loop without iterations is an empty list, not a missing artifact.
     if not ids and not definition.optional and (ids is None or not definition.is_list):
         raise _missing(name, task, absent=isinstance(source, TaskOutput))
-    return ids or ()
+    return ids
 
 
 def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
@@ -281,7 +285,11 @@ def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
     iterator = task.iterator
     assert iterator is not None, "only loops have items"
     if iterator.artifact:
-        return list(given.values.artifacts.get(iterator.artifact, ()))
+        if iterator.artifact not in given.values.artifacts:
+            raise InputError(
+                f"loop {task.name!r} must go over a list, but input {iterator.artifact!r} has none"
+            )
+        return list(given.values.artifacts[iterator.artifact])
     parameters = {**given.extra, **given.values.parameters}
     if iterator.raw is not None:
         raw = _parse_items(task, iterator.raw)

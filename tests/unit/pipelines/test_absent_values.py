@@ -154,6 +154,28 @@ def test_null_in_a_loops_item_is_no_empty_text(item: str) -> None:
     assert said == []
 
 
+def test_a_null_item_of_texts_is_no_text() -> None:
+    body = dag({"say": task("say", parameters={"text": given("i")})}, {"i": "STRING"})
+    it, said = run({"loop": loop("body", '["a", null]', "i")}, body=body)
+
+    assert it.run.state is RunState.FAILED
+    assert "parameter 'i' must be a string (STRING), but got null" in it.run.error
+    assert said == ["a"]
+
+
+def test_a_loop_over_artifacts_that_nobody_gave_is_no_empty_loop() -> None:
+    models = {"artifactType": {"schemaTitle": "system.Model"}, "isArtifactList": True}
+    optional = {"models": {**models, "isOptional": True}}
+    body = dag({}, input_artifacts={**optional, "model": "system.Model"})
+    looped = task(
+        "body", artifactIterator={"itemInput": "model", "items": {"inputArtifact": "models"}}
+    )
+    it, _ = run({"loop": looped}, body=body)
+
+    assert it.run.state is RunState.FAILED
+    assert "input 'models' has none" in it.run.error
+
+
 def test_an_optional_input_without_a_value_fails_the_text_that_it_stands_in() -> None:
     it, said = run({"say": say(f"two-{text('x')}", x=given("x"))}, {"x": OPTIONAL})
 
