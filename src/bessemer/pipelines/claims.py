@@ -7,6 +7,7 @@ the cache: an equal earlier task says nothing of whether its claim is still ther
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from bessemer.base.errors import BessemerError
@@ -38,7 +39,7 @@ def make_action(
     """
     given = task.inputs.parameters
     if deed is Claim.CREATE:
-        return CreateClaim(task.id, make(given, task, run.namespace))
+        return CreateClaim(task.id, make(given, task.id, run.namespace))
     name = given.get("pvc_name")
     if not name or name == ARTIFACTS:
         raise InvalidClaim(
@@ -48,7 +49,7 @@ def make_action(
     return DeleteClaim(task.id, str(name), again)
 
 
-def make(given: Any, task: Task, namespace: str) -> Object:
+def make(given: Mapping[str, Any], task_id: str, namespace: str) -> Object:
     """The claim of a CreatePVC's inputs.
 
     Its name depends on the task alone where it is made up, so that a crash makes no second one.
@@ -72,12 +73,12 @@ def make(given: Any, task: Task, namespace: str) -> Object:
     for key, field in (("volume_name", "volumeName"), ("data_source", "dataSource")):
         if given.get(key):
             spec[field] = given[key]
-    made_up = f"{uuid.uuid5(uuid.NAMESPACE_OID, f'{task.id}/claim')}{suffix}"
+    made_up = f"{uuid.uuid5(uuid.NAMESPACE_OID, f'{task_id}/claim')}{suffix}"
     claim = meta.new(PERSISTENT_VOLUME_CLAIM, name or made_up, namespace, spec=spec)
     annotations = {
         key: types.to_text(one) for key, one in (given.get("annotations") or {}).items()
     }
-    claim["metadata"]["annotations"] = {**annotations, TASK_ANNOTATION: task.id}
+    claim["metadata"]["annotations"] = {**annotations, TASK_ANNOTATION: task_id}
     return claim
 
 

@@ -16,13 +16,22 @@ from typing import Any
 
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
-from bessemer.pipelines import errors, folders, importer, placeholders, platform, pods
+from bessemer.pipelines import claims, errors, folders, importer, placeholders, platform, pods
 from bessemer.pipelines.records import Run
 from bessemer.pipelines.spec import Spec
 from bessemer.pipelines.spec.imports import find_uris
-from bessemer.pipelines.spec.model import Component, Constant, Container, Dag, ParameterInput
+from bessemer.pipelines.spec.model import (
+    Claim,
+    Component,
+    Constant,
+    Container,
+    Dag,
+    DagInput,
+    ParameterInput,
+)
 from bessemer.resources import meta
 from bessemer.resources.namespace import NAMESPACE
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.pod import POD
 from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
@@ -65,6 +74,20 @@ class Trial:
             raise errors.InvalidArgument(str(error)) from None
         if not run.service_account:
             await ensure_account(self.client, run.namespace)
+        for name, given in _known_claims(spec, arguments):
+            await self._try_claim(name, given, run.namespace)
+        await self._try_steps(run, spec)
+
+    async def _try_claim(self, name: str, given: Mapping[str, Any], namespace: str) -> None:
+        try:
+            claim = claims.make(given, name, namespace)
+            # Whether there is one of that name is asked when it is made.
+            with contextlib.suppress(AlreadyExists):
+                await self.client.create(PERSISTENT_VOLUME_CLAIM, claim, dry_run=True)
+        except (claims.InvalidClaim, ApiError) as error:
+            raise errors.InvalidArgument(f"task {name!r} can't run: {error}") from None
+
+    async def _try_steps(self, run: Run, spec: Spec) -> None:
         tried = set()
         for name, component in _steps(spec):
             pod = self._make(name, component, spec, run)
@@ -95,6 +118,25 @@ def _known(item: ParameterInput) -> Any:
     if isinstance(item.source, Constant) and not placeholders.has_any(item.source.value):
         return item.source.value
     return None
+
+
+def _known_claims(
+    spec: Spec, arguments: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The inputs of each CreatePVC of which all are known beforehand."""
+    for dag in (spec.root, *spec.components.values()):
+        for task in dag.body.tasks.values() if isinstance(dag.body, Dag) else ():
+            if spec.components[task.component].body is not Claim.CREATE:
+                continue
+            given = {}
+            for key, item in task.parameters.items():
+                source = item.source
+                if isinstance(source, DagInput) and dag is spec.root:
+                    given[key] = arguments.get(source.name)
+                elif (value := _known(item)) is not None:
+                    given[key] = value
+            if given.keys() == task.parameters.keys():
+                yield task.name, given
 
 
 def _steps(spec: Spec) -> Iterator[tuple[str, Component]]:

@@ -214,6 +214,31 @@ def claim_named(claim: str, other: str):
     kubernetes.DeletePVC(pvc_name=other)
 
 
+def claim(**more):
+    kubernetes.CreatePVC(**{"access_modes": ["ReadWriteOnce"], "size": "20Mi", **more})
+
+
+@dsl.pipeline(name="claim-of-odd-modes")
+def claim_modes():
+    claim(access_modes=["ReadWriteSometimes"])
+
+
+@dsl.pipeline(name="claim-of-two-names")
+def claim_names():
+    claim(pvc_name="a", pvc_name_suffix="-b")
+
+
+@dsl.pipeline(name="claim-of-a-snapshot")
+def claim_snapshot():
+    claim(data_source={"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot",
+                       "name": "mine"})  # fmt: skip
+
+
+@dsl.pipeline(name="claim-of-a-size")
+def claim_size(size: str):
+    kubernetes.CreatePVC(access_modes=["ReadWriteOnce"], size=size)
+
+
 @dsl.pipeline(name="as-user")
 def as_user():
     kubernetes.set_security_context(say(name="x").after(say(name="first")), run_as_user=12345)
