@@ -100,7 +100,7 @@ async def test_one_build_serves_all_who_wait(home: Home, wheels: Path) -> None:
     path = found[0].path
     assert python(path, "-c", "import ore; print(ore.version)").stdout == "1.0\n"
     assert len(list((path / "lib").rglob("ore*.pyc"))) == 1
-    assert told.events[0] == f"Pulling: building environment Python {OWN} with ore"
+    assert told.events[0] == f"Pulling: installing environment Python {OWN} with ore"
 
 
 async def test_what_was_resolved_once_is_reused(home: Home, wheels: Path) -> None:

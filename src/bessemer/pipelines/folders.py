@@ -156,10 +156,28 @@ def _read(folder: int, name: str) -> str | None:
         raise InvalidOutput(f"{name} must be text in UTF-8") from None
 
 
-def exist(artifacts: Iterable[Artifact]) -> bool:
-    """Whether all those artifacts that are files of this machine are still there."""
+def exist(artifacts: Iterable[Artifact], claim: str) -> bool:
+    """Whether all those artifacts that are files are still there.
+
+    One outside of the claim counts as gone: nobody is to learn which files the machine has.
+    """
     return all(
-        Path(one.uri).exists()
+        holds(one.uri, claim)
         for one in artifacts
         if one.uri.startswith("/") and one.type not in _IN_METADATA
     )
+
+
+def holds(path: str, claim: str) -> bool:
+    """Whether the claim has a file or folder at that path, to which no link leads."""
+    place = Path(path)
+    if ".." in place.parts or not place.is_relative_to(claim):
+        return False
+    if place == Path(claim):
+        return True
+    try:
+        with _open_folder(str(place.parent), claim) as folder:
+            os.stat(place.name, dir_fd=folder, follow_symlinks=False)
+    except (OSError, ValueError):  # a path may hold a NUL
+        return False
+    return True

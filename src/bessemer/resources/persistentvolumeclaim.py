@@ -16,6 +16,9 @@ _FIXED_TEXT = (
     "for bound claims"
 )
 
+_EMPTY_TEXT = "not supported by this cluster: a volume is empty at first; remove it"
+_UNBOUND_TEXT = "not supported by this cluster: no volume is there before its claim; remove it"
+
 
 def _default(obj: Object) -> None:
     obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
@@ -33,6 +36,11 @@ def _validate(new: Object, old: Object | None) -> list[Cause]:
         causes.append(rules.required("spec.resources[storage]"))
     if spec["volumeMode"] != "Filesystem":
         causes.append(rules.unsupported("spec.volumeMode", spec["volumeMode"], ("Filesystem",)))
+    for field in ("dataSource", "dataSourceRef"):
+        if spec.get(field):
+            causes.append(rules.forbidden(f"spec.{field}", _EMPTY_TEXT))
+    if old is None and spec.get("volumeName"):
+        causes.append(rules.forbidden("spec.volumeName", _UNBOUND_TEXT))
     if old is not None and _fixed(spec, old) != _fixed(old["spec"], old):
         causes.append(rules.forbidden("spec", _FIXED_TEXT))
     return causes

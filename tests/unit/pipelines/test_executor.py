@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bessemer.pipelines import executor, folders, spec
+from bessemer.pipelines import executor, folders, placeholders, spec
 from bessemer.pipelines.executor import InvalidOutput, Written
 from bessemer.pipelines.folders import InvalidRoot
 from bessemer.pipelines.records import Task
-from bessemer.pipelines.spec.model import Component
+from bessemer.pipelines.spec.model import Component, Container
 from pipelines_ir import artifact, constant, output, pipeline, step, task
 from pipelines_world import World
 
@@ -232,3 +232,40 @@ def test_a_failed_output_is_not_taken_by_the_next() -> None:
 
     assert world.states() == {"root": "FAILED", "make": "FAILED", "add": "SKIPPED"}
     assert "task 'make', which it depends on, is FAILED" in world.row("add").error
+
+
+@pytest.mark.parametrize(
+    ("command", "old"),
+    [
+        (("sh", "-c", "pip install 'kfp==2.4.0' && \"$0\"", "sh", "-ec", "..."), True),
+        (("sh", "-c", "pip install kfp==2.0.0-beta.3", "sh"), True),
+        (("sh", "-c", "pip install 'kfp==2.5.0'", "sh"), False),
+        (("sh", "-c", "pip install 'kfp==2.14.3'", "sh"), False),
+        (("sh", "-c", "pip install 'kfp==2.40.0'", "sh"), False),
+        (("sh", "-c", "true", "sh", "-ec", "kfp==2.4.0"), False),
+        (("python3", "-m", "x", "kfp==2.4.0"), False),
+        ((), False),
+    ],
+)
+def test_an_old_sdk_is_known_by_what_its_step_installs(
+    command: tuple[str, ...], *, old: bool
+) -> None:
+    body = Container("python:3.11", command)
+
+    assert executor.is_old(replace(made()[1], body=body)) is old
+
+
+def test_an_old_sdk_gets_its_paths_by_a_uri_that_it_has_a_path_for() -> None:
+    task_, component = made()
+    body = Container("python:3.11", ("sh", "-c", "pip install kfp==2.4.0"))
+    component = replace(component, body=body)
+    given = executor.make_input(task_, component, {})
+    (entry,) = given["outputs"]["artifacts"]["model"]["artifacts"]
+    lookup = executor.make_lookup(given, {}, lambda _: placeholders.UNKNOWN)
+    written = {"parameterValues": {"n": 1}, "artifacts": {"model": {"artifacts": [entry]}}}
+    _, artifacts = executor.read_output(task_, component, Written(json.dumps(written), {}))
+
+    path = f"{task_.task_root}/model"
+    assert entry["uri"] == f"minio://{path}"  # whose path is /minio//..., which is mounted
+    assert lookup(".outputs.artifacts['model'].path") == path
+    assert [one.uri for one in artifacts] == [path]

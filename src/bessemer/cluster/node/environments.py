@@ -144,7 +144,7 @@ class Environments:
 
     async def _build_shared(self, key: str, python: Python, wish: Wish, tell: Told) -> None:
         name = _words(python, wish)
-        await tell("Normal", "Pulling", f"building environment {name}")
+        await tell("Normal", "Pulling", f"installing environment {name}")
         started = self._clock.monotonic()
         build = self._builds.get(key)
         if build is None:
@@ -154,7 +154,7 @@ class Environments:
         # A pod that is deleted meanwhile must not stop the build for the others.
         await asyncio.shield(build)
         seconds = self._clock.monotonic() - started
-        await tell("Normal", "Pulled", f"built environment {name}, {seconds:.1f} s")
+        await tell("Normal", "Pulled", f"installed environment {name}, {seconds:.1f} s")
 
     def _forget(self, key: str, task: asyncio.Task[None]) -> None:
         self._builds.pop(key, None)

@@ -68,6 +68,7 @@ class Container:
     previous: Attempt | None = None
     trouble: Trouble | None = None
     is_starting: bool = False  # its image, volumes or processes are being prepared
+    doing: str = ""  # what that takes its time with
     streak: int = 0  # restarts since it last ran long enough to be trusted
     is_started: bool = False  # the startup probe passed, or there is none
     is_ready: bool = False  # the readiness probe passes, or there is none

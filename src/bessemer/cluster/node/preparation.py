@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,9 @@ from bessemer.resources.lightweight import Install
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
+
+#: Is told, in words for the pod's user, what a container's start waits for.
+Progress = Callable[[str], None]
 
 _KINDS = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
 # As kubelet: a token is renewed when this much of its life is over.
@@ -80,8 +84,10 @@ class Preparation:
         self._tokens.clear()
         self._volumes.remove()
 
-    async def container(self, pod: Object, container: Object, folder: Path) -> ContainerSpec:
-        """Everything for one attempt, ready to start.
+    async def container(
+        self, pod: Object, container: Object, folder: Path, progress: Progress
+    ) -> ContainerSpec:
+        """Everything for one attempt, ready to start; ``progress`` is told what takes its time.
 
         Raises:
             StartFailure: it can't be started now.
@@ -102,10 +108,9 @@ class Preparation:
         if self._services.runtime.name == "process":
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
-        environment, command = await self._environment(pod, container, image, command)
-        if image.is_userland:
-            text = f"{container['image']} is not pulled: this machine's own programs stand in"
-            self._tell_once(pod, "Normal", "Userland", text)
+        environment, command = await self._environment(pod, container, image, command, progress)
+        if text := images.stand_in(container["image"]):
+            self._tell_once(pod, "Warning", "ImageStandIn", text)
         if image.has_programs:
             env, mount = programs.on_path(self._services.home, env)
             mounts.append(mount)
@@ -132,7 +137,12 @@ class Preparation:
         return self._memory and self._memory / f".{attempt.parent.name}.{attempt.name}"
 
     async def _environment(
-        self, pod: Object, container: Object, image: Image, command: spec.Command
+        self,
+        pod: Object,
+        container: Object,
+        image: Image,
+        command: spec.Command,
+        progress: Progress,
     ) -> tuple[Path | None, spec.Command]:
         """The environment, and the command as it is to be started there."""
         if image.is_own:
@@ -141,16 +151,21 @@ class Preparation:
             return None, command
         installs = command.component.installs if command.component else ()
         try:
-            return await self._ensure(pod, container, image, installs), command
+            return await self._ensure(pod, container, image, installs, progress), command
         except PodInstalls as reason:
             # As written: its own pip then runs in its sandbox, each time anew.
             told = f"the container installs its packages itself at each start: {reason}"
             self._tell_once(pod, "Normal", "InstallsItself", told)
             plain = dataclasses.replace(command, component=None)
-            return await self._ensure(pod, container, image, ()), plain
+            return await self._ensure(pod, container, image, (), progress), plain
 
     async def _ensure(
-        self, pod: Object, container: Object, image: Image, installs: tuple[Install, ...]
+        self,
+        pod: Object,
+        container: Object,
+        image: Image,
+        installs: tuple[Install, ...],
+        progress: Progress,
     ) -> Path:
         wish = Wish(image.python or "", image.installs + installs)
         environments = self._services.environments
@@ -159,6 +174,7 @@ class Preparation:
 
             async def tell(type_: str, reason: str, message: str) -> None:
                 self._services.events.tell(pod, type_, reason, message)
+                progress(message if reason == "Pulling" else "")
 
             try:
                 found = await environments.ensure(wish, tell)

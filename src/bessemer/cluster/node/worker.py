@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from bessemer.base import logs
 from bessemer.base.logs import fields
-from bessemer.cluster.node import plan, probes
+from bessemer.cluster.node import images, plan, probes
 from bessemer.cluster.node import status as statuses
 from bessemer.cluster.node.attempts import Attempts
 from bessemer.cluster.node.errors import StartFailure
@@ -80,6 +80,10 @@ class PodWorker:
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         self._unheld = self._unheld_limits()
+        told = dict.fromkeys(
+            images.stand_in(each.get("image", "")) for each in self._specs.values()
+        )
+        self._stand_in = "; ".join(filter(None, told))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_gone = False  # the object is
@@ -232,7 +236,7 @@ class PodWorker:
             _log.exception("container not started", extra=fields(pod=meta.name(self.pod)))
             self._fail(slot, name, StartFailure("CreateContainerError", repr(error)))
         finally:
-            slot.change(is_starting=False)
+            slot.change(is_starting=False, doing="")
             slot.starting, slot.is_committed = None, False
             self.wake()
 
@@ -240,7 +244,12 @@ class PodWorker:
         name = action.container
         folder = self._attempts.make(name, action.number)
         spec = self._specs[name]
-        order = await self._preparation.container(self.pod, spec, folder)
+
+        def tell(what: str) -> None:
+            slot.change(doing=what)
+            self.wake()
+
+        order = await self._preparation.container(self.pod, spec, folder, tell)
         slot.is_committed = True
         await self._services.runtime.start(order)
         image = spec.get("image", "")
@@ -392,7 +401,9 @@ class PodWorker:
     # ---- status
 
     async def _report(self) -> None:
-        place = statuses.Place(self._services.config.host_ip, self._address, self._unheld)
+        place = statuses.Place(
+            self._services.config.host_ip, self._address, self._unheld, self._stand_in
+        )
         while not self._is_gone:
             wanted = statuses.build(self.pod, self._view(), place, self._services.clock.now())
             if wanted == self.pod.get("status"):
@@ -429,7 +440,7 @@ class PodWorker:
         return (
             plan.Release() in todo.actions
             or plan.Remove() in todo.actions
-            or any(slot.container.trouble for slot in self._slots.values())
+            or any(slot.container.trouble or slot.container.doing for slot in self._slots.values())
         )
 
     def _unheld_limits(self) -> str:
