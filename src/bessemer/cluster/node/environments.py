@@ -1,14 +1,18 @@
 """Virtual environments, one a (Python, package set): built by uv once, shared, then read-only.
 
-A folder with ``.ready`` is whole; one without is a build that was cut off, and is built anew.
-``.ready`` is JSON: what was asked for, what it was resolved to, and the pip command lines that it
-answers (``standin/pip`` reads them).
+Each has a folder of its own::
+
+    <key>/venv         the environment itself, which packages wrote to
+    <key>/record.json  where its base interpreter is: found before the first package came
+
+A folder with the record is whole; one without is a build that was cut off, and is built anew. What
+lies in the environment itself decides nothing: ``inspection`` holds it against what packages may
+bring. Its ``.ready`` is for pods: the pip command lines that it answers (``standin/pip``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -22,18 +26,20 @@ from pathlib import Path
 import orjson
 from uv import find_uv_bin
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.node import wheels
+from bessemer.cluster.node import bounded, inspection, wheels
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls
+from bessemer.cluster.node.runtime import layout
 from bessemer.resources.lightweight import Install
 
 _log = logs.get(__name__)
 _STANDIN = Path(__file__).parent / "standin" / "pip"
 # Raised when what is put into an environment changes.
-_FORM = 1
+_FORM = 2
+_VENV = "venv"
 _TOLD_LINES = 12
 _LOCK_SECONDS = 0.2
 _PIP_TO_UV = {
@@ -80,8 +86,9 @@ class Environment:
 class Environments:
     """The environments of a home."""
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    def __init__(self, home: Home, clock: Clock, bounds: bounded.Bounds | None = None) -> None:
         self._home = home
+        self._bounds = bounds or bounded.Bounds()
         self._clock = clock
         self._uv = find_uv_bin()
         self._pythons: dict[str, Python] = {}
@@ -98,7 +105,7 @@ class Environments:
         """The environment if this process knows it to be ready."""
         found = self._ready.get(wish)
         # Somebody may have pruned it.
-        return found if found and (found.path / ".ready").exists() else None
+        return found if found and layout.record_of(found.path).exists() else None
 
     async def ensure(self, wish: Wish, tell: Told) -> Environment:
         """The environment, built first if need be; ``tell`` gets events (type, reason, message).
@@ -122,8 +129,8 @@ class Environments:
             wheels.check(install)
         python = await self._python(wish.python)
         key = _key(python, wish.installs)
-        path = self._home.environments / key
-        if not (path / ".ready").exists():
+        path = self._home.environments / key / _VENV
+        if not layout.record_of(path).exists():
             await self._build_shared(key, python, wish, tell)
         environment = Environment(path, python.note)
         self._ready[wish] = environment
@@ -172,8 +179,9 @@ class Environments:
             await self._build_locked(key, python, installs, lock)
         except (BuildFailure, OSError) as error:
             # What is half made only takes room, of which there may be none left.
-            path = self._home.environments / key
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, self._home.environments / key)
+            if list(self._builds) == [key]:
+                await asyncio.to_thread(_remove_drafts, self._home.cache / "uv")
             if isinstance(error, BuildFailure):
                 raise
             raise BuildFailure(f"the environment could not be written: {error}") from error
@@ -183,63 +191,47 @@ class Environments:
     async def _build_locked(
         self, key: str, python: Python, installs: Sequence[Install], lock: int
     ) -> None:
-        path = self._home.environments / key
-        if path.exists():
-            await asyncio.to_thread(shutil.rmtree, path)
+        folder = self._home.environments / key
+        if folder.exists():
+            await asyncio.to_thread(trees.remove, folder)
         _log.info("environment is built", extra=fields(key=key, python=python.version))
+        path = folder / _VENV
         await self._run(
             "venv", "--no-project", "--no-config", "--python", str(python.binary), str(path),
             held=lock,
         )  # fmt: skip
+        bases, packages = layout.find_bases(path), wheels.find_packages(path)
+        before = await asyncio.to_thread(inspection.note, path)
         base = python.binary
         for install in installs:
             try:
                 await self._run(*wheels.make_arguments(install, base, path), held=lock)
             except BuildFailure as failure:
                 raise wheels.explain(failure) from failure
+            # Before anything else looks at what came, the next install included.
+            await asyncio.to_thread(inspection.check, path, packages, before, self._bounds)
         await asyncio.to_thread(wheels.own_scripts, path, base)
         listed = await self._run("pip", "freeze", "--python", str(base), "--prefix", str(path))
-        await self._compile(base, path)
-        await asyncio.to_thread(_finish, path, installs, listed.splitlines())
+        await self._compile(base, packages)
+        await asyncio.to_thread(_finish, path, packages, installs, listed.splitlines())
+        await asyncio.to_thread(layout.record_bases, path, bases)
 
-    async def _compile(self, python: Path, path: Path) -> None:
+    async def _compile(self, python: Path, packages: Path) -> None:
         """Compile what compiles; some packages carry files that don't, on purpose."""
-        command = wheels.make_compilation(python, path)
-        nothing = asyncio.subprocess.DEVNULL
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=nothing, stderr=nothing, env={"PATH": os.defpath}
-        )
-        try:
-            await process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
+        command = wheels.make_compilation(python, packages)
+        order = bounded.Order(command, {"PATH": os.defpath}, self._home.environments)
+        await bounded.run(order, self._bounds, self._clock)
 
     async def _run(self, *arguments: str, held: int | None = None) -> str:
-        self._home.environments.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            self._uv,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._variables(),
-            cwd=self._home.environments,  # where no name of a package is a file's
-            pass_fds=() if held is None else (held,),
-        )
-        try:
-            output, errors = await process.communicate()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            told = "\n".join(errors.decode(errors="replace").strip().splitlines()[-_TOLD_LINES:])
+        # There no name of a package is a file's.
+        folder = self._home.environments
+        folder.mkdir(parents=True, exist_ok=True)
+        order = bounded.Order((self._uv, *arguments), self._variables(), folder, held)
+        ended = await bounded.run(order, self._bounds, self._clock)
+        if ended.code:
+            told = "\n".join(ended.errors.strip().splitlines()[-_TOLD_LINES:])
             raise BuildFailure(f"uv {' '.join(arguments[:2])} failed: {told}")
-        return output.decode(errors="replace")
+        return ended.output
 
     def _variables(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
@@ -287,6 +279,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
+def _remove_drafts(cache: Path) -> None:
+    """Delete what a uv that was ended in the middle had unpacked by then."""
+    for pattern in (".tmp*", "*/.tmp*"):
+        for path in cache.glob(pattern):
+            trees.remove(path)
+
+
 def _base_python() -> Path:
     base = getattr(sys, "_base_executable", "") or sys.executable
     return Path(base).resolve()
@@ -331,26 +330,25 @@ def _words(python: Python, wish: Wish) -> str:
     return f"Python {python.version}" + (f" with {told}" if told else "")
 
 
-def _finish(path: Path, installs: Sequence[Install], resolved: Sequence[str]) -> None:
-    """Add the stand-in for pip and mark the environment as whole."""
-    packages = wheels.find_packages(path)
+def _finish(
+    path: Path, packages: Path, installs: Sequence[Install], resolved: Sequence[str]
+) -> None:
+    """Add the stand-in for pip, and what it reads."""
     if not (packages / "pip").exists():
         shutil.copytree(_STANDIN, packages / "pip", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pip", "pip3"):
             script = path / "bin" / name
+            script.unlink(missing_ok=True)  # a package's: it may be one file with uv's cache
             script.write_text(
                 f"#!{path}/bin/python\nimport sys\nfrom pip import main\nsys.exit(main())\n"
             )
             script.chmod(0o755)
-    (packages / "_bessemer.pth").write_text(_PTH)
+    (packages / inspection.PTH).write_text(_PTH)
     record: Mapping[str, object] = {
         "resolved": list(resolved),
         "pip": [_pip_words(install) for install in installs],
     }
-    draft = path / ".ready.new"
-    draft.write_bytes(orjson.dumps(record))
-    os.sync()  # thousands of files: a crash of the machine must not leave a mark over half of them
-    draft.rename(path / ".ready")
+    (path / inspection.READY).write_bytes(orjson.dumps(record))
 
 
 def _pip_words(install: Install) -> list[str]:
