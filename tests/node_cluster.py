@@ -27,6 +27,7 @@ from bessemer.cluster.node.runtime.choose import choose_runtime
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.workloads.protection import ClaimProtection
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
@@ -97,6 +98,20 @@ class Cluster:
         spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
         claim = meta.new(PERSISTENT_VOLUME_CLAIM, name, namespace, spec=spec)
         return await self.client.create(PERSISTENT_VOLUME_CLAIM, claim)
+
+    async def bound(self, name: str, namespace: str = "default") -> Path:
+        """Create a claim; its folder once it is bound."""
+        claim = await self.claim(name, namespace)
+        ready = asyncio.Event()
+
+        def changed(_type: EventType, each: Object) -> None:
+            if meta.uid(each) == meta.uid(claim) and meta.dig(each, "status.phase") == "Bound":
+                ready.set()
+
+        self.informers.of(PERSISTENT_VOLUME_CLAIM).subscribe(changed)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await ready.wait()
+        return self.home.claim(namespace, name)
 
     async def until(
         self, name: str, holds: Callable[[Object], bool], namespace: str = "default"
@@ -209,6 +224,7 @@ async def open_cluster(
         informers.run(),
         Scheduler(client, informers, clock).controller().run(),
         ClaimBinder(client, informers, clock, home).controller().run(),
+        ClaimProtection(client, informers).controller(clock).run(),
         agent.run(),
     ]
     for namespace in ("default", "kube-node-lease"):

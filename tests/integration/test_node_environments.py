@@ -62,7 +62,6 @@ def make_bomb(folder: Path, size: int) -> None:
 
 
 def store_wheels(wheels: Path, claim: Path) -> None:
-    claim.mkdir(parents=True)
     for wheel in wheels.iterdir():
         (claim / wheel.name).write_bytes(wheel.read_bytes())
 
@@ -296,8 +295,7 @@ async def test_a_pod_installs_more_for_itself_only(tmp_path: Path, wheels: Path)
         "python -c 'import ingot; print(ingot.version)'"
     )
     async with open_cluster(tmp_path / "home") as cluster:
-        store_wheels(wheels, cluster.home.claim("default", "wheels"))
-        await cluster.claim("wheels")
+        store_wheels(wheels, await cluster.bound("wheels"))
         parts = {
             "volumeMounts": [{"name": "w", "mountPath": "/wheels"}],
             "spec": {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "wheels"}}]},
@@ -403,8 +401,7 @@ async def test_a_container_then_installs_for_itself(tmp_path: Path, wheels: Path
     command = ["sh", "-c", installs, "sh", "-ec", program, "text of the component", "--f", "g"]
     assert lightweight.parse(command) is not None
     async with open_cluster(tmp_path / "home") as cluster:
-        store_wheels(wheels, cluster.home.claim("default", "wheels"))
-        await cluster.claim("wheels")
+        store_wheels(wheels, await cluster.bound("wheels"))
         volumes = [{"name": "w", "persistentVolumeClaim": {"claimName": "wheels"}}]
         mounts = [{"name": "w", "mountPath": "/wheels"}]
         await cluster.run(

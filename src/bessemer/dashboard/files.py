@@ -9,6 +9,8 @@ from pathlib import Path
 from bessemer.base.errors import BessemerError
 
 MAX_BYTES = 64 * 1024 * 1024
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Unreadable(BessemerError):
@@ -16,24 +18,20 @@ class Unreadable(BessemerError):
 
 
 def read_below(root: Path, path: str) -> bytes:
-    """A file's content, if the file really is below the folder.
+    """The content of a file in a volume.
 
-    Links are followed before the check, and the check is made again on what was opened: a program
-    may swap a folder for a link in between.
+    The path is judged before the machine is asked, and walked from the volume by descriptors,
+    through no link: nobody is shown, or told of, anything else that the machine has.
+
+    Args:
+        root: the folder of a namespace's volumes; one may be a link of the server's own.
+        path: root, the volume's name, and where the file is in it.
 
     Raises:
-        Unreadable: it is not, or can't be read.
+        Unreadable: it is not there, or can't be read.
     """
+    handle = _open(root, path)
     try:
-        real = Path(path).resolve(strict=True)
-        _check_below(root, real, path)
-        handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise Unreadable(f"artifact file {path!r} can't be read: {error}") from error
-    try:
-        opened = Path(f"/proc/self/fd/{handle}")
-        if opened.exists():
-            _check_below(root, opened.resolve(), path)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise Unreadable(f"artifact {path!r} must be a file, but is a folder or a device")
         with open(handle, "rb", closefd=False) as file:
@@ -45,9 +43,24 @@ def read_below(root: Path, path: str) -> bytes:
     return data
 
 
-def _check_below(root: Path, real: Path, path: str) -> None:
-    if not real.is_relative_to(root.resolve()):
+def _open(root: Path, path: str) -> int:
+    wanted = Path(path)
+    if "\0" in path or ".." in wanted.parts or not wanted.is_relative_to(root):
         raise Unreadable(
             f"only artifacts in the namespace's volumes are shown, but got {path!r}; "
             "open it where it is"
         )
+    volume, *folders = wanted.relative_to(root).parts or ("",)
+    try:
+        here = os.open(root / volume, _FOLDER & ~os.O_NOFOLLOW)
+        try:
+            *folders, name = folders or (".",)
+            for folder in folders:
+                below = os.open(folder, _FOLDER, dir_fd=here)
+                os.close(here)
+                here = below
+            return os.open(name, _FILE, dir_fd=here)
+        finally:
+            os.close(here)
+    except OSError as error:
+        raise Unreadable(f"artifact file {path!r} can't be read: {error.strerror}") from error

@@ -73,7 +73,7 @@ class Shop:
         world.start(f"{name}-shop", _SERVE.format(wheel=b64encode(wheel).decode()))
 
     def url(self) -> str:
-        """Where the wheel is, once the pod has said its port: one of the kernel's choice, 5 digits."""
+        """Where the wheel is, once the pod has said its port of 5 digits."""
         path = f"{pods('a')}/{self._name}-shop"
         query = f"{pods('a')}?fieldSelector=metadata.name%3D{self._name}-shop"
         self._world.bessemer.until(
