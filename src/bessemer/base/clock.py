@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+#: The bounds of what can be written as a time. What would lie beyond them lies on them.
+EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -38,6 +42,18 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait that many seconds on the event loop."""
         await asyncio.sleep(seconds)
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """That many seconds after the moment, or before it; LATEST or EARLIEST if that is no date.
+
+    Seconds that somebody declared are added by this alone: the API takes up to 2^63 of them.
+    """
+    try:
+        found = moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return LATEST if seconds > 0 else EARLIEST
+    return min(max(found, EARLIEST), LATEST)
 
 
 def format_time(moment: datetime) -> str:

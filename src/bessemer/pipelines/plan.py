@@ -13,9 +13,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from bessemer.base.clock import later
 from bessemer.pipelines import caching, importer, inputs, platform, tree
 from bessemer.pipelines.actions import (
     Action,
@@ -295,7 +296,7 @@ class Plan:
         delay = policy.backoff
         for _ in range(task.attempt):  # a power would overflow
             delay = min(delay * policy.factor, policy.window + 1)
-        return None if delay > left else now + timedelta(seconds=delay)
+        return None if delay > left else later(now, delay)
 
     def _wait_for_retry(self, node: Node) -> None:
         task = node.task

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import later, parse_time
 from bessemer.cluster.node.runtime.base import ContainerState, Observation
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -159,7 +159,7 @@ def ending_deadline(pod: Object, view: View, now: datetime) -> datetime | None:
             return now
         return parse_time(stamp)
     if is_over(pod, view) or is_expired(pod, now):
-        return now + timedelta(seconds=grace_seconds(pod))
+        return later(now, grace_seconds(pod))
     return None
 
 
@@ -217,7 +217,7 @@ def _run(pod: Object, spec: Object, view: View, plan: Plan, now: datetime) -> No
     attempt = container.attempt
     if attempt and attempt.is_live:
         if container.unhealthy:
-            deadline = now + timedelta(seconds=grace_seconds(pod, spec, container))
+            deadline = later(now, grace_seconds(pod, spec, container))
             _stop(name, container, plan, (deadline, now), container.unhealthy)
         return
     if attempt and attempt.is_over and not restarts(pod, spec, attempt):
@@ -245,7 +245,7 @@ def start_due(container: Container) -> datetime | None:
     attempt = container.attempt
     if attempt and attempt.is_over and attempt.seen.finished_at:
         wait = backoff_seconds(0 if _ran_long(attempt) else container.streak)
-        crash_due = attempt.seen.finished_at + timedelta(seconds=wait)
+        crash_due = later(attempt.seen.finished_at, wait)
         due = crash_due if due is None else max(due, crash_due)
     return due
 
@@ -315,7 +315,7 @@ def _expiry(pod: Object) -> datetime | None:
     start = meta.dig(pod, "status.startTime")
     if seconds is None or not start:
         return None
-    return parse_time(start) + timedelta(seconds=seconds)
+    return later(parse_time(start), seconds)
 
 
 def grace_seconds(

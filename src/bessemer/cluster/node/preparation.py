@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from bessemer.base.clock import later
 from bessemer.cluster.node import (
     addresses,
     clientconfig,
@@ -224,7 +225,7 @@ class Preparation:
             if token is None or token.renew_at <= now:
                 seconds = int(source.get("expirationSeconds") or 3600)
                 text = self._issue(pod, seconds)
-                self._tokens[key] = _Token(text, now + timedelta(seconds=seconds * _TOKEN_LIFE))
+                self._tokens[key] = _Token(text, later(now, seconds * _TOKEN_LIFE))
         return {key: token.text for key, token in self._tokens.items()}
 
     def _issue(self, pod: Object, seconds: int) -> str:

@@ -6,9 +6,9 @@ Source: k8s.io/kubernetes pkg/api/v1/pod, pkg/controller/controller_utils.go.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import later, parse_time
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
@@ -45,7 +45,7 @@ def available_at(pod: Object, min_ready_seconds: int) -> datetime | None:
     since = condition.get("lastTransitionTime")
     if not since:
         return None
-    return parse_time(since) + timedelta(seconds=min_ready_seconds)
+    return later(parse_time(since), min_ready_seconds)
 
 
 def is_available(pod: Object, min_ready_seconds: int, now: datetime) -> bool:
