@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bessemer.base.clock import SystemClock
+from bessemer.base.clock import Clock, SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
@@ -134,6 +134,19 @@ class Cluster:
         except TimeoutError:
             raise AssertionError(f"pod {name} never got there: {last}") from None
 
+    async def gone(self, name: str, namespace: str = "default") -> None:
+        """Wait until no pod has that name."""
+        gone = asyncio.Event()
+
+        def changed(type_: EventType, pod: Object) -> None:
+            if type_ is EventType.DELETED and meta.name(pod) == name:
+                gone.set()
+
+        self.informers.of(POD).subscribe(changed)
+        if self.informers.of(POD).get(name, namespace) is not None:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await gone.wait()
+
     async def phase(self, name: str, *phases: str, namespace: str = "default") -> Object:
         return await self.until(
             name, lambda pod: meta.dig(pod, "status.phase") in phases, namespace
@@ -200,12 +213,13 @@ async def open_cluster(
     runtime: Runtime | None = None,
     *,
     leave_pods: bool = False,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Cluster]:
     """Begin a cluster; at its end its pods end too, or are left as by a crash."""
     home = Home(root)
     home.root.mkdir(parents=True, exist_ok=True)
     home.run.mkdir(exist_ok=True)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     store = Store(home.objects)
     holder: list[Machine] = []
     admission = Admission(lambda *where: holder[0].lookup(*where), _NoAddresses())  # type: ignore[arg-type]  # see class

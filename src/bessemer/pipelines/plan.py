@@ -35,7 +35,7 @@ from bessemer.pipelines.records import (
     TaskState,
     Values,
 )
-from bessemer.pipelines.spec.model import Importer, Spec, TaskSpec
+from bessemer.pipelines.spec.model import Importer, Retry, Spec, TaskSpec
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.walk import Walk
 
@@ -127,7 +127,7 @@ class Plan:
     def wake(self, now: datetime) -> None:
         """Time passed: start the retries that are due."""
         self._ledger.now = now
-        while self._retries and self._retries[0][0] <= now:
+        while self._retries and self._is_due(*self._retries[0]):
             _, _, node = heapq.heappop(self._retries)
             if node.state is TaskState.PENDING:
                 self._walk.later(self._retry, node)
@@ -293,16 +293,24 @@ class Plan:
             return None
         now = self._ledger.now
         left = policy.window - (now - (task.started_at or now)).total_seconds()
-        delay = policy.backoff
-        for _ in range(task.attempt):  # a power would overflow
-            delay = min(delay * policy.factor, policy.window + 1)
+        delay = _delay(policy, task)
         return None if delay > left else later(now, delay)
+
+    def _is_due(self, at: datetime, _id: str, node: Node) -> bool:
+        """Whether a retry's time has come, or is further off than any wait that led to it.
+
+        Then the wall clock was set back since.
+        """
+        now, policy, task = self._ledger.now, node.retry, node.task
+        if at <= now or policy is None or task is None:
+            return True
+        return (at - now).total_seconds() > _delay(policy, task) + 1
 
     def _wait_for_retry(self, node: Node) -> None:
         task = node.task
         assert task is not None, "a retry has a row"
         node.given = task.inputs
-        if task.retry_at is None or task.retry_at <= self._ledger.now:
+        if task.retry_at is None or self._is_due(task.retry_at, task.id, node):
             self._walk.later(self._retry, node)
         else:
             heapq.heappush(self._retries, (task.retry_at, task.id, node))
@@ -336,3 +344,11 @@ class Plan:
                 self._ledger.put(node, TaskState.CANCELED, error=why, finished_at=self._ledger.now)
             pending.extend(node.children.values())
         self._ledger.set_run(RunState.FAILED, "the run was terminated")
+
+
+def _delay(policy: Retry, task: Task) -> float:
+    """Seconds between the end of the task's last attempt and its next one."""
+    delay = policy.backoff
+    for _ in range(task.attempt):  # a power would overflow
+        delay = min(delay * policy.factor, policy.window + 1)
+    return delay

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bessemer.base.clock import format_time, later, parse_time
+from bessemer.base.clock import format_time, later, parse_time, remaining
 from bessemer.cluster.workloads import pods as podrules
 from bessemer.cluster.workloads.job import census as censuses
 from bessemer.cluster.workloads.job import failures, indexes, verdicts
@@ -291,4 +291,4 @@ def _backoff(pods: list[Object], now: datetime) -> float:
 def _remaining(failed: int, last: datetime, now: datetime) -> float:
     """Seconds left to wait after so many failures, the last of which was then."""
     delay = min(_BACKOFF * 2 ** min(failed - 1, 10), _BACKOFF_CAP)
-    return (later(last, delay) - now).total_seconds()
+    return remaining(last, delay, now)
