@@ -79,6 +79,7 @@ class Preparation:
     def remove_volumes(self) -> None:
         """Delete the pod's own volumes; renew no more."""
         self._tokens.clear()
+        self._services.threads.leave(self._folder.name)
         self._volumes.remove()
 
     async def container(self, pod: Object, container: Object, folder: Path) -> ContainerSpec:
@@ -98,6 +99,8 @@ class Preparation:
             "KUBERNETES_SERVICE_PORT": str(config.api_port),
             "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
         }
+        if image.is_own or image.python is not None:
+            base |= self._services.threads.variables(self._folder.name, container)
         env = variables.resolve(pod, container, self._facts(), referred, base)
         mounts = list(self._mounts(pod, container, env))
         if self._services.runtime.name == "process":

@@ -9,13 +9,13 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal as signals
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bessemer.base import trees
 from bessemer.base.clock import Clock, SystemClock, parse_time
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
@@ -188,7 +188,7 @@ class LaunchedRuntime(abc.ABC):
             raise RuntimeFailure(
                 f"only an ended container can be removed, but {folder} runs; kill it first"
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.remove(folder)
 
     async def close(self) -> None:
         """As the port says."""
