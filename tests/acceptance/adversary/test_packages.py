@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from adversary_world import World, pods
+from adversary_world import World, pods, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -25,7 +25,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(DATA)
     do_HEAD = do_GET
-server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.HTTPServer(("127.0.0.1", {port}), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
 """
@@ -65,33 +65,48 @@ def make_wheel(name: str, files: Mapping[str, str]) -> bytes:
 
 
 class Shop:
-    """A pod of the adversary's that gives out his package."""
+    """A pod that gives out a package, at a port of the kernel's choice unless one is given."""
 
-    def __init__(self, world: World, name: str, files: Mapping[str, str]) -> None:
-        self._world, self._name = world, name
-        wheel = make_wheel(name, files)
-        world.start(f"{name}-shop", _SERVE.format(wheel=b64encode(wheel).decode()))
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        files: Mapping[str, str],
+        *,
+        tenant: str = "a",
+        port: int = 0,
+    ) -> None:
+        self._world, self._name, self._tenant = world, name, tenant
+        wheel = b64encode(make_wheel(name, files)).decode()
+        world.start(f"{name}-shop", _SERVE.format(wheel=wheel, port=port), tenant=tenant)
+        self.port = self._wait()
 
-    def url(self) -> str:
-        """Where the wheel is, once the pod has said its port of 5 digits."""
-        path = f"{pods('a')}/{self._name}-shop"
-        query = f"{pods('a')}?fieldSelector=metadata.name%3D{self._name}-shop"
+    def _wait(self) -> int:
+        """The port, of 5 digits, once the pod has said it."""
+        path = f"{pods(self._tenant)}/{self._name}-shop"
+        query = f"{pods(self._tenant)}?fieldSelector=metadata.name%3D{self._name}-shop"
         self._world.bessemer.until(
             query, lambda found: found and found[0]["status"].get("phase") == "Running"
         )
-        status, port = self._world.ask("GET", f"{path}/log?follow=true&limitBytes=5")
+        log = f"{path}/log?follow=true&limitBytes=5"
+        status, port = self._world.ask("GET", log, tenant=self._tenant)
         assert status == 200, port
-        return f"http://127.0.0.1:{int(port)}/{self._name}-1.0-py3-none-any.whl"
+        return int(port)
 
     def component(self, source: str) -> dict[str, object]:
         """A lightweight component's container that has the package installed."""
-        installs = _INSTALLS.format(package=f"{self._name} @ {self.url()}")
+        url = f"http://127.0.0.1:{self.port}/{self._name}-1.0-py3-none-any.whl"
+        installs = _INSTALLS.format(package=f"{self._name} @ {url}")
         words = ["sh", "-c", installs, "sh", "-ec", _PROGRAM, source, "--executor_input", "{}",
                  "--function_to_execute", "f"]  # fmt: skip
         return {"command": words}
 
     def close(self) -> None:
-        self._world.bessemer.delete(f"{pods('a')}/{self._name}-shop?gracePeriodSeconds=0")
+        """End it, and wait until its port is free."""
+        path = pods(self._tenant)
+        self._world.bessemer.delete(f"{path}/{self._name}-shop?gracePeriodSeconds=1")
+        query = f"{path}?fieldSelector=metadata.name%3D{self._name}-shop"
+        self._world.bessemer.until(query, lambda found: not found)
 
 
 def waiting_message(pod: dict[str, object]) -> str:
@@ -159,3 +174,40 @@ def test_no_pod_writes_to_what_environments_share(world: World) -> None:
         "    print(error.errno)\n"
     )
     assert world.run("writer", script) == ("Succeeded", "30\n")
+
+
+def test_an_address_gives_a_namespace_its_own_package(world: World) -> None:
+    """Two tenants listen at one address in turn: neither gets what the other gave out there."""
+    source = "import taken\nprint('of', taken.word)\ndef f():\n    pass\n"
+    port, told = 0, {}
+    for tenant in ("a", "b"):
+        files = {"taken.py": f"word = {tenant!r}\n"}
+        shop = Shop(world, "taken", files, tenant=tenant, port=port)
+        port = shop.port
+        try:
+            world.start("buyer", "", tenant=tenant, container=shop.component(source))
+            told[tenant] = world.wait("buyer", tenant=tenant)[1]
+        finally:
+            world.bessemer.delete(f"{pods(tenant)}/buyer?gracePeriodSeconds=0")
+            shop.close()
+    assert told == {"a": "of a\n", "b": "of b\n"}
+
+
+def test_a_pod_that_locks_its_own_files_away_ends_and_goes(world: World) -> None:
+    script = (
+        "import os\nos.chmod('/dev/termination-log', 0)\n"
+        "os.makedirs('/tmp/a/b'); os.chmod('/tmp/a', 0)\n"
+        "os.chdir(os.environ['HOME'])\n"
+        "for _ in range(2000):\n    os.mkdir('d'); os.chdir('d')\n"
+    )
+    world.start("locker", script)
+    query = f"{pods('a')}?fieldSelector=metadata.name%3Dlocker"
+    (pod,) = world.bessemer.until(
+        query, lambda found: found[0]["status"].get("phase") in ("Succeeded", "Failed")
+    )
+    assert pod["status"]["phase"] == "Succeeded"
+    folder = world.bessemer.home / "pods" / pod["metadata"]["uid"]
+    assert folder.exists()
+    world.bessemer.delete(f"{pods('a')}/locker?gracePeriodSeconds=0")
+    world.bessemer.until(query, lambda found: not found)
+    wait_until(lambda: not folder.exists())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
-from adversary_world import World, open_world, pods
+from adversary_world import World, open_world, pods, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -68,14 +66,6 @@ def test_a_claim_deleted_before_a_kill_shows_up_nowhere(tmp_path: Path, kind: st
 
 def _names(found: list[Any]) -> list[str]:
     return [each["metadata"]["name"] for each in found]
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for the disk, which tells nobody of its changes."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # noqa: TID251 -- files tell nobody
 
 
 def harness_pod(name: str, script: str, claim: str) -> dict[str, Any]:

@@ -69,10 +69,22 @@ class Python:
 
 @dataclass(frozen=True)
 class Wish:
-    """A wanted environment: the Python ("" for any) and the installs in order."""
+    """A wanted environment: the Python ("" for any) and the installs in order.
+
+    Attributes:
+        owner: the namespace's uid, whose alone it is to be where nothing proves where a package
+            comes from; "": everybody's.
+    """
 
     python: str = ""
     installs: tuple[Install, ...] = ()
+    owner: str = ""
+
+    @classmethod
+    def of(cls, python: str, installs: tuple[Install, ...], namespace: str) -> Wish:
+        """The wish of a pod in the namespace of that uid."""
+        is_own = any(wheels.is_unproven(install) for install in installs)
+        return cls(python, installs, namespace if is_own else "")
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ class Environments:
         for install in wish.installs:
             wheels.check(install)
         python = await self._python(wish.python)
-        key = _key(python, wish.installs)
+        key = _key(python, wish)
         path = self._home.environments / key / _VENV
         if not layout.record_of(path).exists():
             await self._build_shared(key, python, wish, tell)
@@ -155,7 +167,7 @@ class Environments:
         started = self._clock.monotonic()
         build = self._builds.get(key)
         if build is None:
-            build = asyncio.create_task(self._build(key, python, wish.installs))
+            build = asyncio.create_task(self._build(key, python, wish))
             self._builds[key] = build
             build.add_done_callback(lambda task: self._forget(key, task))
         # A pod that is deleted meanwhile must not stop the build for the others.
@@ -168,7 +180,7 @@ class Environments:
         if not task.cancelled():
             task.exception()  # told by those who wait, if any still does
 
-    async def _build(self, key: str, python: Python, installs: Sequence[Install]) -> None:
+    async def _build(self, key: str, python: Python, wish: Wish) -> None:
         self._home.environments.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._home.environments / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -176,21 +188,19 @@ class Environments:
             # No thread waits for it: there are few, and a stop would have to wait too.
             while not _try_lock(lock):
                 await self._clock.sleep(_LOCK_SECONDS)
-            await self._build_locked(key, python, installs, lock)
+            await self._build_locked(key, python, wish, lock)
         except (BuildFailure, OSError) as error:
             # What is half made only takes room, of which there may be none left.
             await asyncio.to_thread(trees.remove, self._home.environments / key)
             if list(self._builds) == [key]:
-                await asyncio.to_thread(_remove_drafts, self._home.cache / "uv")
+                await asyncio.to_thread(_remove_drafts, self._home.cache)
             if isinstance(error, BuildFailure):
                 raise
             raise BuildFailure(f"the environment could not be written: {error}") from error
         finally:
             os.close(lock)
 
-    async def _build_locked(
-        self, key: str, python: Python, installs: Sequence[Install], lock: int
-    ) -> None:
+    async def _build_locked(self, key: str, python: Python, wish: Wish, lock: int) -> None:
         folder = self._home.environments / key
         if folder.exists():
             await asyncio.to_thread(trees.remove, folder)
@@ -203,9 +213,10 @@ class Environments:
         bases, packages = layout.find_bases(path), wheels.find_packages(path)
         before = await asyncio.to_thread(inspection.note, path)
         base = python.binary
-        for install in installs:
+        for install in wish.installs:
             try:
-                await self._run(*wheels.make_arguments(install, base, path), held=lock)
+                arguments = wheels.make_arguments(install, base, path)
+                await self._run(*arguments, held=lock, owner=wish.owner)
             except BuildFailure as failure:
                 raise wheels.explain(failure) from failure
             # Before anything else looks at what came, the next install included.
@@ -213,7 +224,7 @@ class Environments:
         await asyncio.to_thread(wheels.own_scripts, path, base)
         listed = await self._run("pip", "freeze", "--python", str(base), "--prefix", str(path))
         await self._compile(base, packages)
-        await asyncio.to_thread(_finish, path, packages, installs, listed.splitlines())
+        await asyncio.to_thread(_finish, path, packages, wish.installs, listed.splitlines())
         await asyncio.to_thread(layout.record_bases, path, bases)
 
     async def _compile(self, python: Path, packages: Path) -> None:
@@ -222,11 +233,15 @@ class Environments:
         order = bounded.Order(command, {"PATH": os.defpath}, self._home.environments)
         await bounded.run(order, self._bounds, self._clock)
 
-    async def _run(self, *arguments: str, held: int | None = None) -> str:
+    async def _run(self, *arguments: str, held: int | None = None, owner: str = "") -> str:
         # There no name of a package is a file's.
         folder = self._home.environments
         folder.mkdir(parents=True, exist_ok=True)
-        order = bounded.Order((self._uv, *arguments), self._variables(), folder, held)
+        variables = self._variables()
+        if owner:
+            # uv keeps what an address gave, and would give it to others who ask there.
+            variables["UV_CACHE_DIR"] = str(self._home.cache / f"uv-{owner}")
+        order = bounded.Order((self._uv, *arguments), variables, folder, held)
         ended = await bounded.run(order, self._bounds, self._clock)
         if ended.code:
             told = "\n".join(ended.errors.strip().splitlines()[-_TOLD_LINES:])
@@ -281,7 +296,7 @@ def _try_lock(descriptor: int) -> bool:
 
 def _remove_drafts(cache: Path) -> None:
     """Delete what a uv that was ended in the middle had unpacked by then."""
-    for pattern in (".tmp*", "*/.tmp*"):
+    for pattern in ("uv*/.tmp*", "uv*/*/.tmp*"):
         for path in cache.glob(pattern):
             trees.remove(path)
 
@@ -319,8 +334,9 @@ def _distance(version: str, wanted: str) -> tuple[int, int]:
     return abs(numbers[1] - minor), -numbers[1]
 
 
-def _key(python: Python, installs: Sequence[Install]) -> str:
-    text = repr((_FORM, platform.machine(), python.version, str(python.binary), tuple(installs)))
+def _key(python: Python, wish: Wish) -> str:
+    parts = (_FORM, platform.machine(), python.version, str(python.binary), wish.installs)
+    text = repr((*parts, wish.owner))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -31,6 +31,7 @@ from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import Install
+from bessemer.resources.namespace import NAMESPACE
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
@@ -156,7 +157,9 @@ class Preparation:
     async def _ensure(
         self, pod: Object, container: Object, image: Image, installs: tuple[Install, ...]
     ) -> Path:
-        wish = Wish(image.python or "", image.installs + installs)
+        namespace = self._services.informers.of(NAMESPACE).get(meta.namespace(pod))
+        owner = meta.uid(namespace) if namespace else meta.namespace(pod)
+        wish = Wish.of(image.python or "", image.installs + installs, owner)
         environments = self._services.environments
         found = environments.find(wish)
         if found is None:

@@ -9,11 +9,12 @@ What then lies in the environment is ``inspection``'s to judge.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls
 from bessemer.resources.lightweight import Install
@@ -23,6 +24,7 @@ _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[\w.,\s-]*\])?\s*([<>=!~;(].*)?", 
 _FROM_WEB = re.compile(
     r"[A-Za-z0-9][\w.-]*\s*(\[[\w.,\s-]*\])?\s*@\s*https?://\S+(\s*;.*)?", re.ASCII
 )
+_URL = re.compile(r"https?://[^\s;]+", re.ASCII | re.IGNORECASE)
 # A name that uv would take for a file's.
 _FILE = re.compile(r"\.(whl|zip|tar|tgz|tbz|txz|gz|bz2|xz|lzma|zst)\b")
 _WEB = ("http", "https")
@@ -47,6 +49,28 @@ def check(install: Install) -> None:
     for url in (*install.index_urls, *install.extra_index_urls):
         if urlsplit(url).scheme not in _WEB:
             raise PodInstalls(f"the index {url!r} is not on the web")
+
+
+def is_unproven(install: Install) -> bool:
+    """Whether nothing proves where its packages come from: a line without TLS, or this machine.
+
+    What such an address gives depends on who listens there, and a pod of anybody's may.
+    """
+    if install.trusted_hosts:
+        return True
+    urls = [*install.index_urls, *install.extra_index_urls]
+    urls += [url for each in install.requirements for url in _URL.findall(each)]
+    return any(_is_unproven(urlsplit(url)) for url in urls)
+
+
+def _is_unproven(url: SplitResult) -> bool:
+    host = url.hostname or ""
+    if url.scheme != "https" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def make_arguments(install: Install, python: Path, environment: Path) -> list[str]:

@@ -282,5 +282,5 @@ def _message(folder: Path) -> str:
     try:
         with (folder / "termination").open("rb") as file:
             return file.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:  # the container's own file: it may have made it unreadable
         return ""
