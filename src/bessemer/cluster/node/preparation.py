@@ -6,9 +6,10 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from bessemer.base.clock import later
 from bessemer.cluster.node import (
     addresses,
     clientconfig,
@@ -31,6 +32,7 @@ from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import Install
+from bessemer.resources.namespace import NAMESPACE
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
@@ -82,6 +84,7 @@ class Preparation:
     def remove_volumes(self) -> None:
         """Delete the pod's own volumes; renew no more."""
         self._tokens.clear()
+        self._services.threads.leave(self._folder.name)
         self._volumes.remove()
 
     async def container(
@@ -103,6 +106,8 @@ class Preparation:
             "KUBERNETES_SERVICE_PORT": str(config.api_port),
             "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
         }
+        if image.is_own or image.python is not None:
+            base |= self._services.threads.variables(self._folder.name, container)
         env = variables.resolve(pod, container, self._facts(), referred, base)
         mounts = list(self._mounts(pod, container, env))
         if self._services.runtime.name == "process":
@@ -167,7 +172,9 @@ class Preparation:
         installs: tuple[Install, ...],
         progress: Progress,
     ) -> Path:
-        wish = Wish(image.python or "", image.installs + installs)
+        namespace = self._services.informers.of(NAMESPACE).get(meta.namespace(pod))
+        owner = meta.uid(namespace) if namespace else meta.namespace(pod)
+        wish = Wish.of(image.python or "", image.installs + installs, owner)
         environments = self._services.environments
         found = environments.find(wish)
         if found is None:
@@ -240,7 +247,7 @@ class Preparation:
             if token is None or token.renew_at <= now:
                 seconds = int(source.get("expirationSeconds") or 3600)
                 text = self._issue(pod, seconds)
-                self._tokens[key] = _Token(text, now + timedelta(seconds=seconds * _TOKEN_LIFE))
+                self._tokens[key] = _Token(text, later(now, seconds * _TOKEN_LIFE))
         return {key: token.text for key, token in self._tokens.items()}
 
     def _issue(self, pod: Object, seconds: int) -> str:
