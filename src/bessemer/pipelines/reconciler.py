@@ -28,7 +28,7 @@ from bessemer.kube.errors import (
     Timeout,
     TooManyRequests,
 )
-from bessemer.pipelines import actions, executor, folders, platform, pods
+from bessemer.pipelines import actions, executor, folders, placeholders, platform, pods
 from bessemer.pipelines.actions import CreatePod, Save
 from bessemer.pipelines.folders import InvalidRoot
 from bessemer.pipelines.ledger import ENDED_RUNS
@@ -336,7 +336,7 @@ class RunReconciler:
             await self._adopt(drive, name)
         except _PASSING:
             raise
-        except (ApiError, platform.InvalidSetting) as error:
+        except (ApiError, platform.InvalidSetting, placeholders.TooLong) as error:
             drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
         else:
             _log.debug("pod created", extra=fields(run=run.id, pod=name))

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bessemer.pipelines import conditions, importer, inputs, platform, tree
+from bessemer.pipelines import conditions, importer, inputs, placeholders, platform, tree
 from bessemer.pipelines.ledger import Ledger
 from bessemer.pipelines.records import Task, TaskKind, TaskState, Values
 from bessemer.pipelines.spec.model import Dag, Spec
@@ -47,6 +47,7 @@ class Walk:
         self._run_root = run_root
         self._rows = rows
         self._leaves = leaves
+        self._allowance = placeholders.Allowance(placeholders.RUN_LIMIT)
         self._queue: deque[tuple[Callable[[Node], None], Node]] = deque()
 
     def later(self, step: Callable[[Node], None], node: Node) -> None:
@@ -90,6 +91,7 @@ class Walk:
             conditions.InvalidCondition,
             platform.InvalidSetting,
             importer.InvalidImport,
+            placeholders.TooLong,
         ) as error:
             self.end(node, TaskState.FAILED, error=str(error))
 
@@ -137,11 +139,11 @@ class Walk:
 
     def resolve(self, node: Node) -> inputs.Resolved:
         """A node's inputs."""
-        return inputs.resolve(node.spec, node.component, self.scope(node))
+        return inputs.resolve(node.spec, node.component, self.scope(node), self._allowance)
 
     def _loop_items(self, node: Node) -> list[Any]:
         given = inputs.Resolved(node.given, node.extra)
-        return inputs.loop_items(node.spec, given, self.scope(node))
+        return inputs.loop_items(node.spec, given, self.scope(node), self._allowance)
 
     def _open_dag(self, node: Node) -> None:
         body = node.component.body

@@ -98,6 +98,12 @@ def too_long(field: str, limit: int) -> Cause:
     return Cause(field, f"Too long: may not be more than {limit} bytes", "FieldValueTooLong")
 
 
+def too_many(field: str, count: int, limit: int) -> Cause:
+    """A list with more items than this cluster takes."""
+    text = f"Too many: {count}: must have at most {limit} items"
+    return Cause(field, text, "FieldValueTooMany")
+
+
 def immutable(field: str, value: Any) -> Cause:
     """``Invalid value: …: field is immutable``."""
     return bad(field, value, "field is immutable")
