@@ -115,6 +115,8 @@ class Visit:
                 self.socket.shutdown(socket.SHUT_RDWR)
 
 
+# A member of an Enum is slow to look up, and these are with each request.
+_HEAD, _IDLE = Phase.HEAD, Phase.IDLE
 _Ordered = OrderedDict[Visit, None]
 # How many that are being answered are passed over in the search for one that may go.
 _PASSED = 8
@@ -174,13 +176,13 @@ class Table:
 
     def rest(self, visit: Visit, now: float) -> None:
         """It is idle from now on."""
-        visit.enter(Phase.IDLE, now)
+        visit.enter(_IDLE, now)
         if visit.is_trusted and visit in self._all:
             self._idle[visit] = None
 
     def wake(self, visit: Visit, now: float) -> None:
         """It has begun another request."""
-        visit.enter(Phase.HEAD, now)
+        visit.enter(_HEAD, now)
         self._idle.pop(visit, None)
 
     def remove(self, visit: Visit) -> None:

@@ -21,6 +21,9 @@ _REFUSALS = {
         b"A request's first line and headers may have %d bytes together: send less in them.",
     ),
 }
+# A member of an Enum is slow to look up, and these are with each request.
+_HEAD, _BODY, _ANSWER = Phase.HEAD, Phase.BODY, Phase.ANSWER
+_REST, _IDLE = Phase.REST, Phase.IDLE
 _CREDENTIALS = (b"authorization", b"cookie")
 # Answers to a request whose token is not known.
 _UNKNOWN = (401, 403)
@@ -57,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The handshake is over."""
         super().connection_made(transport)
         self._visit.line = self
-        self._visit.enter(Phase.HEAD, self.loop.time())
+        self._visit.enter(_HEAD, self.loop.time())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -85,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         """Say why, and read on for a while: a client that still sends would miss it."""
         self._is_refused = True
-        self._visit.enter(Phase.REST, self.loop.time())
+        self._visit.enter(_REST, self.loop.time())
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -113,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        if self._visit.phase is Phase.IDLE:
+        if self._visit.phase is _IDLE:
             self._table.wake(self._visit, self.loop.time())
 
     def on_headers_complete(self) -> None:
@@ -124,8 +127,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._fed = 0
         if len(self.pipeline) >= limits.pipelined:
             self.transport.abort()
-        if self._visit.phase is Phase.HEAD:
-            self._visit.enter(Phase.BODY, self.loop.time())
+        if self._visit.phase is _HEAD:
+            self._visit.enter(_BODY, self.loop.time())
         super().on_headers_complete()
 
     def _head_size(self) -> int:
@@ -134,7 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A piece of its body came."""
         self._fed = 0
-        if self._visit.phase is Phase.REST:
+        if self._visit.phase is _REST:
             self._throw_away(len(body))
         else:
             self._visit.size += len(body)
@@ -144,19 +147,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """It is whole."""
         self._fed = 0
         super().on_message_complete()
-        if self._visit.phase is Phase.REST:
+        if self._visit.phase is _REST:
             self._table.rest(self._visit, self.loop.time())
-        elif self._visit.phase is Phase.BODY:
-            self._visit.phase = Phase.ANSWER
+        elif self._visit.phase is _BODY:
+            self._visit.phase = _ANSWER
 
     def on_response_complete(self) -> None:
         """It is answered."""
         if self.pipeline:
             following = self.pipeline[-1][0]
-            phase = Phase.BODY if following.more_body else Phase.ANSWER
+            phase = _BODY if following.more_body else _ANSWER
             self._visit.enter(phase, self.loop.time())
         elif self.cycle.more_body:
-            self._visit.enter(Phase.REST, self.loop.time())
+            self._visit.enter(_REST, self.loop.time())
         else:
             self._table.rest(self._visit, self.loop.time())
         super().on_response_complete()

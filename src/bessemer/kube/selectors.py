@@ -209,7 +209,7 @@ class _Joined(NamedTuple):
                 denied = refused[key]
                 if denied is None or labels[key] in denied:
                     return False
-        return matches_labels(self.others, labels)
+        return not self.others or matches_labels(self.others, labels)
 
 
 def _join(terms: Iterable[Requirement]) -> _Joined:
