@@ -56,6 +56,12 @@ _ENV_NAME_WORDS = (
 )
 
 
+# Surely a key of a ConfigMap; there may be hundreds of thousands.
+_PLAIN_KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
+#: Causes that are told of one refusal; who has found more of them need not go on.
+MOST_CAUSES = 100
+
+
 # ---- the words
 
 
@@ -145,6 +151,16 @@ def config_key(field: str, value: str) -> list[Cause]:
     return _matches(field, value, _CONFIG_KEY, (253, _CONFIG_KEY_WORDS))
 
 
+def config_keys(field: str, keys: Iterable[str]) -> list[Cause]:
+    """All keys of a ConfigMap's or Secret's ``field``."""
+    causes: list[Cause] = []
+    for key in keys:
+        if _PLAIN_KEY.fullmatch(key) or len(causes) > MOST_CAUSES:
+            continue
+        causes += config_key(f"{field}[{key}]", key)
+    return causes
+
+
 def env_name(field: str, value: str) -> list[Cause]:
     """The name of an environment variable."""
     return [] if _ENV_NAME.fullmatch(value) else [bad(field, value, _ENV_NAME_WORDS)]
@@ -190,8 +206,10 @@ def qualified_name(field: str, value: str) -> list[Cause]:
 
 def labels(field: str, values: dict[str, str]) -> list[Cause]:
     """Label keys and values."""
-    causes = []
+    causes: list[Cause] = []
     for key, value in values.items():
+        if len(causes) > MOST_CAUSES:
+            break
         if not _QUALIFIED.fullmatch(key) or len(key) > 63:
             causes += qualified_name(field, key)
         if not value:

@@ -32,6 +32,7 @@ _DELETED_OBJECT = frozenset({"pods", "services", "serviceaccounts", "persistentv
 
 # Characters of all warnings to one request, and of each where they are more than that.
 _MOST_WARNINGS, _MOST_WARNING = 4096, 256
+_MOST_COUNT = 64  # Python's client takes a hundred headers of an answer
 # Bytes of a body that is read once more, slowly, on the event loop; larger ones are beside it.
 _SMALL = 32 * 1024
 _JOB_WARNING = (
@@ -209,9 +210,9 @@ def _shorten(texts: Collection[str]) -> Iterator[str]:
     """
     longest = _MOST_WARNING if sum(map(len, texts)) > _MOST_WARNINGS else _MOST_WARNINGS
     left = _MOST_WARNINGS
-    for text in texts:
+    for number, text in enumerate(texts):
         left -= min(len(text), longest)
-        if left < 0:
+        if left < 0 or number == _MOST_COUNT:
             return
         yield text[:longest]
 
@@ -261,7 +262,7 @@ async def _delete_options(
 ) -> tuple[DeleteOptions, bool, list[tuple[bytes, bytes]]]:
     """The options, whether nothing is to be done, and the headers that warn."""
     body = await exchange.read()
-    given: Any = parse(body, exchange.content_type) if body.strip() else {}
+    given: Any = await exchange.parse(body) if body.strip() else {}
     if not isinstance(given, dict):
         raise BadRequest("DeleteOptions must be an object")
     for finding in schemas.checker("meta.v1.DeleteOptions")(given) or ():

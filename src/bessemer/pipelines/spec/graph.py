@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bessemer.pipelines.spec import size
 from bessemer.pipelines.spec.model import (
     Component,
     Dag,
@@ -63,14 +64,15 @@ def check(
     root: Component,
     components: Mapping[str, Component],
     settings: Mapping[str, Sequence[Source]],
-) -> None:
-    """Check every DAG that the root reaches.
+) -> Mapping[str, int]:
+    """Check every DAG that the root reaches; how many tasks each comes to, by component.
 
     ``settings`` tells where the Kubernetes settings of an executor (by its label) take values
     from.
 
     Raises:
-        InvalidSpec: a component is unknown, contains itself, or its tasks don't fit together.
+        InvalidSpec: a component is unknown, contains itself, its tasks don't fit together, or
+            they are too many.
     """
     inner: dict[str, list[Component]] = {}
     pending = [root]
@@ -80,21 +82,7 @@ def check(
             inner[component.name] = _check_dag(component, component.body, components)
             _check_settings(component, component.body, components, settings)
             pending.extend(inner[component.name])
-    _refuse_cycles(inner)
-
-
-def _refuse_cycles(inner: Mapping[str, list[Component]]) -> None:
-    """Peel off the components that contain no unpeeled one; what is left goes in a circle."""
-    left = {name: {part.name for part in parts} & set(inner) for name, parts in inner.items()}
-    while left:
-        free = [name for name, parts in left.items() if not parts & set(left)]
-        if not free:
-            raise InvalidSpec(
-                f"the components {sorted(left)} contain each other in a cycle; a pipeline can't "
-                "contain itself"
-            )
-        for name in free:
-            del left[name]
+    return size.count(root, inner)
 
 
 def _check_dag(
