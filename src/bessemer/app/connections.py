@@ -47,7 +47,7 @@ class Limits:
     head_seconds: float = 10.0
     body_seconds: float = 30.0
     body_rate: int = 1024
-    rest_bytes: int = 16 * 1024 * 1024
+    rest_bytes: int = 64 * 1024 * 1024
     rest_seconds: float = 10.0
     idle_seconds: float = 75.0
     pipelined: int = 64
