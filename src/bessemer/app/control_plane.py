@@ -10,7 +10,7 @@ from bessemer.app import bootstrap, embedded, folder, readiness, shutdown
 from bessemer.app.folder import Config
 from bessemer.app.platform import Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
-from bessemer.app.servers import Server
+from bessemer.app.servers import Server, raise_descriptors
 from bessemer.app.supervision import PartDied, Parts
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
@@ -139,8 +139,10 @@ class ControlPlane:
         )
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(keys.certificate_file, keys.key_file)
-        self._serve("https server", Server(api, self._setting.ports.api, tls))
-        self._serve("http server", Server(platform.pages, self._setting.ports.pages))
+        limits = raise_descriptors()
+        self._serve("https server", Server(api, self._setting.ports.api, tls, limits))
+        pages = Server(platform.pages, self._setting.ports.pages, limits=limits)
+        self._serve("http server", pages)
 
     def _serve(self, name: str, server: Server) -> None:
         self._servers.append(server)

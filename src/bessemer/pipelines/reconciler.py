@@ -408,7 +408,7 @@ class RunReconciler:
             raise
         except placeholders.MissingValue as error:
             drive.plan.pod_failed(name, str(error), self._clock.now())
-        except (ApiError, platform.InvalidSetting) as error:
+        except (ApiError, platform.InvalidSetting, placeholders.TooLong) as error:
             drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
         else:
             _log.debug("pod created", extra=fields(run=run.id, pod=name))

@@ -16,6 +16,7 @@ _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _HOST_PATHS = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File",
                "FileOrCreate", "Socket")  # fmt: skip
+_MOST_VOLUMES = 1024
 _MAX_INT32 = 2**31 - 1
 _LEAST_TOKEN, _MOST_TOKEN = 600, 2**32  # seconds
 
@@ -43,6 +44,8 @@ def check(spec: Object, field: str) -> list[Cause]:
 
 
 def _check_volumes(volumes: Collection[Object], field: str) -> list[Cause]:
+    if len(volumes) > _MOST_VOLUMES:
+        return [rules.too_many(field, len(volumes), _MOST_VOLUMES)]
     causes: list[Cause] = []
     seen: set[str] = set()
     for index, volume in enumerate(volumes):

@@ -203,13 +203,16 @@ def _check_field(holder: Object, key: str, parts: _Fields, found: list[Finding])
         _coerce(holder, key, parts.coercions[key], found)
     elif (rule := parts.checks.get(key)) is None:
         del holder[key]
-        found.append(Finding(Fault.UNKNOWN, "", [key]))
+        if len(found) < _MOST_UNKNOWN:
+            found.append(Finding(Fault.UNKNOWN, "", [key]))
     elif inner := rule(item):
         for finding in inner:
             finding.steps.append(key)
         found += inner
 
 
+# Of one object; a body may have as many as it has bytes, and all are dropped.
+_MOST_UNKNOWN = 1000
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 

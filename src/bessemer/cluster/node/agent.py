@@ -68,6 +68,7 @@ class NodeAgent:
         )
         self._registration = Registration(client, clock, config, allocatable)
         self._workers: dict[str, PodWorker] = {}
+        self._references: dict[str, set[tuple[str, str]]] = {}  # uid -> (kind, name)
         self._pods = informers.of(POD)
         self._objects = {"ConfigMap": informers.of(CONFIG_MAP), "Secret": informers.of(SECRET)}
         self._claims = informers.of(PERSISTENT_VOLUME_CLAIM)
@@ -111,10 +112,13 @@ class NodeAgent:
     def _add(self, pod: Object) -> PodWorker:
         worker = PodWorker(self._services, pod, self._ended)
         self._workers[worker.uid] = worker
+        # Asked for at each change of any ConfigMap or Secret; none of it can change in a pod.
+        self._references[worker.uid] = variables.references(pod)
         return worker
 
     def _ended(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)
+        self._references.pop(worker.uid, None)
 
     def _changed(self, kind: str) -> Callable[[EventType, Object], None]:
         def changed(type_: EventType, obj: Object) -> None:
@@ -122,9 +126,8 @@ class NodeAgent:
                 return
             namespace, name = meta.namespace(obj), meta.name(obj)
             for worker in self._workers.values():
-                if meta.namespace(worker.pod) == namespace and (
-                    (kind, name) in variables.references(worker.pod)
-                ):
+                references = self._references.get(worker.uid, ())
+                if meta.namespace(worker.pod) == namespace and (kind, name) in references:
                     worker.refresh()
 
         return changed

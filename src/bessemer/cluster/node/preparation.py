@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Callable
@@ -41,6 +42,8 @@ from bessemer.resources.service import SERVICE
 Progress = Callable[[str], None]
 
 _KINDS = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
+_FIELDS = ("data", "binaryData")
+_FEW_FILES = 100
 # As kubelet: a token is renewed when this much of its life is over.
 _TOKEN_LIFE = 0.8
 _API_ACCESS = "kube-api-access-"
@@ -78,7 +81,11 @@ class Preparation:
         """
         referred = await self._fetch(pod)
         tokens = self._renew(pod)
-        self._volumes.prepare(Sources(pod, self._facts(), referred, tokens))
+        sources = Sources(pod, self._facts(), referred, tokens)
+        if _is_large(pod, referred):
+            await asyncio.to_thread(self._volumes.prepare, sources)
+        else:
+            self._volumes.prepare(sources)
         return referred
 
     def remove_volumes(self) -> None:
@@ -265,6 +272,16 @@ class Preparation:
 
     def _services_of(self, pod: Object) -> list[Object]:
         return self._services.informers.of(SERVICE).list(meta.namespace(pod))
+
+
+def _is_large(pod: Object, referred: Referred) -> bool:
+    """Whether its volumes may have so many files that writing them would hold up all else."""
+    keys = sum(len(obj.get(field) or ()) for obj in referred.values() if obj for field in _FIELDS)
+    volumes = sum(
+        1 + len((volume.get("projected") or {}).get("sources") or ())
+        for volume in pod["spec"].get("volumes") or ()
+    )
+    return keys + volumes > _FEW_FILES
 
 
 def fallback_message(folder: Path, lines: int = 80, most: int = 2048) -> str:

@@ -26,6 +26,9 @@ from bessemer.resources.kind import Object
 
 _DATA = "..data"
 _DRAFT = "..data_tmp"
+_BLOCK = 4096  # bytes that the smallest file takes
+# Of what objects fill in one pod: each of its volumes may show the same great object again.
+_MOST_BYTES = 64 * 1024 * 1024
 ClaimLookup = Callable[[str, str], Object | None]
 
 
@@ -51,11 +54,16 @@ class Volumes:
         """Make or refresh all volumes.
 
         Raises:
-            StartFailure: something that one refers to is not there.
+            StartFailure: something that one refers to is not there, or they hold too much.
         """
+        size = 0
         for volume in sources.pod["spec"].get("volumes") or ():
             if any(kind in volume for kind in payloads.KINDS):
-                self._fill(volume, payloads.files(volume, sources))
+                files = payloads.files(volume, sources)
+                size += sum(_size_on_disk(file.data) for file in files.values())
+                if size > _MOST_BYTES:
+                    raise mount_error(volume["name"], _too_large(size))
+                self._fill(volume, files)
             else:
                 self._locate(sources.pod, volume)
 
@@ -74,7 +82,7 @@ class Volumes:
             source, read_only = self._locate(pod, volumes[name])
             below = mount.get("subPath") or ""
             if expression := mount.get("subPathExpr"):
-                below = variables.expand(expression, env)
+                below = variables.expand(expression, env, "subPathExpr", _MOST_PATH)
             if below:
                 _enter(source, below, name)
             read_only = read_only or bool(mount.get("readOnly"))
@@ -152,6 +160,18 @@ def _has_begun(pod: Object) -> bool:
     return any(not status.get("state", {}).get("waiting") for status in inits)
 
 
+def _size_on_disk(data: bytes) -> int:
+    return max(1, -(-len(data) // _BLOCK)) * _BLOCK
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"with it the ConfigMaps, Secrets and fields in the pod's volumes take {size} bytes "
+        f"({_BLOCK} at least for a file), and they may take {_MOST_BYTES}: mount fewer keys by "
+        "items, or put the files into a PersistentVolumeClaim"
+    )
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -192,6 +212,7 @@ _HOST_PATHS: Mapping[str, Callable[[Path], bool]] = {
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_STEPS = 255
+_MOST_PATH = 4096  # PATH_MAX of Linux
 
 
 def _enter(root: Path, below: str, name: str) -> None:
