@@ -7,7 +7,8 @@ cgroup: walls that stand for one of them only are no walls.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ def pods(tenant: str) -> str:
     return f"/api/v1/namespaces/{tenant}/pods"
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for the disk, which tells nobody of its changes."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # noqa: TID251 -- files tell nobody
+
+
 def _phase(found: list[Any]) -> str:
     return found[0].get("status", {}).get("phase", "") if found else ""
 
@@ -105,8 +114,7 @@ def open_world(folder: Path, kind: str) -> Iterator[World]:
 def make_tenant(running: harness.Running, name: str) -> str:
     """A namespace, and the token of an account that has ClusterRole edit in it and no other."""
     running.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
-    running.create(accounts, {"metadata": {"name": "editor"}})
+    token = make_account(running, name, "editor")
     binding = {
         "metadata": {"name": "editor"},
         "roleRef": {
@@ -117,6 +125,13 @@ def make_tenant(running: harness.Running, name: str) -> str:
         "subjects": [{"kind": "ServiceAccount", "name": "editor", "namespace": name}],
     }
     running.create(f"{RBAC}/namespaces/{name}/rolebindings", binding)
+    return token
+
+
+def make_account(running: harness.Running, namespace: str, name: str) -> str:
+    """A service account that may nothing yet, and its token."""
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    running.create(accounts, {"metadata": {"name": name}})
     request = {"spec": {"expirationSeconds": 3600}}
-    token: str = running.create(f"{accounts}/editor/token", request)["status"]["token"]
+    token: str = running.create(f"{accounts}/{name}/token", request)["status"]["token"]
     return token

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 
 from bessemer.app import folder
 from bessemer.cli import access, options, output
 
-
-class Format(StrEnum):
-    """How the answer is written."""
-
-    TABLE = "table"
-    JSON = "json"
+_MOST_REASONS = 3  # of pods that wait, in one line
 
 
 class Part(NamedTuple):
@@ -30,16 +24,14 @@ class Part(NamedTuple):
 
 def command(
     home: options.Home = folder.DEFAULT,
-    format_: Annotated[
-        Format, typer.Option("--output", "-o", help="table or json")
-    ] = Format.TABLE,
+    format_: options.Output = options.Format.TABLE,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
     """Say whether everything is ready (exit code 0) or what is not (exit code 1)."""
     running = access.Running(home)
     parts = [_api(running), _node(running), _pipelines(running), _gateway(running)]
     is_ready = all(part.state == "ready" for part in parts)
-    if format_ is Format.JSON:
+    if format_ is options.Format.JSON:
         answer = {
             "ready": is_ready,
             "pid": running.pid,
@@ -79,7 +71,24 @@ def _count(pods: list[dict[str, Any]]) -> str:
     phases = Counter(pod.get("status", {}).get("phase", "Pending") for pod in pods)
     if not phases:
         return "no pods"
-    return "pods: " + ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items()))
+    told = ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items()))
+    reasons = [f"{pod['metadata']['name']}: {why}" for pod in pods if (why := _why_waits(pod))]
+    more = f"; {len(reasons) - _MOST_REASONS} more wait" if len(reasons) > _MOST_REASONS else ""
+    return "; ".join([f"pods: {told}", *reasons[:_MOST_REASONS]]) + more
+
+
+def _why_waits(pod: dict[str, Any]) -> str:
+    """What a pod that does not run yet waits for, as its status says."""
+    status = pod.get("status", {})
+    if status.get("phase", "Pending") != "Pending":
+        return ""
+    for one in status.get("conditions", ()):
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return f"cannot be scheduled: {one.get('message', '')}"
+    for container in status.get("containerStatuses", ()):
+        if message := container.get("state", {}).get("waiting", {}).get("message"):
+            return str(message)
+    return ""
 
 
 def _pipelines(running: access.Running) -> Part:

@@ -20,7 +20,8 @@ from bessemer.gateway import guard
 from bessemer.gateway.plan import ADMIN_CLUSTER, READY_PATH, VERSION_PATH
 from bessemer.resources.kind import Object
 
-_MOST_CONNECTIONS = 20_000
+# Each takes a descriptor, and one behind it another; on many machines a process has 20 000.
+_MOST_CONNECTIONS = 8192
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,9 @@ def _make_listener(settings: Settings) -> Object:
         "forward_client_cert_details": "SANITIZE",
         "generate_request_id": False,
         "server_header_transformation": "APPEND_IF_ABSENT",
+        # Nobody needs a token to connect: who asks nothing makes room, and heads have an end.
+        "common_http_protocol_options": {"idle_timeout": "60s"},
+        "max_request_headers_kb": 64,
         "stream_idle_timeout": "300s",
         "request_headers_timeout": "10s",
     }
@@ -215,10 +219,7 @@ def _make_listener(settings: Settings) -> Object:
 
 
 def _make_check(authentication: Authentication) -> Object:
-    bearer = {
-        "name": "authorization",
-        "string_match": {"exact": f"Bearer {authentication.admin_token}"},
-    }
+    bearer = guard.match_bearer(authentication.admin_token)
     trusted = {
         "audiences": [authentication.audience],
         "local_jwks": {"inline_string": json.dumps(authentication.jwks)},
@@ -241,6 +242,11 @@ def _make_check(authentication: Authentication) -> Object:
                 "home": {
                     "issuer": authentication.issuer,
                     "payload_in_metadata": guard.PAYLOAD,
+                    # Named, so that none is taken from the URL, where logs would keep it.
+                    "from_headers": [
+                        {"name": "Authorization", "value_prefix": f"{scheme} "}
+                        for scheme in ("Bearer", "bearer", "BEARER")
+                    ],
                     **trusted,
                 },
                 "nobody": {"issuer": "nobody", **trusted},

@@ -6,23 +6,25 @@ Source: k8s.io/api/core/v1 PodStatus; backend/src/v2/driver/container.go for wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from bessemer.pipelines import executor, placeholders, platform, types
 from bessemer.pipelines.actions import CreatePod
-from bessemer.pipelines.records import Run
+from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Container
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
+from bessemer.resources.pod import IMAGES_PULLED, POD
 
 RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
 TASK_LABEL = "bessemer.dev/task-id"
 CLAIM = "pipeline-artifacts"
 SERVICE_ACCOUNT = "pipeline-runner"
 CONTAINER = "main"
+# Else Python keeps what a step prints until its end, and the log has it behind the traceback.
+_UNBUFFERED = ("PYTHONUNBUFFERED", "1")
 _GIGABYTE = 1_000_000_000
 
 
@@ -40,26 +42,25 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
 
     Raises:
         platform.InvalidSetting: a resource is none.
+        placeholders.TooLong: its command is too much.
     """
     task, body = action.task, action.component.body
     assert isinstance(body, Container), "only containers have pods"
     executor_input = executor.make_input(task, action.component, action.artifacts)
     parameters = {**action.extra, **task.inputs.parameters}
-    lookup = executor.make_lookup(executor_input, parameters, action.scope.constant)
-    escaped = _escape(lookup)
+    lookup = placeholders.Metered(
+        executor.make_lookup(executor_input, parameters, action.scope.constant)
+    )
+    escaped = placeholders.Metered(_escape(lookup.peek))
     container: Object = {
         "name": CONTAINER,
         "image": placeholders.fill_text(body.image, lookup),
-        "env": [{"name": name, "value": value} for name, value in body.env],
-        "volumeMounts": [
-            {"name": CLAIM, "mountPath": place.claim_root, "readOnly": True},
-            {
-                "name": CLAIM,
-                "mountPath": task.task_root,
-                "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
-            },
-        ],
+        # What the step sets itself comes later, and counts.
+        "env": [{"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)],
+        "volumeMounts": _mounts(task, place),
     }
+    if executor.is_old(action.component):
+        container["volumeMounts"] += _mounts(task, place, below=executor.OLD_MOUNT)
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)
     if body.args:
@@ -79,6 +80,44 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
         },
     )
     platform.apply(action.settings, pod)
+    return pod
+
+
+def _mounts(task: Task, place: Place, *, below: str = "") -> list[Object]:
+    """The claim, and for writing the task's folder in it."""
+    return [
+        {"name": CLAIM, "mountPath": f"{below}{place.claim_root}", "readOnly": True},
+        {
+            "name": CLAIM,
+            "mountPath": f"{below}{task.task_root}",
+            "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
+        },
+    ]
+
+
+def build_trial(body: Container, settings: Mapping[str, Any], run: Run) -> Object:
+    """A pod with all that is known of a step before its run begins; it has no name.
+
+    Raises:
+        platform.InvalidSetting: a resource is none.
+    """
+    known = {
+        key: "" if placeholders.has_any(value) else value for key, value in body.resources.items()
+    }
+    container: Object = {
+        "name": CONTAINER,
+        "image": "python" if placeholders.has_any(body.image) else body.image,
+        "env": [{"name": name, "value": value} for name, value in body.env],
+    }
+    if resources := _resources(known, lambda _: placeholders.UNKNOWN):
+        container["resources"] = resources
+    spec = {
+        "serviceAccountName": run.service_account or SERVICE_ACCOUNT,
+        "restartPolicy": "Never",
+        "containers": [container],
+    }
+    pod = meta.new(POD, "", run.namespace, labels={RUN_LABEL: run.id}, spec=spec)
+    platform.apply(settings, pod)
     return pod
 
 
@@ -139,6 +178,7 @@ class Observed:
     phase: Phase
     why: str = ""
     hopeless: bool = False  # STUCK, and waiting never helps
+    note: str = ""  # what is not as the step asked, though it runs
     has_log: bool = False
 
 
@@ -161,6 +201,16 @@ _CURES = {
 
 def observe(pod: Object) -> Observed:
     """What a pod's status says."""
+    told = meta.condition(pod, IMAGES_PULLED) or {}
+    note = str(told.get("message", "")) if told.get("status") == "False" else ""
+    seen = _observe(pod)
+    if not note:
+        return seen
+    why = f"{seen.why} ({note})" if seen.phase is Phase.FAILED else seen.why
+    return replace(seen, why=why, note=note)
+
+
+def _observe(pod: Object) -> Observed:
     phase = meta.dig(pod, "status.phase", "Pending")
     if phase == "Succeeded":
         return Observed(Phase.SUCCEEDED)
@@ -175,9 +225,7 @@ def observe(pod: Object) -> Observed:
         return Observed(Phase.WAITING, message)
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        return Observed(
-            Phase.WAITING, f"{scheduled.get('reason', '')}: {scheduled.get('message', '')}"
-        )
+        return Observed(Phase.WAITING, f"cannot be scheduled: {scheduled.get('message', '')}")
     return Observed(Phase.ACTIVE)
 
 

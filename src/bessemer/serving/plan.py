@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bessemer.base.clock import remaining
+
 # How long a revision without traffic still answers: longer than the gateway needs to learn of it
 # and than a usual request takes.
 DRAIN = timedelta(seconds=5)
@@ -62,6 +64,7 @@ class Revision:
     ready: int = 0  # that answer
     failure: Failure | None = None
     idle_since: datetime | None = None  # since when it gets no traffic
+    waits_for: str = ""  # why a pod that runs takes no requests yet
 
     @property
     def is_ready(self) -> bool:
@@ -242,7 +245,7 @@ class _Keeper:
         if entry.idle_since is None:
             self._wait(DRAIN)
             return [MarkIdle(entry.name, self._now)]
-        left = entry.idle_since + DRAIN - self._now
+        left = timedelta(seconds=remaining(entry.idle_since, DRAIN.total_seconds(), self._now))
         if left > timedelta(0):
             self._wait(left)
             return []

@@ -155,7 +155,7 @@ def test_strategic_primitive_lists_are_sets():
 
     found = apply(patch, PatchType.STRATEGIC)
 
-    assert found["metadata"]["finalizers"] == ["a/b", "e/f"]
+    assert found["metadata"]["finalizers"] == ["e/f", "a/b"]
 
 
 def test_strategic_atomic_lists_are_replaced():
@@ -217,18 +217,34 @@ def test_lists_as_long_as_a_body_are_merged_deleted_and_ordered_at_once():
     gone = [{"name": name, "$patch": "delete"} for name in names]
     left = apply({"spec": {"containers": gone}}, PatchType.STRATEGIC, current=found)
 
-    assert found["metadata"]["finalizers"] == ["a/b", "c/d", "x/0"]
-    assert [c["name"] for c in found["spec"]["containers"]] == ["m", "n", *names[::-1]]
+    assert found["metadata"]["finalizers"] == ["x/0", "a/b", "c/d"]
+    assert [c["name"] for c in found["spec"]["containers"]] == [*names[::-1], "m", "n"]
     assert [c["name"] for c in left["spec"]["containers"]] == ["m", "n"]
 
 
-def test_strategic_elements_that_the_order_does_not_name_keep_their_neighbours():
-    order = {"$setElementOrder/containers": [{"name": "o"}, {"name": "m"}]}
-    patch = {"spec": {**order, "containers": [{"name": "o", "image": "k"}]}}
+@pytest.mark.parametrize(
+    ("before", "patched", "order", "after"),
+    [
+        # As k8s.io/apimachinery's mergeSortedSlice: what is new goes before what the patch
+        # doesn't name; who was before a named one stays before it.
+        ("mn", "o", None, "omn"),
+        ("mn", "no", None, "mno"),
+        ("mn", "on", None, "omn"),
+        ("mn", "o", "om", "omn"),
+        ("mn", "o", "no", "mno"),
+        ("mnp", "p", "pn", "mpn"),
+        ("mnp", "po", None, "mnpo"),
+    ],
+)
+def test_strategic_lists_are_in_upstreams_order(before, patched, order, after):
+    current = {"spec": {"containers": [{"name": name} for name in before]}}
+    patch = {"spec": {"containers": [{"name": name, "image": "k"} for name in patched]}}
+    if order:
+        patch["spec"]["$setElementOrder/containers"] = [{"name": name} for name in order]
 
-    found = apply(patch, PatchType.STRATEGIC)
+    found = apply(patch, PatchType.STRATEGIC, current=current)
 
-    assert [c["name"] for c in found["spec"]["containers"]] == ["n", "o", "m"]
+    assert "".join(c["name"] for c in found["spec"]["containers"]) == after
 
 
 @pytest.mark.parametrize("directive", ["$deleteFromPrimitiveList", "$setElementOrder"])
@@ -245,3 +261,69 @@ def test_copies_of_copies_are_refused_before_they_fill_the_memory():
 
     with pytest.raises(Invalid, match="copy operations may copy 3145728 bytes"):
         apply(operations, PatchType.JSON)
+
+
+class Counted(dict[str, object]):
+    """An object that counts how often it is copied."""
+
+    copies = 0
+
+    def copy(self) -> "Counted":
+        type(self).copies += 1
+        return Counted(self)
+
+
+def test_what_many_operations_change_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counted, "copies", 0)
+    wide = Counted({str(number): "" for number in range(1000)})
+    patch = [{"op": "add", "path": "/data/z", "value": ""}] * 5000
+    patch += [{"op": "test", "path": "/data/z", "value": ""}] * 4999
+    patch += [{"op": "remove", "path": "/data/z"}]
+
+    found = patches.apply(POD, {"data": wide}, patch, PatchType.JSON)
+
+    assert found == {"data": wide}
+    assert Counted.copies == 1
+
+
+def test_a_copy_changes_apart_from_what_it_was_made_of() -> None:
+    patch = [
+        {"op": "add", "path": "/a/x", "value": {"n": 1}},
+        {"op": "copy", "from": "/a", "path": "/b"},
+        {"op": "add", "path": "/b/x/n", "value": 2},
+        {"op": "move", "from": "/a", "path": "/c"},
+        {"op": "add", "path": "/c/y", "value": 3},
+    ]
+
+    found = apply(patch, PatchType.JSON, current={"a": {"o": 0}})
+
+    assert found == {"b": {"o": 0, "x": {"n": 2}}, "c": {"o": 0, "x": {"n": 1}, "y": 3}}
+
+
+def test_elements_that_move_are_bounded() -> None:
+    many = {"op": "add", "path": "/x", "value": [0] * 400_000}
+    patch = [many, *[{"op": "add", "path": "/x/0", "value": 1}] * 9_999]
+
+    with pytest.raises(Invalid, match="may move 50000000 elements of lists"):
+        apply(patch, PatchType.JSON)
+
+
+def test_a_patch_deeper_than_pythons_stack_is_applied() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(200):
+        deep = {"a": deep}
+    paths = ["/a" * (200 * number) for number in range(1, 11)]
+    patch = [{"op": "add", "path": f"{path}/a", "value": deep} for path in ["", *paths]]
+
+    found = apply(patch, PatchType.JSON, current={"a": 1})
+
+    for _ in range(2000):
+        found = found["a"]
+    assert found
+
+
+def test_an_element_named_again_and_again_is_refused() -> None:
+    entries = [{"name": "m", "env": [{"name": f"V{number}"}]} for number in range(101)]
+
+    with pytest.raises(BadRequest, match="may name one element 100 times, but 'm' is named 101"):
+        apply({"spec": {"containers": entries}}, PatchType.STRATEGIC)

@@ -35,7 +35,7 @@ def p(name: str) -> str:
         (["plain", "{{not}}", "$(VAR)"], ["plain", "{{not}}", "$(VAR)"]),
         (["{{$}}"], ['{"inputs": {}}']),
         ([f"--n={p('n')}"], ["--n=3"]),
-        ([p("true"), p("list"), p("none")], ["true", '[1, "b"]', ""]),
+        ([p("true"), p("list")], ["true", '[1, "b"]']),
         ([p("s")], ['a "quoted" {{$.inputs.parameters[\'n\']}}']),
         ([f"{p('n')}-{p('n')}"], ["3-3"]),
         (["{{$.unknown['x']}}"], ["{{$.unknown['x']}}"]),
@@ -56,6 +56,14 @@ def p(name: str) -> str:
 )  # fmt: skip
 def test_arguments(arguments: list[str], expected: list[str]) -> None:
     assert placeholders.fill_arguments(arguments, lookup) == expected
+
+
+@pytest.mark.parametrize(
+    "argument", [p("none"), f"--x={p('none')}", json.dumps({"Concat": ["a", p("none")]})]
+)
+def test_null_is_no_text(argument: str) -> None:
+    with pytest.raises(placeholders.MissingValue, match="none"):
+        placeholders.fill_arguments([argument], lookup)
 
 
 def test_a_text_that_begins_with_a_placeholder_and_ends_in_braces_is_filled() -> None:
@@ -83,3 +91,41 @@ def test_a_whole_placeholder_keeps_its_type_in_a_value() -> None:
 )
 def test_paths_are_split_at_dots_but_not_in_names(path: str, steps: list[str]) -> None:
     assert placeholders.split(path) == steps
+
+
+def test_a_value_named_again_and_again_is_refused_unbuilt() -> None:
+    asked: list[str] = []
+
+    def lookup(path: str) -> object:
+        asked.append(path)
+        return "x" * (1 << 20)
+
+    metered = placeholders.Metered(lookup)
+    text = "{{$.inputs.parameters['big']}}" * 3000
+
+    with pytest.raises(placeholders.TooLong, match=r"16777216 .* has 1048576 and 0 are left"):
+        placeholders.fill_text(text, metered)
+    assert asked == [".inputs.parameters['big']"]
+
+
+def test_structures_count_too_and_presence_does_not() -> None:
+    allowance = placeholders.Allowance(100)
+    metered = placeholders.Metered(lambda _path: {"k": "x" * 60}, allowance)
+    present = '{"IfPresent": {"InputName": "a", "Then": "there"}}'
+
+    assert placeholders.fill_arguments([present] * 10, metered) == ["there"] * 10
+    with pytest.raises(placeholders.TooLong):
+        placeholders.fill_value(["{{$.a}}", "{{$.b}}"], metered)
+
+
+MANY = 100_000
+
+
+@pytest.mark.parametrize("text", ["{{$" * MANY, "}}" + "{{$" * MANY], ids=["none", "before"])
+def test_openings_without_an_end_stay_and_cost_little(text: str) -> None:
+    assert (placeholders.fill_text(text, lambda _path: "x") == text) is True
+
+
+def test_a_path_of_openings_is_read_once() -> None:
+    assert placeholders.split(".a" + "['" * MANY) == ["a" + "['" * MANY]
+    assert placeholders.split(".a['b.c'][\"d'\"].e") == ["a", "b.c", "d'", "e"]

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
-from bessemer.pipelines import pods, spec
+from bessemer.pipelines import placeholders, pods, spec
 from bessemer.resources.kind import Object
 from pipelines_ir import constant, pipeline, step, task
 from pipelines_world import World
 
 PLACE = pods.Place("/artifacts")
+
+
+# So that the log of a step is in the order of its time.
+UNBUFFERED = {"name": "PYTHONUNBUFFERED", "value": "1"}
 
 
 def build(
@@ -57,7 +61,7 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
 
     assert main(pod)["image"] == "python:3.12"
     assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameter-Output"]
-    assert main(pod)["env"] == [{"name": "A", "value": "$(B)"}]
+    assert main(pod)["env"] == [UNBUFFERED, {"name": "A", "value": "$(B)"}]
     assert main(pod)["volumeMounts"] == [
         {"name": pods.CLAIM, "mountPath": "/artifacts", "readOnly": True},
         {"name": pods.CLAIM, "mountPath": root, "subPath": "p/run-1/a"},
@@ -67,17 +71,18 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
-def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_is_empty() -> None:
-    unknown = "{{$.inputs.parameters['nosuch']}}"
-    ir = pipeline(
-        {"a": task("a")},
-        {"a": step({"x": {"parameterType": "STRING", "isOptional": True}})},
-        container={"args": [unknown, "x{{$.inputs.parameters['x']}}"]},
-    )
-    world = World(spec.load(ir)).start()
-    pod = pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_fails_by_name() -> None:
+    unknown, null = "{{$.inputs.parameters['nosuch']}}", "x{{$.inputs.parameters['x']}}"
+    optional = {"a": step({"x": {"parameterType": "STRING", "isOptional": True}})}
 
-    assert main(pod)["args"] == [unknown, "x"]
+    def built(*args: str) -> Object:
+        ir = pipeline({"a": task("a")}, optional, container={"args": list(args)})
+        world = World(spec.load(ir)).start()
+        return pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+
+    assert main(built(unknown))["args"] == [unknown]
+    with pytest.raises(placeholders.MissingValue, match=r"parameters\['x'\]\}\} has no value"):
+        built(null)
 
 
 def test_a_value_is_never_expanded_as_a_variable() -> None:
@@ -126,7 +131,7 @@ def test_kubernetes_settings_are_written_into_the_pod() -> None:
             "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
         },
     )
-    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"]}
+    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"] if entry != UNBUFFERED}
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in main(pod)["volumeMounts"]}
 
@@ -173,7 +178,7 @@ def test_what_a_parameter_without_value_would_set_is_left_out() -> None:
         },
     )
 
-    assert main(pod)["env"] == []
+    assert main(pod)["env"] == [UNBUFFERED]
     assert [volume["name"] for volume in pod["spec"]["volumes"]] == [pods.CLAIM]
     assert not pod["spec"].get("imagePullSecrets")
     assert not pod["spec"].get("tolerations")
@@ -252,7 +257,7 @@ def waits(reason: str, message: str = "") -> dict[str, Any]:
                 ],
             ),
             pods.Phase.WAITING,
-            "Unschedulable: 0/1 nodes",
+            "cannot be scheduled: 0/1 nodes",
         ),
         (status("Running", {"running": {}}), pods.Phase.ACTIVE, ""),
         ({"metadata": {}}, pods.Phase.ACTIVE, ""),

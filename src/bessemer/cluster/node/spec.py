@@ -47,14 +47,19 @@ def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
     """The command with $(VAR) replaced; the image's own where the container has none.
 
     Raises:
-        StartFailure: neither has one.
+        StartFailure: neither has one, or with the variables it is more than their limit.
     """
     given, arguments = spec.get("command") or [], spec.get("args") or []
     if not given and not arguments:
         argv = image.entrypoint + image.command
     else:
         argv = tuple(given or image.entrypoint) + tuple(arguments)
-    argv = tuple(variables.expand(word, env) for word in argv)
+    room, words = variables.Room(env), []
+    for number, word in enumerate(argv):
+        what = f"word {number} of the command"
+        words.append(variables.expand(word, env, what, room.left))
+        room.take(len(words[-1]) + 1, what)
+    argv = tuple(words)
     if not argv:
         raise StartFailure("CreateContainerError", "no command specified")
     return Command(argv, lightweight.parse(argv))

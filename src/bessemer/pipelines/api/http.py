@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -24,6 +25,7 @@ from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.spec import InvalidArguments, InvalidSpec, Spec, load
 from bessemer.pipelines.steplogs import StepLogs
+from bessemer.pipelines.trial import Trial
 from bessemer.pipelines.types import normalize
 
 _log = logs.get(__name__)
@@ -36,12 +38,47 @@ HTTP_STATUS: Mapping[int, int] = {
     7: 403,
     8: 413,
     9: 400,
+    10: 409,
     12: 501,
     13: 500,
     14: 503,
     16: 401,
 }
+T = TypeVar("T")
+U = TypeVar("U")
+_READER = ThreadPoolExecutor(1, "large-pipeline")
+_SMALL = 256 * 1024  # bytes
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 409: 6, 413: 8}
+
+
+#: Of a request's scope: the namespace of the service proxy's path that it came by.
+PROXIED = "bessemer.namespace"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster whose runs these are.
+
+    Attributes:
+        namespace: of the requests that name none.
+        trial: asks the cluster before a run is taken; None where there is none to ask.
+    """
+
+    namespace: str = "kubeflow"
+    trial: Trial | None = None
+
+    async def check_namespace(self, name: str) -> None:
+        """Let a namespace pass if it is there.
+
+        Raises:
+            NotFound: it is not.
+        """
+        if name == self.namespace or self.trial is None or await self.trial.has_namespace(name):
+            return
+        raise errors.NotFound(
+            f"namespace {name!r} not found; create it, or name another (kfp.Client sends the one "
+            "of its arguments, or of ~/.config/kfp/context.json)"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,7 +87,6 @@ class Services:
 
     Attributes:
         wake: called with a run's id when the engine should look at it.
-        namespace: where everything lives in single-user mode.
     """
 
     history: SqlHistory
@@ -58,8 +94,27 @@ class Services:
     guard: Guard
     clock: Clock
     wake: Callable[[str], None]
-    namespace: str
     logs: StepLogs
+    cluster: Cluster
+
+    async def check(self, request: Request, verb: str, resource: str, namespace: str) -> None:
+        """Let a request pass.
+
+        Raises:
+            PermissionDenied: no rule allows it in that namespace.
+            NotFound: there is no such namespace.
+        """
+        await self.guard.check(user_of(request), verb, resource, namespace)
+        await self.cluster.check_namespace(namespace)
+
+    def namespace_of(self, request: Request, given: str = "") -> str:
+        """The namespace of a request: its body's, its query's, the proxy's, or the default one."""
+        return (
+            given
+            or params_of(request).get("namespace", "")
+            or request.scope.get(PROXIED)
+            or self.cluster.namespace
+        )
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -104,6 +159,16 @@ async def read_json(request: Request) -> Any:
         ) from error
 
 
+async def read_beside(read: Callable[[T], U], given: T) -> U:
+    """Read text or bytes off the event loop; large ones one by one.
+
+    YAML takes many times its size while it is read.
+    """
+    if isinstance(given, str | bytes) and len(given) > _SMALL:
+        return await asyncio.get_running_loop().run_in_executor(_READER, read, given)
+    return await asyncio.to_thread(read, given)
+
+
 async def load_spec(document: str | Mapping[str, Any]) -> Spec:
     """The pipeline in a document, read and checked off the event loop.
 
@@ -112,7 +177,7 @@ async def load_spec(document: str | Mapping[str, Any]) -> Spec:
         InvalidArgument: it is nested too deeply to be one.
     """
     try:
-        return await asyncio.to_thread(_load, document)
+        return await read_beside(_load, document)
     except RecursionError as error:
         raise errors.InvalidArgument("a pipeline spec is never nested so deeply") from error
 
