@@ -136,7 +136,7 @@ class Sockets:
         calls = _numbers()
         if call.number in (calls.connect, calls.sendto):
             with contextlib.suppress(OSError, ValueError):
-                self._correct(call, own, 4 if call.number == calls.sendto else 1)
+                self._correct(listener, call, own, 4 if call.number == calls.sendto else 1)
             notification.let_go_on(listener, call)
             return
         try:
@@ -168,14 +168,21 @@ class Sockets:
     def _take_socket(self, call: Call) -> socket.socket:
         number = ctypes.c_int(call.arguments[0] & _INTEGER).value
         with self._open_thread(call) as pidfd:
-            return socket.socket(fileno=notification.take_descriptor(pidfd, number))
+            taken = notification.take_descriptor(pidfd, number)
+        try:
+            return socket.socket(fileno=taken)
+        except OSError:  # it is none
+            os.close(taken)
+            raise
 
     def _do(self, listener: int, call: Call, own: Own) -> Optional[int]:
         """Bind or listen: the error's number; None if somebody else answers."""
         with self._take_socket(call) as sock:
             if call.number == _numbers().listen:
-                result = _listen(sock, call, own)
-                return result if notification.is_waiting(listener, call) else errno.EINTR
+                # Only now it is sure that the socket was the caller's, not of who got its number.
+                if not notification.is_waiting(listener, call):
+                    return errno.EINTR
+                return _listen(sock, call, own)
             length = call.arguments[2] & _INTEGER
             if length > _LONGEST:
                 return errno.EINVAL
@@ -215,7 +222,7 @@ class Sockets:
             notification.answer(listener, call, number)
             os._exit(0)
 
-    def _correct(self, call: Call, own: Own, argument: int) -> None:
+    def _correct(self, listener: int, call: Call, own: Own, argument: int) -> None:
         """Have a call for localhost go to the pod's own place of that name, if it has one."""
         address, length = call.arguments[argument], call.arguments[argument + 1] & _INTEGER
         name = notification.read_memory(call.thread, address, min(length, _LONGEST))
@@ -232,7 +239,8 @@ class Sockets:
                     if sock.family == socket.AF_INET6:
                         with contextlib.suppress(OSError):  # it is connected already
                             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-                    notification.write_memory(call.thread, address, other[:length])
+                    if notification.is_waiting(listener, call):
+                        notification.write_memory(call.thread, address, other[:length])
                     return
 
 

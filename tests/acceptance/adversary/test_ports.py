@@ -181,6 +181,23 @@ def test_a_name_that_changes_while_it_is_bound_makes_no_difference(world: World)
     assert world.run("racer", _RACE) == ("Succeeded", "False True\n")
 
 
+def test_what_is_no_socket_leaves_nothing_with_who_answers(world: World) -> None:
+    script = (
+        "import ctypes, errno, socket\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "told = {(libc.bind(number, bytes(16), 16), errno.errorcode[ctypes.get_errno()])\n"
+        "        for number in (0, 77) for _ in range(1500)}\n"
+        "told |= {(libc.listen(number, 1), errno.errorcode[ctypes.get_errno()])\n"
+        "         for number in (0, 77) for _ in range(1500)}\n"
+        "print(sorted(told))\n"
+        "socket.create_server(('', 18088))\n"
+    )
+
+    phase, log = world.run("nothing", script)
+
+    assert (phase, log) == ("Succeeded", "[(-1, 'EBADF'), (-1, 'ENOTSOCK')]\n")
+
+
 def test_io_uring_and_calls_of_other_architectures_are_no_way_around(world: World) -> None:
     script = (
         "import ctypes, errno\n"
