@@ -117,7 +117,7 @@ class Supervisor:
             for number in command.FORWARDED:
                 signal.signal(number, signal.SIG_IGN)
             os.close(self._output)
-            os.close(self._log)
+            self._log.close()
             init.run(self._spec, other, self._writer)
         other.connection.close()
 
@@ -203,14 +203,8 @@ class Supervisor:
     def _copy(self) -> bool:
         """Move some output to the log; False at its end."""
         piece = os.read(self._output, _PIECE)
-        while piece:
-            try:
-                piece = piece[os.write(self._log, piece) :]
-            except OSError:
-                return True  # a full disk must not stop the container
-            if not piece:
-                return True
-        return False
+        self._log.write(piece)
+        return bool(piece)
 
     def _drain(self) -> None:
         """Move the rest; the container has ended, so nobody writes any more."""
