@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -13,13 +14,14 @@ from pathlib import Path
 
 from bessemer.base.errors import BessemerError
 from bessemer.base.home import HOME_VERSION, Home
+from bessemer.cluster.store.reserve import Reserve
 
 DEFAULT = Path("~/.bessemer")
 # In ``keys``, for the cli: what a client needs to be believed and to believe.
 ADMIN_TOKEN = "admin.token"
 CA = "ca.crt"
 _RUNTIME = "runtime"  # in ``run``
-# Below this a start would end in the middle of something.
+# Below this a start may end in the middle of something.
 ROOM_NEEDED = 16 * 1024 * 1024  # bytes
 _OF_THE_DISK = "lost+found"  # in the root of each ext4
 LAST_PORT = 65533  # P+1 and P+2 are ports, too
@@ -55,16 +57,16 @@ def locate(path: Path) -> Home:
         raise HomeError(f"home {path}: {error}; choose another with --home") from error
 
 
-def prepare(home: Home) -> None:
-    """Make the folder and its parts, or judge those that are there.
+def prepare(home: Home) -> str:
+    """Make the folder and its parts, or judge those that are there; a warning, or "".
 
     Raises:
-        HomeError: it can't be written, has no room, is a newer program's or nobody's.
+        HomeError: it can't be written, is new and has no room, is a newer program's or nobody's.
     """
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         judge(home)
-        _check_room(home)
+        warning = _find_room(home)
         home.root.chmod(0o700)
         # First of all: it tells this folder from one that is nobody's home.
         _write(home.version_file, f"{HOME_VERSION}\n")
@@ -73,6 +75,7 @@ def prepare(home: Home) -> None:
         home.run.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unusable(home, error) from error
+    return warning
 
 
 def unusable(home: Home, error: OSError) -> HomeError:
@@ -130,13 +133,26 @@ def _check_empty(home: Home) -> None:
         )
 
 
-def _check_room(home: Home) -> None:
+def _find_room(home: Home) -> str:
+    """Give up the home's reserve if there is no other room to start with; then a warning.
+
+    Raises:
+        HomeError: it is a new home, which has nothing that could be deleted.
+    """
     free = shutil.disk_usage(home.root).free
-    if free < ROOM_NEEDED:
+    if free >= ROOM_NEEDED:
+        return ""
+    left = f"{free / 2**20:.1f} MiB left, but a start needs {ROOM_NEEDED / 2**20:.0f} MiB"
+    if not home.version_file.exists():
         raise HomeError(
-            f"home {home.root}: its disk has {free / 2**20:.1f} MiB left, but a start needs "
-            f"{ROOM_NEEDED / 2**20:.0f} MiB; make room or choose another home with --home"
+            f"home {home.root}: its disk has {left}; make room or choose another home with --home"
         )
+    Reserve(home.reserve).release()
+    return (
+        f"home {home.root}: its disk is full ({left}): what is there can be read and deleted, but "
+        "nothing new be stored; delete pods, runs or claims, make room elsewhere, or end this "
+        f"with `bessemer down{option(home)}` and run `bessemer prune{option(home)}`"
+    )
 
 
 def read_config(home: Home) -> Config:
@@ -187,7 +203,10 @@ def _draft(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file at once, or not at all."""
+    """Replace a file at once, or not at all; one that says so already needs no room."""
+    with contextlib.suppress(OSError, ValueError):
+        if path.read_text() == text:
+            return
     beside = _draft(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -32,7 +32,8 @@ def command(
     """Start everything and stay in the foreground; Ctrl-C ends it and all its pods."""
     logs.configure(logging.DEBUG if verbose else logging.WARNING)
     place = folder.locate(home)
-    folder.prepare(place)
+    if warning := folder.prepare(place):
+        _say(f"warning: {warning}")
     main = _load(place)
     raise SystemExit(main.start(place, port, _say))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from bessemer.cluster.node import trees
 from bessemer.cluster.node.plan import Attempt
 from bessemer.cluster.node.preparation import fallback_message
 from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node.runtime.launched import OWN_FOLDERS
 from bessemer.cluster.node.spares import SPARE, attempts_folder
 from bessemer.resources.kind import Object
 
@@ -58,6 +61,17 @@ class Attempts:
             return []
         numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
         return [self.read(name, number) for number in numbers[-2:]]
+
+    async def shed(self) -> None:
+        """Delete what the attempts of an ended pod had for themselves; their logs stay."""
+        for folder in self._root.glob("*/*"):
+            for name in OWN_FOLDERS:
+                try:
+                    (folder / name).rmdir()
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    await asyncio.to_thread(trees.remove, folder / name)
 
     def forget(self, name: str, number: int) -> None:
         """Delete an attempt whose log nobody can ask for any more."""

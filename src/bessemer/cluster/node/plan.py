@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bessemer.base.clock import parse_time
+from bessemer.cluster.node import eviction
 from bessemer.cluster.node.runtime.base import ContainerState, Observation
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -158,6 +159,8 @@ def ending_deadline(pod: Object, view: View, now: datetime) -> datetime | None:
         if not pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS):
             return now
         return parse_time(stamp)
+    if evicted := eviction.decided(pod):
+        return evicted[0] + timedelta(seconds=eviction.GRACE_SECONDS)
     if is_over(pod, view) or is_expired(pod, now):
         return now + timedelta(seconds=grace_seconds(pod))
     return None
@@ -290,6 +293,20 @@ def is_over(pod: Object, view: View) -> bool:
         and not restarts(pod, spec, attempt)
         for spec in pod["spec"]["containers"]
     )
+
+
+def eviction_message(pod: Object, view: View) -> str:
+    """Why the pod was evicted; "" if it was not, or all its work was done by then."""
+    evicted = eviction.decided(pod)
+    if evicted is None:
+        return ""
+    attempts = [view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"]]
+    is_cut = any(
+        attempt is None or attempt.seen.finished_at is None
+        or attempt.seen.finished_at >= evicted[0]
+        for attempt in attempts
+    )  # fmt: skip
+    return evicted[1] if is_cut else ""
 
 
 def is_expired(pod: Object, now: datetime) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bessemer.base.home import Home
-from bessemer.cluster.node import payloads, variables
+from bessemer.cluster.node import payloads, trees, variables
 from bessemer.cluster.node.errors import config_error, mount_error
 from bessemer.cluster.node.payloads import Files, Sources
 from bessemer.cluster.node.runtime.base import Mount
@@ -83,7 +83,7 @@ class Volumes:
     def remove(self) -> None:
         """Delete what belongs to the pod alone."""
         for folder in {self._folder, self._memory}:
-            shutil.rmtree(folder, ignore_errors=True)
+            trees.remove(folder)
 
     def place(self, volume: Object) -> Path:
         """The folder of a volume that belongs to the pod alone."""

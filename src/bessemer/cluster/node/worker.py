@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 
 from bessemer.base import logs
 from bessemer.base.logs import fields
-from bessemer.cluster.node import plan, probes
+from bessemer.cluster.node import plan, probes, trees
 from bessemer.cluster.node import status as statuses
 from bessemer.cluster.node.attempts import Attempts
 from bessemer.cluster.node.errors import StartFailure
@@ -356,7 +355,9 @@ class PodWorker:
         if not self._is_released:
             self._is_released = True
             self._services.addresses.release(self.uid, self._address)
-            self._preparation.remove_volumes()
+            # A pod may have left a million files.
+            await asyncio.to_thread(self._preparation.remove_volumes)
+            await self._attempts.shed()
 
     async def _remove(self) -> bool:
         if not self.pod["metadata"].get("finalizers"):
@@ -387,7 +388,7 @@ class PodWorker:
         return True
 
     async def _remove_folder(self) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(trees.remove, self._folder)
 
     # ---- status
 
