@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bessemer.base.errors import BessemerError
 from bessemer.base.home import HOME_VERSION, Home
-from bessemer.cluster.store.reserve import Reserve
+from bessemer.cluster.store.reserve import Reserve, trim_log
 
 DEFAULT = Path("~/.bessemer")
 # In ``keys``, for the cli: what a client needs to be believed and to believe.
@@ -57,8 +57,8 @@ def locate(path: Path) -> Home:
         raise HomeError(f"home {path}: {error}; choose another with --home") from error
 
 
-def prepare(home: Home) -> str:
-    """Make the folder and its parts, or judge those that are there; a warning, or "".
+def prepare(home: Home) -> None:
+    """Make the folder and its parts, or judge those that are there.
 
     Raises:
         HomeError: it can't be written, is new and has no room, is a newer program's or nobody's.
@@ -66,7 +66,7 @@ def prepare(home: Home) -> str:
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         judge(home)
-        warning = _find_room(home)
+        _check_room(home)
         home.root.chmod(0o700)
         # First of all: it tells this folder from one that is nobody's home.
         _write(home.version_file, f"{HOME_VERSION}\n")
@@ -75,7 +75,6 @@ def prepare(home: Home) -> str:
         home.run.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unusable(home, error) from error
-    return warning
 
 
 def unusable(home: Home, error: OSError) -> HomeError:
@@ -133,21 +132,33 @@ def _check_empty(home: Home) -> None:
         )
 
 
-def _find_room(home: Home) -> str:
-    """Give up the home's reserve if there is no other room to start with; then a warning.
-
-    Raises:
-        HomeError: it is a new home, which has nothing that could be deleted.
-    """
+def _room_left(home: Home) -> str:
+    """How much room is missing to start with; "" if none is."""
     free = shutil.disk_usage(home.root).free
     if free >= ROOM_NEEDED:
         return ""
-    left = f"{free / 2**20:.1f} MiB left, but a start needs {ROOM_NEEDED / 2**20:.0f} MiB"
-    if not home.version_file.exists():
+    return f"{free / 2**20:.1f} MiB left, but a start needs {ROOM_NEEDED / 2**20:.0f} MiB"
+
+
+def _check_room(home: Home) -> None:
+    """A home that is there has a reserve, and what can be deleted; a new one has neither."""
+    if (left := _room_left(home)) and not home.version_file.exists():
         raise HomeError(
             f"home {home.root}: its disk has {left}; make room or choose another home with --home"
         )
+
+
+def make_room(home: Home) -> str:
+    """Give up the reserve of a home on a full disk, whose lock we hold; then a warning, else "".
+
+    Whoever may start so can delete, which is all that helps.
+    """
+    left = _room_left(home)
+    if not left:
+        return ""
     Reserve(home.reserve).release()
+    for database in (home.objects, home.history):
+        trim_log(database)
     return (
         f"home {home.root}: its disk is full ({left}): what is there can be read and deleted, but "
         "nothing new be stored; delete pods, runs or claims, make room elsewhere, or end this "

@@ -32,8 +32,7 @@ def command(
     """Start everything and stay in the foreground; Ctrl-C ends it and all its pods."""
     logs.configure(logging.DEBUG if verbose else logging.WARNING)
     place = folder.locate(home)
-    if warning := folder.prepare(place):
-        _say(f"warning: {warning}")
+    folder.prepare(place)
     main = _load(place)
     raise SystemExit(main.start(place, port, _say))
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bessemer.base.errors import BessemerError
 from bessemer.cluster.store.records import Key
-from bessemer.cluster.store.reserve import allot
+from bessemer.cluster.store.reserve import allot, trim_log
 
 #: PRAGMA user_version of the file; raised when an older program could not read it any more.
 FORMAT = 1
@@ -210,6 +210,13 @@ class ObjectFile:
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
         self._db.close()
+        # The file may have had no room to grow while the log had all.
+        if trim_log(self._path):
+            with (
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(sqlite3.connect(self._path)) as again,
+            ):
+                again.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _unusable(self, error: sqlite3.Error) -> BessemerError:
         text = str(error)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 from pathlib import Path
 
 _MIB = 2**20
 #: The sizes that are tried; one is taken if as much is left beside it.
 _SIZES = (8 * _MIB, 4 * _MIB, 2 * _MIB)
+
+
+# Magic, version, page size, checkpoints, salts, checksums. Page and size, salts, checksums.
+_LOG_HEAD = struct.Struct(">4s4sI4s8s8s")
+_FRAME_HEAD = struct.Struct(">8s8s8s")
 
 
 class Reserve:
@@ -71,3 +77,27 @@ def allot(descriptor: int, size: int) -> None:
         return
     while (at := os.fstat(descriptor).st_size) < size:  # macOS
         os.pwrite(descriptor, bytes(min(_MIB, size - at)), at)
+
+
+def trim_log(database: Path) -> bool:
+    """Cut off what SQLite's log of a file that nobody has open holds beyond its frames.
+
+    Source of the format: sqlite.org/fileformat2.html, "The Write-Ahead Log".
+
+    Returns:
+        Whether there is such a log, with frames that the file has not.
+    """
+    log = database.with_name(database.name + "-wal")
+    with contextlib.suppress(OSError), log.open("r+b") as file:
+        head = file.read(_LOG_HEAD.size)
+        if len(head) < _LOG_HEAD.size:
+            return False
+        _, _, page, _, salts, _ = _LOG_HEAD.unpack(head)
+        end = _LOG_HEAD.size
+        while page and (frame := file.read(_FRAME_HEAD.size)):
+            if len(frame) < _FRAME_HEAD.size or _FRAME_HEAD.unpack(frame)[1] != salts:
+                break
+            end = file.seek(end + _FRAME_HEAD.size + page)
+        file.truncate(end)
+        return end > _LOG_HEAD.size
+    return False

@@ -213,6 +213,8 @@ class Store:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._file.close()
+        if self._reserve:
+            self._reserve.make()  # of what the log had: the next start may need it
 
     # ---- the way of a batch
 
