@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ ROOM_NEEDED = 16 * 1024 * 1024  # bytes
 _OF_THE_DISK = "lost+found"  # in the root of each ext4
 LAST_PORT = 65533  # P+1 and P+2 are ports, too
 _LAST_NETWORK = 255
+_LONG = 20  # digits: nobody writes a longer version or pid
 
 
 class HomeError(BessemerError):
@@ -108,10 +110,10 @@ def judge(home: Home) -> None:
     except FileNotFoundError:
         _check_empty(home)
         return
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _LONG:
         raise HomeError(
             f"home {home.root}: its version must be a number, but {home.version_file.name} says "
-            f"{text!r}; restore that file from a copy or choose another home with --home"
+            f"{text[:80]!r}; restore that file from a copy or choose another home with --home"
         )
     if int(text) > HOME_VERSION:
         raise HomeError(
@@ -130,6 +132,37 @@ def _check_empty(home: Home) -> None:
             f"home {home.root}: it must be a new or empty folder, or a home (with the file "
             f"{home.version_file.name}), but holds {others[0]!r}; choose another with --home"
         )
+
+
+def check_whole(home: Home) -> None:
+    """Refuse a home whose databases are gone while what came of them is there.
+
+    An empty cluster in their place would have every volume and every run of it deleted.
+
+    Raises:
+        HomeError: a database is missing or empty that this home must have had.
+    """
+    for database, others in (
+        (home.objects, (home.history, home.pods, home.volumes)),
+        (home.history, (home.pods, home.volumes)),
+    ):
+        log = database.with_name(f"{database.name}-wal")
+        sign = next((path for path in (log, *others) if _has_content(path)), None)
+        if sign is None or _has_content(database):
+            continue
+        what = "is empty" if database.exists() else "is missing"
+        raise HomeError(
+            f"home {home.root}: it was in use, as {sign.name} shows, so it must have its "
+            f"{database.name}, but that {what}; put it back from a copy, or choose another home "
+            f"with --home (to begin anew with nothing, move this one away: {home.root})"
+        )
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return bool(any(path.iterdir()) if path.is_dir() else path.stat().st_size)
+    except OSError:
+        return False
 
 
 def _room_left(home: Home) -> str:
@@ -204,7 +237,7 @@ def tell_runtime(home: Home, description: str) -> None:
 def told_runtime(home: Home) -> str:
     """The runtime in force, as the running control plane said."""
     try:
-        return (home.run / _RUNTIME).read_text()
+        return (home.run / _RUNTIME).read_text(errors="replace")
     except OSError:
         return "unknown"
 
@@ -268,10 +301,10 @@ class Lock:
 def read_pid(home: Home) -> int:
     """The pid in the lock file; 0 when there is none."""
     try:
-        text = home.lock.read_text().strip()
+        text = home.lock.read_text(errors="replace").strip()
     except OSError:
         return 0
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) < _LONG else 0
 
 
 def holder(home: Home) -> int:
@@ -282,9 +315,14 @@ def holder(home: Home) -> int:
     return pid if pid and _is_alive(pid) and _is_held(home.lock) else 0
 
 
+def running_attempts(home: Home) -> Iterator[Path]:
+    """The folders of containers that run: their supervisors hold them."""
+    return (path for path in home.pods.glob("*/containers/*/*") if _is_held(path))
+
+
 def has_running_pods(home: Home) -> bool:
     """Whether containers of an earlier control plane run on."""
-    return any(_is_held(attempt) for attempt in home.pods.glob("*/containers/*/*"))
+    return any(True for _ in running_attempts(home))
 
 
 def _is_alive(pid: int) -> bool:

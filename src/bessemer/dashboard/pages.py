@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
+from bessemer.cluster.node.logs import LogPruned
 from bessemer.dashboard import overview, run
 from bessemer.dashboard.files import Unreadable, read_below
 from bessemer.dashboard.frame import page
@@ -195,6 +196,8 @@ class Pages:
                 if len(end) > _TAIL_BYTES:
                     is_cut = True
                     del end[:-_TAIL_BYTES]
+        except LogPruned as error:
+            end += str(error).encode()
         except BadRequest:
             pass  # the container has not started yet
         text = end.decode(errors="replace")

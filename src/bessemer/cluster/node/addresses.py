@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
+from bessemer.cluster.node import trees
 from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.runtime import records
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
@@ -17,6 +21,7 @@ _COUNT = 0x8000
 _RESERVED = frozenset({0, _COUNT - 1})
 #: In a pod's folder: its address.
 FILE = "address"
+_LONGEST = 64  # bytes of it
 API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
              "kubernetes.default.svc.cluster.local")  # fmt: skip
 
@@ -57,22 +62,34 @@ class Addresses:
         if kept := self.adopt_pod(uid, folder):
             return kept
         address = self.take(uid)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / FILE).write_text(address)
+        # A full disk keeps no pod from being looked after; then only a restart may change it.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = folder / FILE
+            if not file.is_file():  # nothing, or what nobody made who means well
+                trees.remove(file)
+            file.write_text(address)
         return address
 
     def adopt_pod(self, uid: str, folder: Path) -> str:
         """Keep the address in a pod's folder; empty when there is none."""
-        file = folder / FILE
-        address = file.read_text() if file.exists() else ""
-        if address:
-            self.adopt(uid, address)
+        address = records.read_text(folder / FILE, _LONGEST)
+        if not _is_loopback(address):
+            return ""
+        self.adopt(uid, address)
         return address
 
     def release(self, uid: str, address: str) -> None:
         """Let another pod have it."""
         if self._taken.get(address) == uid:
             del self._taken[address]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def hosts(pod: Object, address: str, services: Iterable[Object]) -> dict[str, str]:

@@ -19,6 +19,11 @@ from bessemer.resources.kind import Object
 INTERRUPTED = "interrupted"
 
 
+def is_number(name: str) -> bool:
+    """Whether a file's name is an attempt's number."""
+    return name.isascii() and name.isdecimal() and len(name) < 10
+
+
 class Attempts:
     """The attempts of one pod.
 
@@ -59,7 +64,7 @@ class Attempts:
         folder = self._root / name
         if not folder.is_dir():
             return []
-        numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
+        numbers = sorted(int(each.name) for each in folder.iterdir() if is_number(each.name))
         return [self.read(name, number) for number in numbers[-2:]]
 
     async def shed(self) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.node import plan, rotation
-from bessemer.cluster.node.logs import LogOptions
+from bessemer.cluster.node.attempts import is_number
+from bessemer.cluster.node.logs import LogOptions, LogPruned
 from bessemer.cluster.node.rotation import RotatedLog
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.kube.errors import BadRequest
@@ -77,15 +78,19 @@ class LogFiles:
         root = self._home.pods / meta.uid(pod) / "containers" / name
         numbers = []
         if root.is_dir():
-            numbers = sorted(int(each.name) for each in root.iterdir() if each.name.isdigit())
+            numbers = sorted(int(each.name) for each in root.iterdir() if is_number(each.name))
         if previous:
             number = _last_ended(pod, name)
-            if number not in numbers:
+            if number is not None and number not in numbers:
+                raise _pruned(pod, name)
+            if number is None:
                 raise BadRequest(
                     f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
                 )
             return root / str(number)
         started = [each for each in numbers if self._is_started(root / str(each))]
+        if not started and _has_begun(pod, name):
+            raise _pruned(pod, name)
         if not started:
             raise BadRequest(
                 f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: '
@@ -134,6 +139,22 @@ def _last_ended(pod: Object, name: str) -> int | None:
                 told = str(meta.dig(each, "lastState.terminated.containerID") or "")
                 return int(told.rpartition("/")[2]) if told else None
     return None
+
+
+def _has_begun(pod: Object, name: str) -> bool:
+    """Whether the container's status tells of an attempt, which then had a log."""
+    return any(
+        each["name"] == name and bool(each.get("containerID"))
+        for field in ("containerStatuses", "initContainerStatuses")
+        for each in meta.dig(pod, f"status.{field}") or ()
+    )
+
+
+def _pruned(pod: Object, name: str) -> LogPruned:
+    return LogPruned(
+        f'the log of container "{name}" in pod "{meta.name(pod)}" was pruned: it ended before '
+        "`bessemer prune` ran; run it again to have a new one"
+    )
 
 
 def _waiting_reason(pod: Object, name: str) -> str:

@@ -72,7 +72,8 @@ class PodWorker:
         self._services = services
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
-        services.spares.give(self._folder)
+        with contextlib.suppress(OSError):  # a full disk: each start tries again, and says so
+            services.spares.give(self._folder)
         self._address = services.addresses.of_pod(self.uid, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
         self._slots = {spec["name"]: _Slot() for spec in plan.all_containers(pod)}

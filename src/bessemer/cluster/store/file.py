@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 0), versi
 """
 
 
+_COLUMNS = ("resource", "namespace", "name", "uid", "version", "data")
+
+
 class Row(NamedTuple):
     """An object as the file keeps it; ``data`` may be sealed."""
 
@@ -103,11 +106,23 @@ class ObjectFile:
                 f"{self._path} has format {found}, but this program reads up to {FORMAT}: a newer "
                 "Bessemer wrote it; install that version again, or use another home"
             )
+        self._check_owner(is_new=not found)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         if max_pages is not None:
             self._db.execute(f"PRAGMA max_page_count={max_pages:d}")
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+
+    def _check_owner(self, *, is_new: bool) -> None:
+        """Refuse another program's file before anything is written to it."""
+        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema")}
+        columns = tuple(row[1] for row in self._db.execute("PRAGMA table_info(objects)"))
+        if names if is_new else columns != _COLUMNS:
+            raise BessemerError(
+                f"{self._path} must hold the objects of a Bessemer, but is another program's file "
+                f"(with {', '.join(sorted(names)[:3]) or 'no tables'}); put back the one that "
+                "belongs to this home, or use another home"
+            )
 
     def read(self) -> Iterator[Row]:
         """Every object.

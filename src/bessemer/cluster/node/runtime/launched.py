@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bessemer.base.clock import Clock, SystemClock, parse_time
+from bessemer.cluster.node.runtime import records
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerSpec,
@@ -133,15 +134,15 @@ class LaunchedRuntime(abc.ABC):
 
     def observe(self, folder: Path) -> Observation:
         """As the port says."""
-        ended = _read(folder / "exit")
-        started = _read(folder / "started")
+        ended = records.read_exit(folder)
+        started = records.read_started(folder)
         if ended:
             return _observation(ContainerState.EXITED, started, ended, folder)
-        if not (folder / "started").exists():
+        if not os.path.lexists(folder / "started"):
             return Observation(ContainerState.CREATED)
         if _is_held(folder):
             return _observation(ContainerState.RUNNING, started, {}, folder)
-        ended = _read(folder / "exit")  # it may have ended between the two looks
+        ended = records.read_exit(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
         return _observation(state, started, ended, folder)
 
@@ -175,10 +176,12 @@ class LaunchedRuntime(abc.ABC):
         init = _init(folder)
         if init is None or self.observe(folder).state is not ContainerState.RUNNING:
             raise RuntimeFailure(f"a command needs a running container; {folder} has none")
-        spec = _read(Path(_read(folder / "started")["spec"]))
+        spec = records.read_spec(records.read_started(folder))
+        if not spec.keys() >= _EXECUTED:
+            raise RuntimeFailure(f"what {folder} was started with can't be read any more")
         request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
         request["start_time"] = init.start_time
-        request["spec"] = {key: spec[key] for key in ("sandbox", "cwd", "env")}
+        request["spec"] = {key: spec[key] for key in _EXECUTED}
         answer = await self._zygotes.ask(request)
         return ExecResult(answer["code"], base64.b64decode(answer["output"]))
 
@@ -199,6 +202,8 @@ class LaunchedRuntime(abc.ABC):
         await self._zygotes.close()
 
 
+#: What of an attempt's spec a command beside it needs.
+_EXECUTED = {"sandbox", "cwd", "env"}
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
 
 
@@ -225,19 +230,11 @@ async def _readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):  # a crash of the machine can empty a file
-        return {}
-    return record
-
-
 def _is_held(folder: Path) -> bool:
     """Whether a supervisor lives: it holds a lock on the folder itself."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -249,13 +246,18 @@ def _is_held(folder: Path) -> bool:
 
 
 def _init(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
-    return _Process(started["pid"], started["start_time"]) if started else None
+    started = records.read_started(folder)
+    if not started:  # with the supervisor the kernel ends all the rest
+        return _supervisor(folder)
+    return _Process(started["pid"], started["start_time"])
 
 
 def _supervisor(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
-    return _Process(**started["supervisor"]) if started else None
+    started = records.read_started(folder)
+    if started:
+        return _Process(started["supervisor"]["pid"], started["supervisor"]["start_time"])
+    pid = records.holder(folder)
+    return _Process(pid, _start_time(pid)) if pid else None
 
 
 def _observation(
@@ -270,17 +272,9 @@ def _observation(
         signal=ended.get("signal", 0),
         oom_killed=ended.get("oom", False),
         start_error=ended.get("start_error", ""),
-        message=_message(folder) if ended else "",
+        message=records.read_text(folder / "termination", _LONGEST_MESSAGE) if ended else "",
     )
 
 
 def _moment(record: dict[str, Any]) -> datetime | None:
     return parse_time(record["at"]) if record else None
-
-
-def _message(folder: Path) -> str:
-    try:
-        with (folder / "termination").open("rb") as file:
-            return file.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
