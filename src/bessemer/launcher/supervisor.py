@@ -275,14 +275,8 @@ class Supervisor:
     def _copy(self) -> bool:
         """Move some output to the log; False at its end."""
         piece = os.read(self._output, _PIECE)
-        while piece:
-            try:
-                piece = piece[os.write(self._log, piece) :]
-            except OSError:
-                return True  # a full disk must not stop the container
-            if not piece:
-                return True
-        return False
+        self._log.write(piece)
+        return bool(piece)
 
     def _drain(self) -> None:
         """Move the rest; the container has ended, so nobody writes any more."""

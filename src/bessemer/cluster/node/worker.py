@@ -55,7 +55,8 @@ class PodWorker:
         self._services = services
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
-        services.spares.give(self._folder)
+        with contextlib.suppress(OSError):  # a full disk: each start tries again, and says so
+            services.spares.give(self._folder)
         self._address = services.addresses.of_pod(pod, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
         self._slots = {spec["name"]: Slot() for spec in plan.all_containers(pod)}
@@ -355,7 +356,9 @@ class PodWorker:
         if not self._is_released:
             self._is_released = True
             self._services.addresses.release(self.uid, self._address)
-            self._preparation.remove_volumes()
+            # A pod may have left a million files.
+            await asyncio.to_thread(self._preparation.remove_volumes)
+            await self._attempts.shed()
 
     async def _remove(self) -> bool:
         if not self.pod["metadata"].get("finalizers"):
