@@ -10,10 +10,36 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _GRACE = 2  # seconds that open requests get at the end; watches never end by themselves
 _BACKLOG = 1024
+# Bytes of an answer that are encrypted and wait for the client at a time. The buffer they wait in
+# keeps its largest size for as long as the connection lives: a list of 2 MiB to each of 200
+# watches would hold 400 MiB.
+_PIECE = 32 * 1024
+
+
+class _InPieces:
+    """Sends large bodies of an app in pieces, each once the client has taken the one before."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def cut(message: Message) -> None:
+            body = message.get("body", b"")
+            if len(body) <= _PIECE:
+                await send(message)
+                return
+            last = (len(body) - 1) // _PIECE * _PIECE
+            for start in range(0, last, _PIECE):
+                piece = body[start : start + _PIECE]
+                await send({"type": message["type"], "body": piece, "more_body": True})
+            await send({**message, "body": body[last:]})
+
+        await self._app(scope, receive, cut)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -21,6 +47,11 @@ class _Protocol(HttpToolsProtocol):
 
     The request goes on as a plain one, and its answer says what is not there.
     """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn's; who sends waits as soon as one piece does."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=_PIECE)
 
     def _unsupported_upgrade_warning(self) -> None:
         return
@@ -31,7 +62,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
-            app,
+            _InPieces(app),
             loop="none",
             http=_Protocol,
             ws="none",

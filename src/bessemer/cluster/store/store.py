@@ -18,11 +18,12 @@ from typing import Protocol, cast
 import orjson
 
 from bessemer.base import logs
+from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.base.logs import fields
 from bessemer.cluster.store.file import Batch, CommitFailed, ObjectFile, Row
 from bessemer.cluster.store.hub import Hub, Watcher, restamp
-from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.cluster.store.records import Change, Key, Record, serialize
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, ServiceUnavailable, TooLarge
 from bessemer.resources.kind import Object
@@ -31,6 +32,9 @@ _log = logs.get(__name__)
 
 #: Patches may add to an object again and again, and every reader has to take all of it.
 OBJECT_BYTES = 3 * 1024 * 1024
+#: How long a change can be watched afterwards, at least. As upstream's watch cache
+#: (cacher's eventFreshDuration).
+FRESH_SECONDS = 75.0
 
 
 class Codec(Protocol):
@@ -120,6 +124,18 @@ class Store:
         """Forget the watcher."""
         self._hub.detach(resource, watcher)
 
+    def compact(self, version: int) -> None:
+        """Forget what watches could replay up to that version; see ``Hub.compact``."""
+        self._hub.compact(version)
+
+    async def run_compaction(self, clock: Clock) -> None:
+        """Forget what was longer ago than watches need to come back, for ever."""
+        version = self.version
+        while True:
+            await clock.sleep(FRESH_SECONDS)
+            self.compact(version)
+            version = self.version
+
     # ---- writes: decided on the latest state, answered when committed
 
     def latest(self, key: Key) -> Record | None:
@@ -169,7 +185,7 @@ class Store:
         """
         version = self._next()
         obj["metadata"]["resourceVersion"] = str(version)
-        data = orjson.dumps(obj)
+        data = serialize(obj)
         if len(data) > OBJECT_BYTES:
             raise TooLarge(
                 f"Request entity too large: limit is {OBJECT_BYTES}: {key} would have {len(data)} "
@@ -181,7 +197,7 @@ class Store:
         """Delete the object; the future gives its last state with the deletion's version."""
         version = self._next()
         last = restamp(record.object, version)
-        return self._submit(Record(record.key, version, last, orjson.dumps(last)), gone=True)
+        return self._submit(Record(record.key, version, last, serialize(last)), gone=True)
 
     async def close(self) -> None:
         """Finish the writes on their way, end the watches, let go of the file."""
