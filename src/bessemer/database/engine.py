@@ -20,6 +20,8 @@ _BUSY_MS = 10_000  # how long a statement waits for another process' lock
 # file's pages anyway; SQLite never gives back what it once took.
 _READER_CACHE_KIB = 1024
 _WRITER_CACHE_KIB = 4096
+# Bytes of the write-ahead log that stay on the disk once it is folded into the file.
+_LOG_BYTES = 8 * 1024 * 1024
 # Bytes of one bound value from which on its connection is closed after the transaction: prepared
 # statements are kept for their next use, and each keeps the values that it was last bound to.
 _LARGE_VALUE = 256 * 1024
@@ -85,6 +87,7 @@ def open_engine(url: str | URL, *, writer: bool) -> Engine:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA cache_size = -{cache}")
+        cursor.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

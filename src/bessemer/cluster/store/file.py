@@ -23,6 +23,8 @@ ROWS_PER_STATEMENT = 64
 # statements are kept for their next use, and each keeps the values that it was last bound to, so
 # that those of 64 sizes of batches would hold objects that are long gone.
 LARGE_BATCH = 256 * 1024
+# Bytes of the write-ahead log that stay on the disk once it is folded into the file.
+LOG_BYTES = 8 * 1024 * 1024
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -101,6 +103,7 @@ class ObjectFile:
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
         if self._max_pages is not None:
             db.execute(f"PRAGMA max_page_count={self._max_pages:d}")
 
