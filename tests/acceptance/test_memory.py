@@ -25,6 +25,8 @@ def test_a_watch_that_nobody_reads_costs_little(bessemer: harness.Running) -> No
     for number in range(OBJECTS):
         body = {"metadata": {"name": f"large-{number}"}, "data": {"text": "x" * 4000}}
         bessemer.create("/api/v1/namespaces/default/configmaps", body)
+    listed = bessemer.get("/api/v1/namespaces/default/configmaps")["items"]
+    assert sum(len(item["data"].get("text", "")) for item in listed) == 4000 * OBJECTS
     tls = ssl.create_default_context(cafile=str(bessemer.ca))
     before = resident(bessemer)
     with contextlib.ExitStack() as stack:

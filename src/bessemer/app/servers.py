@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import uvicorn
@@ -22,24 +22,30 @@ _PIECE = 32 * 1024
 
 
 class _InPieces:
-    """Sends large bodies of an app in pieces, each once the client has taken the one before."""
+    """Sends large bodies of an app in pieces, each once the client has taken the one before.
+
+    Nothing here is a coroutine but for large bodies: each costs every request a microsecond.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def cut(message: Message) -> None:
-            body = message.get("body", b"")
-            if len(body) <= _PIECE:
-                await send(message)
-                return
-            last = (len(body) - 1) // _PIECE * _PIECE
-            for start in range(0, last, _PIECE):
-                piece = body[start : start + _PIECE]
-                await send({"type": message["type"], "body": piece, "more_body": True})
-            await send({**message, "body": body[last:]})
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        def cut(message: Message) -> Awaitable[None]:
+            if "body" in message and len(message["body"]) > _PIECE:
+                return _send_pieces(message, send)
+            return send(message)
 
-        await self._app(scope, receive, cut)
+        return self._app(scope, receive, cut)
+
+
+async def _send_pieces(message: Message, send: Send) -> None:
+    body = message["body"]
+    last = (len(body) - 1) // _PIECE * _PIECE
+    for start in range(0, last, _PIECE):
+        piece = body[start : start + _PIECE]
+        await send({"type": message["type"], "body": piece, "more_body": True})
+    await send({**message, "body": body[last:]})
 
 
 class _Protocol(HttpToolsProtocol):
@@ -63,6 +69,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Any, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             _InPieces(app),
+            interface="asgi3",  # it would be guessed from whether the app is a coroutine
             loop="none",
             http=_Protocol,
             ws="none",

@@ -257,6 +257,7 @@ class Store:
                 _log.exception("batch failed")
                 failure = f"the store has a bug ({error}); its log has the traceback"
             loop.call_soon_threadsafe(self._finish, failure, loop)
+            del job, batch  # the next may come in hours, and objects may be large
 
     def _finish(self, failure: str, loop: asyncio.AbstractEventLoop) -> None:
         if failure:
