@@ -452,3 +452,16 @@ def test_ctrl_c_during_the_start_ends_it(tmp_path: Path) -> None:
     assert b"Traceback" not in out
     assert process.returncode in (0, 130)
     assert one.processes() == []
+
+
+def test_open_prints_a_link_that_signs_in_once_and_holds_no_token(
+    running: harness.Running,
+) -> None:
+    ended = cli(running, "open", "runs/r 1", "--no-browser")
+
+    assert ended.code == 0
+    link = ended.out.strip()
+    assert link.startswith(f"{running.pipelines}/login#code=")
+    assert link.endswith("&next=%2Fruns%2Fr%201")
+    assert running.token not in link
+    assert cli(running, "open", "--no-browser").out.strip() != link
