@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bessemer.pipelines import actions, executor
+from bessemer.pipelines import actions, executor, retrying
 from bessemer.pipelines.plan import Plan
 from bessemer.pipelines.records import Artifact, Run, RunState, Task, TaskState, Values
 from bessemer.pipelines.spec import Spec
@@ -90,6 +90,17 @@ class World:
         self.plan = self._build()
         self.start()
 
+    def retry(self) -> World:
+        """The run failed, and was retried: its rows are reset, the engine reads them again."""
+        tasks = list(self.rows.values())
+        reset = retrying.plan_retry(self.spec, tasks, self.now)
+        for id_ in reset.forgotten:
+            del self.rows[id_]
+        self.rows.update((task.id, task) for task in reset.changed)
+        self.run = replace(self.run, state=RunState.RUNNING, finished_at=None, error="")
+        self.created.clear()
+        return self.go()
+
     def terminate(self) -> None:
         """The run's row says CANCELING; the engine reads it again."""
         if not self.plan.ended:
@@ -130,7 +141,7 @@ class World:
                     self.plan.cache_found(task_id, *found, self.now)
                 else:
                     self.plan.cache_missed(task_id, self.now)
-            case actions.ImportArtifact(task_id, artifact):
+            case actions.ImportArtifact(task_id, _, artifact):
                 self.plan.imported(task_id, artifact, self.now, is_new=True)
             case actions.WakeAt():
                 pass

@@ -11,6 +11,7 @@ import client_environments
 import harness
 
 CLIENT = Path(__file__).parent / "clients" / "every_day.py"
+ARTIFACTS = CLIENT.with_name("artifacts.py")
 PROXY = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/"
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("kfp-versions")]
@@ -54,6 +55,41 @@ def test_a_days_work_needs_only_the_kubeconfig(
         "no such run": 404,
         "wrong argument": 400,
     }
+
+
+LONG = pytest.mark.long
+
+
+@pytest.mark.usefixtures("sandboxed")
+@pytest.mark.parametrize(
+    "version",
+    [
+        *(pytest.param(old, marks=LONG) for old in ("2.0.1", "2.1.3", "2.2.0", "2.3.0")),
+        "2.4.0",  # the last whose artifacts have no path where their URI is a plain one
+        pytest.param("2.5.0", marks=LONG),
+        "2.17.0",
+    ],
+)
+def test_artifacts_have_their_paths_in_every_version(
+    bessemer: harness.Running, tmp_path: Path, version: str
+) -> None:
+    done = subprocess.run(
+        [python_of(version), ARTIFACTS],
+        env={"KUBECONFIG": str(bessemer.kubeconfig), "HOME": str(tmp_path), "PATH": "/usr/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert (told["version"], told["state"], told["error"]) == (version, "SUCCEEDED", "")
+    made = bessemer.get(f"/apis/v2beta1/artifacts?run_id={told['run_id']}")["artifacts"]
+    assert {one["name"]: one.get("metadata") for one in made} == {
+        "data": {"rows": 3}, "scores": {"loss": 0.5}, "model": None,
+    }  # fmt: skip
+    assert all(one["uri"].startswith("/") for one in made)
 
 
 @pytest.mark.parametrize(

@@ -84,5 +84,5 @@ def test_an_environment_that_is_built_shows_as_events(session: Session) -> None:
     told = session.play("building")
 
     assert told["log"] == "built\n"
-    assert any("building environment" in message for message in told["pulling"])
-    assert any("built environment" in message for message in told["pulled"])
+    assert any("installing environment" in message for message in told["pulling"])
+    assert any("installed environment" in message for message in told["pulled"])

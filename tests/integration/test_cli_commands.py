@@ -146,6 +146,30 @@ def test_what_is_no_kubeconfig_is_left_as_it_is(
     assert own.read_text() == text
 
 
+def test_open_leads_a_browser_in_once(running: harness.Running, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    page = ("open", "/runs/x?first=2", "--home", str(running.home))
+
+    told = harness.run(*page, "--link")
+    shown = harness.run(*page, env={"BROWSER": str(browser)})
+    bare = harness.run(*page, env={"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""})
+
+    link = told.out.strip()
+    assert re.fullmatch(
+        rf"{running.pipelines}/login#code=[\w-]+&next=%2Fruns%2Fx%3Ffirst%3D2", link
+    )
+    assert (shown.out, opened.read_text().startswith(f"{running.pipelines}/login#code=")) == (
+        "",
+        True,
+    )
+    assert bare.out.startswith(f"{running.pipelines}/login#code=")
+    assert running.token not in told.out + bare.out + opened.read_text()
+    assert len({link, bare.out.strip(), opened.read_text().strip()}) == 3
+
+
 def test_every_list_is_there_as_json(running: harness.Running) -> None:
     pods = json.loads(cli(running, "logs", "-o", "json").out)
     checks = json.loads(cli(running, "doctor", "-o", "json").out)
@@ -452,16 +476,3 @@ def test_ctrl_c_during_the_start_ends_it(tmp_path: Path) -> None:
     assert b"Traceback" not in out
     assert process.returncode in (0, 130)
     assert one.processes() == []
-
-
-def test_open_prints_a_link_that_signs_in_once_and_holds_no_token(
-    running: harness.Running,
-) -> None:
-    ended = cli(running, "open", "runs/r 1", "--no-browser")
-
-    assert ended.code == 0
-    link = ended.out.strip()
-    assert link.startswith(f"{running.pipelines}/login#code=")
-    assert link.endswith("&next=%2Fruns%2Fr%201")
-    assert running.token not in link
-    assert cli(running, "open", "--no-browser").out.strip() != link

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.runtime import machine
+from bessemer.cluster.node.runtime import layout, machine
 from bessemer.cluster.node.runtime.base import ContainerState, Observation, WarmProgram
 from bessemer.cluster.node.runtime.choose import choose
 from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
@@ -114,7 +114,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(template: Path, tmp_path: Path) -> Path:
     """One of its own for each test, so that zygotes are told apart by it."""
-    return shutil.copytree(template, tmp_path / "env", symlinks=True)
+    folder = shutil.copytree(template, tmp_path / "made" / "env", symlinks=True)
+    layout.record_bases(folder, layout.find_bases(folder))
+    return folder
 
 
 @pytest.fixture

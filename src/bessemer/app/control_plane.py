@@ -18,6 +18,7 @@ from bessemer.cluster.apiserver import certificates, kubeconfig
 from bessemer.cluster.apiserver.app import Collaborators, build_app
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.expiry import EventExpiry
+from bessemer.cluster.node import claimfolders
 from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
@@ -27,6 +28,7 @@ from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.workloads import controllers
 from bessemer.dashboard import entrance
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
 NODE = "bessemer"
 
@@ -113,6 +115,7 @@ class ControlPlane:
         agent = NodeAgent(
             node, home, (core.client, core.informers), choice.runtime, clock, core.issuer.issue
         )
+        claimfolders.restore(home, core.machine.lookup_all(PERSISTENT_VOLUME_CLAIM))
         binder = ClaimBinder(core.client, core.informers, clock, home)
         self._parts.start("claims", binder.controller().run())
         self._parts.start("node agent", agent.run())

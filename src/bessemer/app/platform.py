@@ -18,6 +18,7 @@ from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.exchange import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
+from bessemer.cluster.node import images
 from bessemer.cluster.node.logfiles import LogFiles
 from bessemer.cluster.node.logs import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
@@ -27,12 +28,13 @@ from bessemer.gateway import reconciler as gateway
 from bessemer.gateway.bootstrap import Authentication
 from bessemer.gateway.bootstrap import Settings as GatewaySettings
 from bessemer.kube.access import ADMIN
-from bessemer.pipelines.api import Guard, PipelinesApi, build_api
+from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
 from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.pods import CLAIM
 from bessemer.pipelines.reconciler import Settings
 from bessemer.pipelines.steplogs import PodStepLogs
+from bessemer.pipelines.trial import Trial
 from bessemer.resources.kind import Object
 from bessemer.serving import reconciler as serving
 from bessemer.serving.manifests import Address
@@ -114,9 +116,10 @@ class Platform:
         steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
         settings = Settings(lambda namespace: self._home.claim(namespace, CLAIM))
         self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
+        trial = Trial(core.client, settings.claim_root, images.refusal)
         self.pipelines = build_api(
             self._database, self._guard, self._clock, self._engine.wake, steps,
-            namespace=bootstrap.PIPELINES,
+            Cluster(bootstrap.PIPELINES, trial),
         )  # fmt: skip
         sources = Sources(SqlHistory(self._database), core.client, steps, settings.claim_root)
         pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())

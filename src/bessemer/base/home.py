@@ -64,8 +64,13 @@ class Home:
 
     @property
     def volumes(self) -> Path:
-        """``<namespace>/<claim>/``: what PersistentVolumeClaims are on one machine."""
+        """``<namespace>/<claim>``: links to the claims' folders, and those folders."""
         return self.root / "volumes"
+
+    @property
+    def claims(self) -> Path:
+        """``<uid>/``: what PersistentVolumeClaims are on one machine. No namespace has a dot."""
+        return self.volumes / ".claims"
 
     @property
     def environments(self) -> Path:
@@ -83,5 +88,9 @@ class Home:
         return self.root / "run"
 
     def claim(self, namespace: str, name: str) -> Path:
-        """The folder behind a PersistentVolumeClaim."""
+        """A link to a PersistentVolumeClaim's folder: artifacts' URIs begin with it."""
         return self.volumes / namespace / name
+
+    def claim_folder(self, uid: str) -> Path:
+        """The folder behind the PersistentVolumeClaim of that uid, and of no other ever."""
+        return self.claims / uid

@@ -1,11 +1,10 @@
-"""``bessemer open``: sign a browser in to the pages by a link that works once."""
+"""``bessemer open``: the pages in a browser, signed in; without one, the link to open."""
 
 from __future__ import annotations
 
 import os
 import sys
 import webbrowser
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -15,22 +14,24 @@ from bessemer.cli import access, options
 
 
 def command(
-    path: Annotated[str, typer.Argument(help="The page, as in its address: /runs/ID.")] = "/",
-    browser: Annotated[  # noqa: FBT002 - typer's form of a flag
-        bool, typer.Option(help="Open it, where there is a screen; else only print it.")
-    ] = True,
+    path: Annotated[str, typer.Argument(help="Which page, as /runs/ID; none: the first.")] = "/",
+    link: Annotated[  # noqa: FBT002 - typer's form of a flag
+        bool, typer.Option("--link", help="Print the link, and open nothing.")
+    ] = False,
     home: options.Home = folder.DEFAULT,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
-    """Print a link that signs a browser in to the pages, and open it where there is a screen."""
-    link = access.Running(home).login_link("/" + path.lstrip("/"))
-    typer.echo(link)
-    if browser and has_screen(sys.platform, os.environ):
-        webbrowser.open(link)
+    """Open the pages in a browser that is signed in; where there is none, print the link.
+
+    The link signs in once, and for some minutes.
+    """
+    address = access.Running(home).login_link(path if path.startswith("/") else f"/{path}")
+    if link or not _has_screen() or not webbrowser.open(address):
+        typer.echo(address)
 
 
-def has_screen(platform: str, environment: Mapping[str, str]) -> bool:
-    """Whether a browser would show up; without a screen one of text would take the terminal."""
-    return platform == "darwin" or any(
-        environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+def _has_screen() -> bool:
+    """Whether a browser would have a window: one of the terminal's is not meant."""
+    if not sys.platform.startswith("linux") or os.environ.get("BROWSER"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -10,7 +10,7 @@ import typer
 from bessemer import __version__
 from bessemer.base.errors import BessemerError
 from bessemer.cli import doctor, down, env, kubeconfig, logs, output, prune, status, up
-from bessemer.cli import open as open_
+from bessemer.cli import open as open_pages
 
 app = typer.Typer(
     name="bessemer",
@@ -24,7 +24,7 @@ app.command("up", short_help="Start everything; stay in the foreground until Ctr
 app.command("down", short_help="End it with all its pods; data stays.")(down.command)
 app.command("status", short_help="Say what is ready and what is not.")(status.command)
 app.command("env", short_help="Print a shell's variables for clients.")(env.command)
-app.command("open", short_help="Sign a browser in to the pages.")(open_.command)
+app.command("open", short_help="Open the pages in a browser, signed in.")(open_pages.command)
 app.command("kubeconfig", short_help="Print the kubeconfig, or merge it into yours.")(
     kubeconfig.command
 )

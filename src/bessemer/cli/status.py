@@ -11,6 +11,8 @@ import typer
 from bessemer.app import folder
 from bessemer.cli import access, options, output
 
+_MOST_REASONS = 3  # of pods that wait, in one line
+
 
 class Part(NamedTuple):
     """One line of the table."""
@@ -69,7 +71,24 @@ def _count(pods: list[dict[str, Any]]) -> str:
     phases = Counter(pod.get("status", {}).get("phase", "Pending") for pod in pods)
     if not phases:
         return "no pods"
-    return "pods: " + ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items()))
+    told = ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items()))
+    reasons = [f"{pod['metadata']['name']}: {why}" for pod in pods if (why := _why_waits(pod))]
+    more = f"; {len(reasons) - _MOST_REASONS} more wait" if len(reasons) > _MOST_REASONS else ""
+    return "; ".join([f"pods: {told}", *reasons[:_MOST_REASONS]]) + more
+
+
+def _why_waits(pod: dict[str, Any]) -> str:
+    """What a pod that does not run yet waits for, as its status says."""
+    status = pod.get("status", {})
+    if status.get("phase", "Pending") != "Pending":
+        return ""
+    for one in status.get("conditions", ()):
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return f"cannot be scheduled: {one.get('message', '')}"
+    for container in status.get("containerStatuses", ()):
+        if message := container.get("state", {}).get("waiting", {}).get("message"):
+            return str(message)
+    return ""
 
 
 def _pipelines(running: access.Running) -> Part:

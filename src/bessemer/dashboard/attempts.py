@@ -8,28 +8,15 @@ from typing import NamedTuple
 
 from bessemer.pipelines import tree
 from bessemer.pipelines.pods import RUN_LABEL, TASK_LABEL, Phase, observe
-from bessemer.pipelines.records import Run, Task
+from bessemer.pipelines.records import Task
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
 
-def pod_names(run: Run, tasks: Sequence[Task], task: Task) -> list[str]:
+def pod_names(tasks: Sequence[Task], task: Task) -> list[str]:
     """The pod of each attempt, the first one first; the last is the task's own."""
-    path = _find_path({one.id: one for one in tasks}, task)
-    if tree.task_id(run.id, path) != task.id:
-        return [task.pod_name] if task.pod_name else []
-    earlier = [tree.pod_name(run.id, path, task.name, number) for number in range(task.attempt)]
+    earlier = tree.earlier_pods(task, {one.id: one for one in tasks})
     return [*earlier, task.pod_name] if task.pod_name else earlier
-
-
-def _find_path(tasks: dict[str, Task], task: Task) -> str:
-    """The task's path in the run's tree, from which ids and names of pods are made."""
-    parts: list[str] = []
-    seen: Task | None = task
-    while seen is not None and seen.parent_id:
-        parts.append(seen.name if seen.iteration < 0 else str(seen.iteration))
-        seen = tasks.get(seen.parent_id)
-    return "/".join(reversed(parts))
 
 
 class Waits(NamedTuple):

@@ -187,7 +187,7 @@ class Pages:
         task = next((task for task in tasks if task.id == id_), None)
         if task is None:
             raise NotFound(f"task {id_} of run {record.id} not found")
-        names = pod_names(record, tasks, task)
+        names = pod_names(tasks, task)
         number = _read_attempt(request, len(names))
         asked = replace(task, pod_name=names[number - 1]) if names else task
         if request.query_params.get("download"):

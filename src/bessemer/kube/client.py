@@ -93,8 +93,11 @@ class Client(Protocol):
         """Changes after that resourceVersion, for ever; ``Expired`` when it is too old."""
         ...
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
-        """Store a new object (its namespace from metadata) and return it as stored."""
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+        """Store a new object (its namespace from metadata) and return it as stored.
+
+        With ``dry_run`` nothing is stored: it is only admitted, or refused.
+        """
         ...
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:

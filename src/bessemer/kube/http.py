@@ -110,10 +110,13 @@ class HttpClient:
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
         """Store a new object (its namespace from metadata) and return it as stored."""
         where = path(kind, obj["metadata"].get("namespace", ""))
-        return await self._ask("POST", where, content=orjson.dumps(obj), headers=_JSON)
+        params = {"dryRun": "All"} if dry_run else None
+        return await self._ask(
+            "POST", where, content=orjson.dumps(obj), headers=_JSON, params=params
+        )
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         """Replace the object; with ``subresource="status"`` only its status."""

@@ -79,7 +79,9 @@ class Api(Protocol):
 
     def unwatch(self, kind: Kind, watcher: Any) -> None: ...
 
-    def create(self, target: Target, obj: Object) -> Coroutine[Any, Any, Stored]: ...
+    def create(
+        self, target: Target, obj: Object, *, dry_run: bool = False
+    ) -> Coroutine[Any, Any, Stored]: ...
 
     def update(self, target: Target, obj: Object) -> Coroutine[Any, Any, Stored]: ...
 
@@ -117,9 +119,9 @@ class InProcessClient:
         finally:
             self._api.unwatch(kind, watch)
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
         """Store a new object (its namespace from metadata) and return it as stored."""
-        return (await self._api.create(Target(kind), _own(obj))).object
+        return (await self._api.create(Target(kind), _own(obj), dry_run=dry_run)).object
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         """Replace the object; with ``subresource="status"`` only its status."""

@@ -10,6 +10,7 @@ from typing import Any
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.spec.model import Component
 from bessemer.pipelines.tree import DagScope
+from bessemer.resources.kind import Object
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,35 @@ class LookUpCache:
 
 @dataclass(frozen=True)
 class ImportArtifact:
-    """Register an artifact (or find it, unless reimport); answer with ``imported``."""
+    """Register an artifact (or find it, unless reimport).
+
+    Answer with ``imported`` or ``refused``.
+    """
 
     task_id: str
+    importer: str  # the task's name
     artifact: Artifact
     reimport: bool
+
+
+@dataclass(frozen=True)
+class CreateClaim:
+    """Have that PersistentVolumeClaim; answer with ``claim_done`` or ``refused``."""
+
+    task_id: str
+    claim: Object
+
+
+@dataclass(frozen=True)
+class DeleteClaim:
+    """End a PersistentVolumeClaim; answer with ``claim_done`` or ``refused``.
+
+    ``again``: it may be gone by an earlier try, of which a crash left no more than that it began.
+    """
+
+    task_id: str
+    name: str
+    again: bool
 
 
 @dataclass(frozen=True)
@@ -64,4 +89,13 @@ class WakeAt:
     at: datetime
 
 
-Action = Save | CreatePod | DeletePod | LookUpCache | ImportArtifact | WakeAt
+Action = (
+    Save
+    | CreatePod
+    | DeletePod
+    | LookUpCache
+    | ImportArtifact
+    | CreateClaim
+    | DeleteClaim
+    | WakeAt
+)

@@ -239,10 +239,16 @@ def _to_double(value: Any) -> float:
         ) from None
 
 
+def _to_string(value: Any) -> str:
+    if value is None:
+        raise InvalidCondition("string() needs a value, but got null")
+    return types.to_text(value)
+
+
 _CASTS: Mapping[str, Callable[[Any], Any]] = {
     "int": _to_int,
     "double": _to_double,
-    "string": types.to_text,
+    "string": _to_string,
 }
 
 

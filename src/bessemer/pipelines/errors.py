@@ -5,6 +5,7 @@
     PipelinesError
       InvalidArgument      the request breaks a rule
       FailedPrecondition   the request is fine, the thing's state is not
+      Aborted              the run can't be retried
       NotFound             no such thing
       AlreadyExists        the name is taken
       Unauthenticated      no identity
@@ -58,6 +59,12 @@ class FailedPrecondition(PipelinesError):
     """The thing's state does not allow it now."""
 
     code = 9
+
+
+class Aborted(PipelinesError):
+    """The run is in no state to be retried, as upstream names it."""
+
+    code = 10
 
 
 class Unimplemented(PipelinesError):

@@ -6,18 +6,23 @@ Source: api/v2alpha1/pipeline_spec.proto ExecutorInput, ExecutorOutput; sdk kfp/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bessemer.base.errors import BessemerError
 from bessemer.pipelines import placeholders, types
 from bessemer.pipelines.records import Artifact, Task, Values
-from bessemer.pipelines.spec.model import ArtifactDef, Component
+from bessemer.pipelines.spec.model import ArtifactDef, Component, Container
 from bessemer.pipelines.tree import artifact_id
 
 OUTPUT_FILE = "executor_output.json"
 PARAMETERS = ".parameter-"
+#: Where an old SDK finds the machine's paths: ``/minio//artifacts/x`` is ``/artifacts/x``.
+OLD_MOUNT = "/minio"
+_OLD_URI = "minio://"
+_OLD_SDK = re.compile(r"\bkfp==2\.[0-4](?!\d)")
 _T = TypeVar("_T")
 
 
@@ -35,17 +40,39 @@ def parameter_file(task: Task, name: str) -> str:
     return f"{task.task_root}/{PARAMETERS}{name}"
 
 
+def is_old(component: Component) -> bool:
+    """Whether a lightweight component runs by an SDK that knows no plain paths as URIs.
+
+    Before kfp 2.5 its artifacts have a ``path`` only where the URI is of a store that it has
+    mounted; ``minio://x`` is ``/minio/x``. So such a step gets its paths under that name.
+    """
+    body = component.body
+    command = body.command if isinstance(body, Container) else ()
+    script = command[2] if command[:2] == ("sh", "-c") and len(command) > 2 else ""
+    return _OLD_SDK.search(script) is not None
+
+
+def to_old(path: str) -> str:
+    """A plain path as a URI for an old SDK; other URIs as they are."""
+    return f"{_OLD_URI}{path}" if path.startswith("/") else path
+
+
+def _from_old(uri: str) -> str:
+    return uri.removeprefix(_OLD_URI) if uri.startswith(f"{_OLD_URI}/") else uri
+
+
 def make_input(
     task: Task, component: Component, artifacts: Mapping[str, Artifact]
 ) -> dict[str, Any]:
     """The executor input, which ``{{$}}`` stands for."""
+    address = to_old if is_old(component) else str
     return {
         "inputs": {
             "parameterValues": {
                 name: value for name, value in task.inputs.parameters.items() if value is not None
             },
             "artifacts": {
-                name: {"artifacts": [_input_artifact(artifacts[one]) for one in ids]}
+                name: {"artifacts": [_input_artifact(artifacts[one], address) for one in ids]}
                 for name, ids in task.inputs.artifacts.items()
             },
         },
@@ -60,7 +87,7 @@ def make_input(
                         {
                             "name": name,
                             "type": {"schemaTitle": d.type, "schemaVersion": d.version},
-                            "uri": f"{task.task_root}/{name}",
+                            "uri": address(f"{task.task_root}/{name}"),
                             "metadata": {},
                         }
                     ]
@@ -72,11 +99,11 @@ def make_input(
     }
 
 
-def _input_artifact(artifact: Artifact) -> dict[str, Any]:
+def _input_artifact(artifact: Artifact, address: Callable[[str], str]) -> dict[str, Any]:
     result = {
         "name": artifact.id,
         "type": {"schemaTitle": artifact.type, "schemaVersion": artifact.schema_version},
-        "uri": artifact.uri,
+        "uri": address(artifact.uri),
         "metadata": dict(artifact.metadata),
     }
     if artifact.custom_path:
@@ -123,7 +150,7 @@ def _artifact_field(found: Mapping[str, Any] | None, rest: Sequence[str]) -> Any
         case []:
             return artifacts
         case ["path"]:
-            return first.get("customPath") or first["uri"]
+            return first.get("customPath") or _from_old(first["uri"])
         case ["metadata", key]:
             return first["metadata"].get(key)
         case [field]:
@@ -196,7 +223,7 @@ def _artifact(task: Task, name: str, index: int, declared: ArtifactDef, entry: A
         name=name,
         type=declared.type,
         schema_version=declared.version,
-        uri=str(entry.get("uri") or f"{task.task_root}/{name}"),
+        uri=_from_old(str(entry.get("uri") or f"{task.task_root}/{name}")),
         metadata=types.normalize(_part(entry, "metadata", dict, "a JSON object")),
         custom_path=str(entry.get("custom_path") or entry.get("customPath") or ""),
     )
@@ -210,12 +237,37 @@ def _parse_output(task: Task, text: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidOutput(f"{output_file(task)} must be JSON, but {error}") from None
     if fault := types.find_fault(output):
-        raise InvalidOutput(f"{output_file(task)} must be JSON, but {fault}")
+        where = _locate(output) or output_file(task)
+        raise InvalidOutput(f"{where} must be JSON, but {fault}")
     if not isinstance(output, dict):
         raise InvalidOutput(
             f"{output_file(task)} must be a JSON object, but holds {types.shorten(output)}"
         )
     return output
+
+
+def _locate(output: Any) -> str:
+    """Which output it is that is no JSON, in the words of who wrote it; empty if none is."""
+    if not isinstance(output, dict):
+        return ""
+    parameters, artifacts = output.get("parameterValues"), output.get("artifacts")
+    for name, value in parameters.items() if isinstance(parameters, dict) else ():
+        if types.find_fault(value):
+            return f"output parameter {name!r}"
+    for name, value in artifacts.items() if isinstance(artifacts, dict) else ():
+        if types.find_fault(value):
+            return f"{_locate_metadata(value)}output artifact {name!r}"
+    return ""
+
+
+def _locate_metadata(written: Any) -> str:
+    entries = written.get("artifacts") if isinstance(written, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        metadata = entry.get("metadata") if isinstance(entry, dict) else None
+        for key, value in metadata.items() if isinstance(metadata, dict) else ():
+            if types.find_fault(value):
+                return f"metadata {key!r} of "
+    return ""
 
 
 def _parameter(

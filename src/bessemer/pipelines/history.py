@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
-    and_,
     bindparam,
     delete,
     or_,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 from bessemer.database.database import Database
 from bessemer.database.engine import upsert
 from bessemer.pipelines import lineage, listing, rows
-from bessemer.pipelines.errors import FailedPrecondition, NotFound
+from bessemer.pipelines.errors import Aborted, FailedPrecondition, NotFound
 from bessemer.pipelines.irs import Irs
 from bessemer.pipelines.records import (
     Artifact,
@@ -37,6 +36,7 @@ from bessemer.pipelines.records import (
     TaskKind,
     TaskState,
 )
+from bessemer.pipelines.retrying import Reset
 from bessemer.pipelines.tables import ARTIFACTS, EXPERIMENTS, LINKS, RUNS, SPECS, TASKS, VERSIONS
 
 UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.CANCELING)
@@ -261,6 +261,15 @@ class SqlHistory:
 
         return await self._database.read(read)
 
+    async def namespace_of_run(self, run_id: str) -> str:
+        """The run's namespace; empty if there is no such run."""
+
+        def read(connection: Connection) -> str:
+            statement = select(RUNS.c.namespace).where(RUNS.c.id == run_id)
+            return str(connection.execute(statement).scalar() or "")
+
+        return await self._database.read(read)
+
     async def list_runs(
         self, query: listing.Query, namespace: str, experiment_id: str = ""
     ) -> RunPage:
@@ -297,24 +306,32 @@ class SqlHistory:
 
         await self._database.write(write)
 
-    async def retry_run(self, run_id: str, at: datetime) -> None:
-        """Let a failed run go on: what ended well stays, the rest is done again.
+    async def retry_run(self, run: Run, reset: Reset, at: datetime) -> None:
+        """Let a failed run go on, its rows reset.
 
         Raises:
             NotFound: there is no such run.
-            FailedPrecondition: it has not failed.
+            Aborted: it has not failed, or changed since it was read.
         """
 
         def write(connection: Connection) -> None:
-            run = _find_row(connection, run_id)
-            if run["state"] not in (RunState.FAILED, RunState.CANCELED):
-                raise FailedPrecondition(
-                    f"only a failed run can be retried, but run {run_id} is {run['state']}"
-                )
-            _reset_tasks(connection, run_id)
-            _move(connection, run, RunState.RUNNING, at)
+            row = _find_row(connection, run.id)
+            check_retry(run.id, row["state"])
+            if rows.to_changes(row["history"]) != run.history:
+                raise Aborted(f"run {run.id} changed just now; look at it again")
+            upsert(connection, TASKS, [rows.from_task(task) for task in reset.changed])
+            # Each table alone; a run may have more tasks than a statement may have parameters.
+            gone = [{"gone": id_} for id_ in reset.forgotten]
+            unlinked = [*gone, *({"gone": task.id} for task in reset.changed)]
+            for table, id_, named in (
+                (TASKS, TASKS.c.id, gone),
+                (LINKS, LINKS.c.task_id, unlinked),
+            ):
+                if named:
+                    connection.execute(delete(table).where(id_ == bindparam("gone")), named)
+            _move(connection, row, RunState.RUNNING, at)
             connection.execute(
-                update(RUNS).where(RUNS.c.id == run_id).values(finished_at=None, error="")
+                update(RUNS).where(RUNS.c.id == run.id).values(finished_at=None, error="")
             )
 
         await self._database.write(write)
@@ -413,6 +430,16 @@ def prune_spec(connection: Connection, spec_id: str) -> None:
     )
 
 
+def check_retry(run_id: str, state: str) -> None:
+    """Let a failed run pass.
+
+    Raises:
+        Aborted: it has not failed; upstream refuses with that code.
+    """
+    if state not in (RunState.FAILED, RunState.CANCELED):
+        raise Aborted(f"only a failed run can be retried, but run {run_id} is {state}")
+
+
 def _find_row(connection: Connection, run_id: str) -> RowMapping:
     row = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()
     if row is None:
@@ -471,30 +498,3 @@ def _save_artifacts(
     ]
     # Who made it, and when, is told once: a later save may come from a task that only uses it.
     upsert(connection, ARTIFACTS, values, kept=("namespace", "run_id", "task_id", "created_at"))
-
-
-def _reset_tasks(connection: Connection, run_id: str) -> None:
-    """Forget what did not end well, so that the engine does it again.
-
-    A task that had pods keeps its row, from whose attempt the engine counts on: its next pod must
-    have another name.
-    """
-    unwell = (TaskState.FAILED, TaskState.CANCELED, TaskState.SKIPPED)
-    of_run = (TASKS.c.run_id == run_id, TASKS.c.state.in_(unwell))
-    parents = TASKS.c.kind.in_((TaskKind.DAG, TaskKind.LOOP))
-    skipped = or_(TASKS.c.state == TaskState.SKIPPED, and_(~parents, TASKS.c.pod_name == ""))
-    connection.execute(delete(TASKS).where(*of_run, skipped))
-    again = {"error": "", "finished_at": None, "retry_at": None}
-    connection.execute(
-        update(TASKS).where(*of_run, parents).values(state=TaskState.RUNNING, **again)
-    )
-    connection.execute(
-        update(TASKS)
-        .where(*of_run, ~parents)
-        .values(
-            state=TaskState.PENDING,
-            pod_name="",
-            started_at=None,
-            **again,
-        )
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from bessemer.base.errors import BessemerError
 from bessemer.pipelines import placeholders, types
 from bessemer.pipelines.records import Artifact
@@ -10,7 +12,28 @@ from bessemer.pipelines.tree import DagScope, Node, artifact_id
 
 
 class InvalidImport(BessemerError):
-    """The importer's URI is none."""
+    """The importer's URI is none, or of a place from where nothing is fetched."""
+
+
+def place(uri: str, claim: str, name: str) -> str:
+    """Where in the namespace's claim of artifacts the thing of that URI lies.
+
+    ``minio://bucket/path``, upstream's built-in store, is the folder of that name in the claim.
+    ``name`` is the importer's, for the reason.
+
+    Raises:
+        InvalidImport: it lies elsewhere, where no step could read it.
+    """
+    path = uri.removeprefix("file://")
+    if uri.startswith("minio://"):
+        path = f"{claim}/{uri.removeprefix('minio://').strip('/')}"
+    within = PurePosixPath(path)
+    if ".." in within.parts or not within.is_relative_to(claim):
+        raise InvalidImport(
+            f"importer {name!r} can't fetch {types.shorten(uri)}: only what lies in the claim of "
+            f"artifacts is imported until other stores are; give a path in {claim}, or minio://"
+        )
+    return str(within)
 
 
 def make_artifact(body: Importer, node: Node, scope: DagScope) -> Artifact:

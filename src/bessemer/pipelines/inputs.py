@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bessemer.base.errors import BessemerError
 from bessemer.pipelines import placeholders, types
 from bessemer.pipelines.records import Values
+from bessemer.pipelines.spec import items
 from bessemer.pipelines.spec.model import (
     Component,
     Constant,
@@ -39,6 +40,10 @@ class Scope(Protocol):
         """What the DAG itself was given."""
         ...
 
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """The items of the loops around it, by their names, nearest first."""
+        ...
+
     def outputs(self, task: str) -> Values | None:
         """What a sibling produced; None unless it ended well."""
         ...
@@ -66,12 +71,15 @@ class Resolved:
 def resolve(task: TaskSpec, component: Component, scope: Scope) -> Resolved:
     """All inputs of a task, with defaults, each of its declared type.
 
+    A loop's item that leaked out of its loop is left out of a DAG's inputs: what reads it in there
+    finds it at the loop (``Scope.items``).
+
     Raises:
         InputError: one is missing though required, or mistyped.
         Unavailable: one comes from a task that was skipped.
     """
     found = {name: _parameter(item, scope) for name, item in task.parameters.items()}
-    lookup = _make_lookup(found, scope)
+    lookup = _make_lookup(task, found, scope)
     found = {
         name: placeholders.fill_value(value, lookup)
         if isinstance(task.parameters[name].source, Constant)
@@ -84,28 +92,45 @@ def resolve(task: TaskSpec, component: Component, scope: Scope) -> Resolved:
         name: _finish(name, found.get(name, _ABSENT), definition, task, is_dag=is_dag)
         for name, definition in component.parameters.items()
         if name != item_input
+        and not (is_dag and _leaked(name, found.get(name, _ABSENT), definition))
     }
     artifacts = {
         name: ids
-        for name in component.artifacts
-        if name != item_input and (ids := _artifact(name, task, component, scope))
+        for name, definition in component.artifacts.items()
+        if name != item_input
+        and (ids := _artifact(name, task, component, scope)) is not None
+        and (ids or definition.is_list)
     }
-    extra = {
-        name: None if value is _ABSENT else value
-        for name, value in found.items()
-        if name not in component.parameters
-    }
-    return Resolved(Values(parameters, artifacts), extra)
+    return Resolved(Values(parameters, artifacts), _extra(task, found, component, is_dag=is_dag))
 
 
-def _make_lookup(found: Mapping[str, Any], scope: Scope) -> placeholders.Lookup:
+def _leaked(name: str, value: Any, definition: ParameterDef) -> bool:
+    return value is _ABSENT and not definition.optional and items.may_leak(name)
+
+
+def _extra(
+    task: TaskSpec, found: Mapping[str, Any], component: Component, *, is_dag: bool
+) -> dict[str, Any]:
+    """The inputs that only placeholders see; a container is never given one without a value."""
+    extra = {name: value for name, value in found.items() if name not in component.parameters}
+    missing = [name for name, value in extra.items() if value is _ABSENT]
+    if missing and not is_dag:
+        raise _missing(missing[0], task, absent=True)
+    return {name: value for name, value in extra.items() if value is not _ABSENT}
+
+
+def _make_lookup(
+    task: TaskSpec | None, found: Mapping[str, Any], scope: Scope
+) -> placeholders.Lookup:
     def lookup(path: str) -> Any:
         match placeholders.split(path):
             case ["inputs", "parameters", name]:
-                value = found.get(name, _ABSENT)
-                if value is _ABSENT:
-                    value = scope.given.parameters.get(name, placeholders.UNKNOWN)
-                return value
+                value = found[name] if name in found else _given(name, scope)
+                if value is not _ABSENT:
+                    return value
+                if task is not None and name in task.parameters:
+                    raise _missing(name, task, absent=True)
+                return placeholders.UNKNOWN
             case _:
                 return scope.constant(path)
 
@@ -124,7 +149,9 @@ def look_up(item: ParameterInput, scope: Scope) -> Any:
         case Constant(constant):
             value = constant
         case DagInput(name):
-            value = scope.given.parameters.get(name)
+            value = _given(name, scope)
+            if value is _ABSENT:
+                return _ABSENT
         case FinalStatus(task):
             value = scope.final_status(task)
         case TaskOutput(task, key):
@@ -132,19 +159,36 @@ def look_up(item: ParameterInput, scope: Scope) -> Any:
             if outputs is None or key not in outputs.parameters:
                 return _ABSENT
             value = outputs.parameters[key]
-    return _select(value, item.field) if item.field and value is not None else value
+    return _select(value, item.field) if item.field else value
+
+
+def _given(name: str, scope: Scope) -> Any:
+    """An input of the DAG; else the item (or a field of it) of a loop around, by its name.
+
+    The SDK's compiler names a loop's item where it does not pass it on, and asks for it outside of
+    its loop (kubeflow/pipelines#13273): the name tells which loop is meant.
+    """
+    given = scope.given.parameters
+    if name in given:
+        return given[name]
+    for item, value in scope.items():
+        if name == item:
+            return value
+        if (field := items.field_of(item, name)) is not None:
+            return types.normalize(_select(value, field))
+    return _ABSENT
 
 
 def get(item: ParameterInput, scope: Scope) -> Any:
-    """The value of one source, or null.
+    """The value of one source, or null where an optional input has none.
 
     Raises:
-        InputError: it comes from a task that did not produce it.
+        InputError: nothing gives it a value.
     """
     value = look_up(item, scope)
     if value is _ABSENT:
-        raise InputError(f"a setting takes {item.source}, which was not produced")
-    return placeholders.fill_value(value, _make_lookup({}, scope))
+        raise InputError(f"a Kubernetes setting takes {item.source}, which has no value")
+    return placeholders.fill_value(value, _make_lookup(None, {}, scope))
 
 
 def _select(value: Any, name: str) -> Any:
@@ -174,15 +218,17 @@ def _finish(
     """The value in its declared type; the default where there is none.
 
     A DAG passes null on: the compiler declares no input of a group optional, yet what is in it
-    may do without.
+    may do without. A default never stands in for what a skipped task would have made.
     """
+    if value is _ABSENT and not task.always and _is_output(name, task):
+        raise _missing(name, task, absent=True)
     if value is _ABSENT or value is None:
         if definition.has_default:
             return definition.default
         may_lack = definition.optional or definition.type is types.ParameterType.TASK_CONFIG
         if may_lack or (is_dag and value is None):
             return None
-        raise _missing(name, task, skipped=value is _ABSENT)
+        raise _missing(name, task, absent=value is _ABSENT)
     try:
         value = types.convert(name, value, definition.type)
     except types.MistypedValue as error:
@@ -195,31 +241,38 @@ def _finish(
     return value
 
 
-def _missing(name: str, task: TaskSpec, *, skipped: bool) -> InputError | Unavailable:
+def _is_output(name: str, task: TaskSpec) -> bool:
+    return name in task.parameters and isinstance(task.parameters[name].source, TaskOutput)
+
+
+def _missing(name: str, task: TaskSpec, *, absent: bool) -> InputError | Unavailable:
     text = f"task {task.name!r}: input {name!r} has no value and no default"
     source = task.parameters[name].source if name in task.parameters else task.artifacts.get(name)
     if isinstance(source, TaskOutput):
         text += f": task {source.task!r} did not produce {source.key!r}"
-    if skipped and not task.always:
-        return Unavailable(text)
+        if absent and not task.always:
+            return Unavailable(text)
+    elif absent and isinstance(source, DagInput):
+        text += f": nothing gives {source.name!r}"
     return InputError(text)
 
 
-def _artifact(name: str, task: TaskSpec, component: Component, scope: Scope) -> Sequence[str]:
-    source = task.artifacts.get(name)
-    ids: Sequence[str] = ()
+def _artifact(
+    name: str, task: TaskSpec, component: Component, scope: Scope
+) -> Sequence[str] | None:
+    """The ids of an input; None where an optional one is not given."""
+    source, definition = task.artifacts.get(name), component.artifacts[name]
+    ids: Sequence[str] | None = None
     if isinstance(source, TaskOutput):
         outputs = scope.outputs(source.task)
-        ids = outputs.artifacts.get(source.key, ()) if outputs is not None else ()
-        # A Collected over a loop without iterations is an empty list, not a missing artifact.
-        if outputs is not None and component.artifacts[name].is_list:
-            return ids
+        ids = outputs.artifacts.get(source.key) if outputs is not None else None
+        if ids is None and not task.always:
+            raise _missing(name, task, absent=True)
     elif isinstance(source, DagInput):
-        ids = scope.given.artifacts.get(source.name, ())
-        if component.artifacts[name].is_list:
-            return ids
-    if not ids and not component.artifacts[name].optional:
-        raise _missing(name, task, skipped=isinstance(source, TaskOutput))
+        ids = scope.given.artifacts.get(source.name)
+    # A Collected over a loop without iterations is an empty list, not a missing artifact.
+    if not ids and not definition.optional and (ids is None or not definition.is_list):
+        raise _missing(name, task, absent=isinstance(source, TaskOutput))
     return ids
 
 
@@ -232,12 +285,16 @@ def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
     iterator = task.iterator
     assert iterator is not None, "only loops have items"
     if iterator.artifact:
-        return list(given.values.artifacts.get(iterator.artifact, ()))
+        if iterator.artifact not in given.values.artifacts:
+            raise InputError(
+                f"loop {task.name!r} must go over a list, but input {iterator.artifact!r} has none"
+            )
+        return list(given.values.artifacts[iterator.artifact])
     parameters = {**given.extra, **given.values.parameters}
     if iterator.raw is not None:
-        items = _parse_items(task, iterator.raw)
-        lookup = _make_lookup(parameters, scope)
-        return [placeholders.fill_value(item, lookup) for item in items]
+        raw = _parse_items(task, iterator.raw)
+        lookup = _make_lookup(task, parameters, scope)
+        return [placeholders.fill_value(item, lookup) for item in raw]
     return _parse_items(task, parameters.get(iterator.parameter))
 
 
@@ -248,5 +305,5 @@ def _parse_items(task: TaskSpec, value: Any) -> list[Any]:
             f"loop {task.name!r} must go over a list (or the JSON text of one), "
             f"but got {types.shorten(value)}"
         )
-    items: list[Any] = types.normalize(parsed)
-    return items
+    normal: list[Any] = types.normalize(parsed)
+    return normal

@@ -19,7 +19,7 @@ from bessemer.pipelines.records import (
     TaskState,
     Values,
 )
-from bessemer.pipelines.spec.model import Container, Dag, Importer
+from bessemer.pipelines.spec.model import Claim, Dag, Importer
 from bessemer.pipelines.tree import Node
 
 ENDED_RUNS = (RunState.SUCCEEDED, RunState.FAILED)
@@ -68,6 +68,12 @@ class Ledger:
         )
         self._run_changed = True
 
+    def explain(self, why: str) -> None:
+        """Say what an unfinished run waits for; empty if for nothing but its steps."""
+        if self.run.error != why and self.run.state not in ENDED_RUNS:
+            self.run = replace(self.run, error=why)
+            self._run_changed = True
+
     def store(self, node: Node, task: Task) -> None:
         """Replace a node's row."""
         node.task = task
@@ -94,6 +100,8 @@ class Ledger:
             kind = TaskKind.DAG
         elif isinstance(body, Importer):
             kind = TaskKind.IMPORTER
+        elif isinstance(body, Claim):
+            kind = TaskKind.CLAIM
         display = node.spec.display_name
         return Task(
             id=tree.task_id(self.run.id, node.path),
@@ -111,7 +119,7 @@ class Ledger:
 
 def _row_inputs(node: Node) -> Values:
     """An iteration's row keeps its item alone: the rest is the loop's, however many they are."""
-    if node.iteration < 0 or node.parent is None or isinstance(node.component.body, Container):
+    if node.iteration < 0 or node.parent is None or not isinstance(node.component.body, Dag):
         return node.given
     above = node.parent.given
     return Values(

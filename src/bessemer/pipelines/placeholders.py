@@ -12,7 +12,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bessemer.base.errors import BessemerError
 from bessemer.pipelines import types
+
+
+class MissingValue(BessemerError):
+    """A text needs a value that is null, or not there."""
+
 
 #: What a lookup answers for a path that it doesn't know.
 UNKNOWN = object()
@@ -58,7 +64,11 @@ def fill_value(value: Any, lookup: Lookup) -> Any:
 
 
 def fill_text(text: str, lookup: Lookup) -> str:
-    """The text with every placeholder filled by its value's text; null is nothing."""
+    """The text with every placeholder filled by its value's text.
+
+    Raises:
+        MissingValue: a value is null, for which there is no text; upstream fails there, too.
+    """
     if "{{$" not in text:
         return text
 
@@ -66,7 +76,12 @@ def fill_text(text: str, lookup: Lookup) -> str:
         found = lookup(match[1])
         if found is UNKNOWN:
             return match[0]
-        return "" if found is None else types.to_text(found)
+        if found is None:
+            raise MissingValue(
+                f"{match[0]} has no value, but stands in {types.shorten(text)}; give it one, or a "
+                "default, or leave it out by dsl.IfPresentPlaceholder"
+            )
+        return types.to_text(found)
 
     return _TOKEN.sub(replace, text)
 

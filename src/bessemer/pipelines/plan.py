@@ -11,12 +11,14 @@ from in ``inputs``.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from bessemer.pipelines import caching, importer, inputs, platform, tree
+from bessemer.base.clock import later
+from bessemer.pipelines import caching, claims, importer, inputs, platform, tree
 from bessemer.pipelines.actions import (
     Action,
     CreatePod,
@@ -30,11 +32,13 @@ from bessemer.pipelines.records import (
     Artifact,
     Run,
     RunState,
+    StateChange,
     Task,
     TaskState,
     Values,
 )
-from bessemer.pipelines.spec.model import Importer, Spec, TaskSpec
+from bessemer.pipelines.spec import items
+from bessemer.pipelines.spec.model import Claim, Importer, Retry, Spec, TaskSpec
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.walk import Walk
 
@@ -126,7 +130,7 @@ class Plan:
     def wake(self, now: datetime) -> None:
         """Time passed: start the retries that are due."""
         self._ledger.now = now
-        while self._retries and self._retries[0][0] <= now:
+        while self._retries and self._is_due(*self._retries[0]):
             _, _, node = heapq.heappop(self._retries)
             if node.state is TaskState.PENDING:
                 self._walk.later(self._retry, node)
@@ -165,6 +169,25 @@ class Plan:
         node = self._running.get(pod)
         if node is not None and node.task is not None and node.task.error != why:
             self._ledger.store(node, replace(node.task, error=why))
+            self._explain()
+
+    def _explain(self) -> None:
+        """Say with the run what one of its steps waits for, until none waits."""
+        waiting = (node.task for node in self._running.values() if node.task and node.task.error)
+        first = next(waiting, None)
+        self._ledger.explain(f"task {first.name!r} waits: {first.error}" if first else "")
+
+    def pod_noted(self, pod: str, note: str, now: datetime) -> None:
+        """A task's pod runs, though not all as it asked; its row's history says so, once."""
+        self._ledger.now = now
+        node = self._running.get(pod)
+        if node is None or node.task is None:
+            return
+        history = node.task.history
+        notes = itertools.takewhile(lambda change: change.error, reversed(history))
+        if note not in [change.error for change in notes]:
+            noted = StateChange(TaskState.RUNNING, now, note)
+            self._ledger.store(node, replace(node.task, history=(*history, noted)))
 
     def cache_missed(self, task_id: str, now: datetime) -> None:
         """No earlier task equals that one."""
@@ -192,13 +215,35 @@ class Plan:
             self._walk.end(node, TaskState.SUCCEEDED, outputs=Values({}, {name: [artifact.id]}))
         self._work()
 
+    def claim_done(self, task_id: str, name: str, now: datetime) -> None:
+        """A task's claim of that name is there, or gone."""
+        self._ledger.now = now
+        if (node := self._asked.pop(task_id, None)) is not None:
+            outputs = dict.fromkeys(node.component.output_parameters, name)
+            self._walk.end(node, TaskState.SUCCEEDED, outputs=Values(outputs))
+        self._work()
+
+    def refused(self, task_id: str, error: str, now: datetime) -> None:
+        """What an importer or a claim's task asked for can't be had."""
+        self._ledger.now = now
+        if (node := self._asked.pop(task_id, None)) is not None:
+            self._walk.end(node, TaskState.FAILED, error=error)
+        self._work()
+
     def _arguments(self) -> dict[str, Any]:
-        given = self.run.parameters
+        """The root's inputs; null is as good as not given, as for ``spec.check_arguments``."""
+        given = {name: one for name, one in self.run.parameters.items() if one is not None}
         declared = self._spec.root.parameters
-        return {name: given.get(name, d.default) for name, d in declared.items()}
+        return {
+            name: given.get(name, definition.default)
+            for name, definition in declared.items()
+            if name in given or definition.has_default or not items.may_leak(name)
+        }
 
     def _work(self) -> None:
         self._walk.work()
+        if self.run.error and not self.ended:
+            self._explain()
         if self.is_canceling and not self._running and not self.ended:
             self._finish_cancel()
 
@@ -206,8 +251,11 @@ class Plan:
 
     def start_leaf(self, node: Node) -> None:
         """Begin a container or importer, all whose inputs are there."""
-        if isinstance(node.component.body, Importer):
-            self._import(node, node.component.body)
+        body = node.component.body
+        if isinstance(body, Importer):
+            self._import(node, body)
+        elif isinstance(body, Claim):
+            self._ask_claim(node, body)
         elif node.spec.cache:
             self._ask_cache(node)
         else:
@@ -219,6 +267,10 @@ class Plan:
         assert task is not None, "only nodes with a row are resumed"
         node.given = task.inputs
         node.extra = dict(self._walk.resolve(node).extra)
+        if isinstance(node.component.body, Claim):
+            if not self.is_canceling:
+                self._ask_claim(node, node.component.body, again=True)
+            return
         if task.state is TaskState.PENDING:
             self._wait_for_retry(node)
             return
@@ -288,20 +340,29 @@ class Plan:
     def _retry_at(self, node: Node) -> datetime | None:
         """When the next attempt may start; None if there is none left."""
         policy, task = node.retry, node.task
-        if policy is None or task is None or task.attempt >= policy.limit:
+        tried = tree.attempts(task) - 1 if task is not None else 0
+        if policy is None or task is None or tried >= policy.limit:
             return None
         now = self._ledger.now
         left = policy.window - (now - (task.started_at or now)).total_seconds()
-        delay = policy.backoff
-        for _ in range(task.attempt):  # a power would overflow
-            delay = min(delay * policy.factor, policy.window + 1)
-        return None if delay > left else now + timedelta(seconds=delay)
+        delay = _delay(policy, tried)
+        return None if delay > left else later(now, delay)
+
+    def _is_due(self, at: datetime, _id: str, node: Node) -> bool:
+        """Whether a retry's time has come, or is further off than any wait that led to it.
+
+        Then the wall clock was set back since.
+        """
+        now, policy, task = self._ledger.now, node.retry, node.task
+        if at <= now or policy is None or task is None:
+            return True
+        return (at - now).total_seconds() > _delay(policy, task.attempt) + 1
 
     def _wait_for_retry(self, node: Node) -> None:
         task = node.task
         assert task is not None, "a retry has a row"
         node.given = task.inputs
-        if task.retry_at is None or task.retry_at <= self._ledger.now:
+        if task.retry_at is None or self._is_due(task.retry_at, task.id, node):
             self._walk.later(self._retry, node)
         else:
             heapq.heappush(self._retries, (task.retry_at, task.id, node))
@@ -315,7 +376,16 @@ class Plan:
         node.task = self._ledger.new_row(node)
         artifact = importer.make_artifact(body, node, self._walk.scope(node))
         self._asked[node.task.id] = node
-        self._actions.append(ImportArtifact(node.task.id, artifact, body.reimport))
+        self._actions.append(ImportArtifact(node.task.id, node.spec.name, artifact, body.reimport))
+
+    def _ask_claim(self, node: Node, deed: Claim, *, again: bool = False) -> None:
+        row = replace(node.task or self._ledger.new_row(node), inputs=node.given)
+        action = claims.make_action(deed, row, self.run, again=again)
+        if not again:
+            # Stored before it is done: who deletes must know that it began to.
+            self._ledger.put(node, TaskState.RUNNING, inputs=node.given)
+        self._asked[row.id] = node
+        self._actions.append(action)
 
     # Termination.
 
@@ -335,3 +405,11 @@ class Plan:
                 self._ledger.put(node, TaskState.CANCELED, error=why, finished_at=self._ledger.now)
             pending.extend(node.children.values())
         self._ledger.set_run(RunState.FAILED, "the run was terminated")
+
+
+def _delay(policy: Retry, tried: int) -> float:
+    """Seconds before the attempt that follows so many repeated ones."""
+    delay = policy.backoff
+    for _ in range(tried):  # a power would overflow
+        delay = min(delay * policy.factor, policy.window + 1)
+    return delay

@@ -6,17 +6,17 @@ Source: k8s.io/api/core/v1 PodStatus; backend/src/v2/driver/container.go for wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from bessemer.pipelines import executor, placeholders, platform, types
 from bessemer.pipelines.actions import CreatePod
-from bessemer.pipelines.records import Run
+from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Container
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
+from bessemer.resources.pod import IMAGES_PULLED, POD
 
 RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
 TASK_LABEL = "bessemer.dev/task-id"
@@ -54,15 +54,10 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
         "image": placeholders.fill_text(body.image, lookup),
         # What the step sets itself comes later, and counts.
         "env": [{"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)],
-        "volumeMounts": [
-            {"name": CLAIM, "mountPath": place.claim_root, "readOnly": True},
-            {
-                "name": CLAIM,
-                "mountPath": task.task_root,
-                "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
-            },
-        ],
+        "volumeMounts": _mounts(task, place),
     }
+    if executor.is_old(action.component):
+        container["volumeMounts"] += _mounts(task, place, below=executor.OLD_MOUNT)
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)
     if body.args:
@@ -82,6 +77,44 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
         },
     )
     platform.apply(action.settings, pod)
+    return pod
+
+
+def _mounts(task: Task, place: Place, *, below: str = "") -> list[Object]:
+    """The claim, and for writing the task's folder in it."""
+    return [
+        {"name": CLAIM, "mountPath": f"{below}{place.claim_root}", "readOnly": True},
+        {
+            "name": CLAIM,
+            "mountPath": f"{below}{task.task_root}",
+            "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
+        },
+    ]
+
+
+def build_trial(body: Container, settings: Mapping[str, Any], run: Run) -> Object:
+    """A pod with all that is known of a step before its run begins; it has no name.
+
+    Raises:
+        platform.InvalidSetting: a resource is none.
+    """
+    known = {
+        key: "" if placeholders.has_any(value) else value for key, value in body.resources.items()
+    }
+    container: Object = {
+        "name": CONTAINER,
+        "image": "python" if placeholders.has_any(body.image) else body.image,
+        "env": [{"name": name, "value": value} for name, value in body.env],
+    }
+    if resources := _resources(known, lambda _: placeholders.UNKNOWN):
+        container["resources"] = resources
+    spec = {
+        "serviceAccountName": run.service_account or SERVICE_ACCOUNT,
+        "restartPolicy": "Never",
+        "containers": [container],
+    }
+    pod = meta.new(POD, "", run.namespace, labels={RUN_LABEL: run.id}, spec=spec)
+    platform.apply(settings, pod)
     return pod
 
 
@@ -142,6 +175,7 @@ class Observed:
     phase: Phase
     why: str = ""
     hopeless: bool = False  # STUCK, and waiting never helps
+    note: str = ""  # what is not as the step asked, though it runs
     has_log: bool = False
 
 
@@ -164,6 +198,16 @@ _CURES = {
 
 def observe(pod: Object) -> Observed:
     """What a pod's status says."""
+    told = meta.condition(pod, IMAGES_PULLED) or {}
+    note = str(told.get("message", "")) if told.get("status") == "False" else ""
+    seen = _observe(pod)
+    if not note:
+        return seen
+    why = f"{seen.why} ({note})" if seen.phase is Phase.FAILED else seen.why
+    return replace(seen, why=why, note=note)
+
+
+def _observe(pod: Object) -> Observed:
     phase = meta.dig(pod, "status.phase", "Pending")
     if phase == "Succeeded":
         return Observed(Phase.SUCCEEDED)
@@ -178,9 +222,7 @@ def observe(pod: Object) -> Observed:
         return Observed(Phase.WAITING, message)
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        return Observed(
-            Phase.WAITING, f"{scheduled.get('reason', '')}: {scheduled.get('message', '')}"
-        )
+        return Observed(Phase.WAITING, f"cannot be scheduled: {scheduled.get('message', '')}")
     return Observed(Phase.ACTIVE)
 
 

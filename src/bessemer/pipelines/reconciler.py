@@ -28,7 +28,16 @@ from bessemer.kube.errors import (
     Timeout,
     TooManyRequests,
 )
-from bessemer.pipelines import actions, executor, folders, platform, pods
+from bessemer.pipelines import (
+    actions,
+    claims,
+    executor,
+    folders,
+    importer,
+    placeholders,
+    platform,
+    pods,
+)
 from bessemer.pipelines.actions import CreatePod, Save
 from bessemer.pipelines.folders import InvalidRoot
 from bessemer.pipelines.ledger import ENDED_RUNS
@@ -44,6 +53,9 @@ from bessemer.resources.pod import POD
 
 _log = logs.get(__name__)
 
+# How long a claim may take to be bound, and how often to look: a new one's takes milliseconds.
+_BIND_SECONDS = 10.0
+_BIND_LOOK_SECONDS = 0.01
 # Answers that may change when asked again; any other refusal of a pod is final.
 _PASSING = (ServiceUnavailable, Timeout, TooManyRequests, InternalError)
 
@@ -128,7 +140,7 @@ class RunReconciler:
             await self._refuse(run, str(error))
             return None
         try:
-            await self._have_claim(run.namespace)
+            await self._have_claim(run.namespace, claim)
         except NotFound as error:
             await self._refuse(run, f"the run's namespace is gone: {error}")
             return None
@@ -150,8 +162,9 @@ class RunReconciler:
             )
         )
 
-    async def _have_claim(self, namespace: str) -> None:
-        if namespace in self._claims:
+    async def _have_claim(self, namespace: str, folder: Path) -> None:
+        """Have the namespace's claim, and wait until it is bound: then its folder is there."""
+        if namespace in self._claims and folders.is_bound(folder):
             return
         claim = meta.new(
             PERSISTENT_VOLUME_CLAIM,
@@ -164,6 +177,14 @@ class RunReconciler:
         )
         with contextlib.suppress(AlreadyExists):
             await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
+        deadline = self._clock.monotonic() + _BIND_SECONDS
+        while not folders.is_bound(folder):
+            if self._clock.monotonic() > deadline:
+                raise folders.NotBound(
+                    f"a run needs the claim {pods.CLAIM} of namespace {namespace} to be bound, "
+                    f"but it is not after {_BIND_SECONDS:.0f} s; see its Events"
+                )
+            await self._clock.sleep(_BIND_LOOK_SECONDS)
         self._claims.add(namespace)
 
     async def _drive(self, drive: _Drive) -> Result:
@@ -191,6 +212,8 @@ class RunReconciler:
             drive.stuck.pop(name, None)
             return
         seen = pods.observe(pod)
+        if seen.note:
+            plan.pod_noted(name, seen.note, self._clock.now())
         if seen.phase is not pods.Phase.STUCK:
             drive.stuck.pop(name, None)
         if seen.phase is pods.Phase.SUCCEEDED:
@@ -250,7 +273,7 @@ class RunReconciler:
         plan = drive.plan
         wake: float | None = None
         while True:
-            save, creates, others = _sort(await self._answered(plan))
+            save, creates, others = _sort(await self._answered(drive))
             # Side by side: what a crash leaves of one is made again from the other.
             saving = asyncio.create_task(self._save(save))
             try:
@@ -259,7 +282,9 @@ class RunReconciler:
             finally:
                 await saving
             for action in others:
-                if isinstance(action, actions.WakeAt):
+                if isinstance(action, actions.CreateClaim | actions.DeleteClaim):
+                    await self._change_claim(plan, action)
+                elif isinstance(action, actions.WakeAt):
                     wake = max((action.at - self._clock.now()).total_seconds(), 0.0)
                 elif isinstance(action, actions.DeletePod) and not await self._delete(
                     plan.run, action.name
@@ -272,16 +297,17 @@ class RunReconciler:
         if save is not None:
             await self._history.save(save.run, save.tasks, save.artifacts)
 
-    async def _answered(self, plan: Plan) -> list[actions.Action]:
+    async def _answered(self, drive: _Drive) -> list[actions.Action]:
         """The plan's actions, its questions answered, so that all rows go in one transaction."""
+        plan, claim = drive.plan, drive.place.claim_root
         result: list[actions.Action] = []
         while True:
             questions = 0
             for action in plan.actions():
                 if isinstance(action, actions.LookUpCache):
-                    await self._look_up(plan, action)
+                    await self._look_up(plan, action, claim)
                 elif isinstance(action, actions.ImportArtifact):
-                    await self._import(plan, action)
+                    await self._import(plan, action, claim)
                 else:
                     result.append(action)
                     continue
@@ -289,26 +315,70 @@ class RunReconciler:
             if not questions:
                 return result
 
-    async def _look_up(self, plan: Plan, action: actions.LookUpCache) -> None:
+    async def _look_up(self, plan: Plan, action: actions.LookUpCache, claim: str) -> None:
         found = await self._history.find_cached(plan.run.namespace, plan.name, action.fingerprint)
         now = self._clock.now()
         if found is None:
             plan.cache_missed(action.task_id, now)
             return
         task, artifacts = found
+        claim = str(self._settings.claim_root(plan.run.namespace))
         # Unlike upstream: a cached artifact that was deleted is no hit.
-        if artifacts and not await asyncio.to_thread(folders.exist, artifacts):
+        if artifacts and not await asyncio.to_thread(folders.exist, artifacts, claim):
             plan.cache_missed(action.task_id, now)
         else:
             plan.cache_found(action.task_id, task.outputs, artifacts, now)
 
-    async def _import(self, plan: Plan, action: actions.ImportArtifact) -> None:
+    async def _import(self, plan: Plan, action: actions.ImportArtifact, claim: str) -> None:
         new, known = action.artifact, None
+        try:
+            new = replace(new, uri=importer.place(new.uri, claim, action.importer))
+        except importer.InvalidImport as error:
+            plan.refused(action.task_id, str(error), self._clock.now())
+            return
+        if not await asyncio.to_thread(folders.holds, new.uri, claim):
+            why = f"importer {action.importer!r} finds nothing at {new.uri}"
+            plan.refused(action.task_id, why, self._clock.now())
+            return
         if not action.reimport:
             known = await self._history.find_artifact(
                 plan.run.namespace, new.uri, new.type, new.metadata
             )
         plan.imported(action.task_id, known or new, self._clock.now(), is_new=known is None)
+
+    async def _change_claim(
+        self, plan: Plan, action: actions.CreateClaim | actions.DeleteClaim
+    ) -> None:
+        """Create or delete a claim; to do it twice, over a crash, is as good as once."""
+        try:
+            if isinstance(action, actions.CreateClaim):
+                name = await self._create_claim(action, plan.run.namespace)
+            else:
+                name = await self._delete_claim(action, plan.run.namespace)
+        except _PASSING:
+            raise
+        except ApiError as error:
+            plan.refused(action.task_id, str(error), self._clock.now())
+        else:
+            plan.claim_done(action.task_id, name, self._clock.now())
+
+    async def _create_claim(self, action: actions.CreateClaim, namespace: str) -> str:
+        kind = PERSISTENT_VOLUME_CLAIM
+        try:
+            await self._client.create(kind, action.claim)
+        except AlreadyExists:
+            there = await self._client.get(kind, meta.name(action.claim), namespace)
+            if not claims.is_of(there, action.task_id):
+                raise
+        return meta.name(action.claim)
+
+    async def _delete_claim(self, action: actions.DeleteClaim, namespace: str) -> str:
+        try:
+            await self._client.delete(PERSISTENT_VOLUME_CLAIM, action.name, namespace)
+        except NotFound:
+            if not action.again:
+                raise
+        return action.name
 
     async def _start_pods(self, drive: _Drive, creates: list[CreatePod]) -> None:
         tasks, claim = [action.task for action in creates], drive.place.claim_root
@@ -336,6 +406,8 @@ class RunReconciler:
             await self._adopt(drive, name)
         except _PASSING:
             raise
+        except placeholders.MissingValue as error:
+            drive.plan.pod_failed(name, str(error), self._clock.now())
         except (ApiError, platform.InvalidSetting) as error:
             drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
         else:

@@ -39,6 +39,7 @@ class TaskKind(StrEnum):
 
     CONTAINER = "CONTAINER"  # a pod
     IMPORTER = "IMPORTER"  # an artifact from a URI, no pod
+    CLAIM = "CLAIM"  # a PersistentVolumeClaim made or deleted, no pod
     DAG = "DAG"  # a sub-pipeline, condition branch, exit-handler body, or one loop iteration
     LOOP = "LOOP"  # a ParallelFor: its children are DAG iterations
 
@@ -85,7 +86,7 @@ class Task:
     kind: TaskKind
     state: TaskState
     display_name: str = ""
-    attempt: int = 0  # pods started so far, minus one
+    attempt: int = 0  # of the pod that it has, or will have: they are counted from 0
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

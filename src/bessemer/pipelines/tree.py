@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,12 @@ class Node:
         return self.spec.iterator is not None and self.iteration < 0
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether it did not begin, or is to begin again: its row only counts its attempts."""
+        task = self.task
+        return task is None or (task.state is TaskState.PENDING and not task.pod_name)
+
+    @property
     def state(self) -> TaskState | None:
         """Its row's state."""
         return self.task.state if self.task else None
@@ -88,6 +95,35 @@ def pod_name(run_id: str, path: str, name: str, attempt: int) -> str:
     """Readable and unique: the task's name, and a hash of run, path and attempt."""
     readable = re.sub(r"[^a-z0-9-]", "-", name.lower())[:40].strip("-") or "task"
     return f"{readable}-{ids.hash_name(run_id, path, str(attempt))}"
+
+
+def attempts(task: Task) -> int:
+    """The pods started since the task began, or was last retried by hand.
+
+    That is marked by a PENDING without a reason (``retrying``).
+    """
+    count = 0
+    for change in reversed(task.history):
+        if change.state == TaskState.PENDING and not change.error:
+            break
+        count += change.state == TaskState.RUNNING and not change.error  # else it is a note
+    return count
+
+
+def earlier_pods(task: Task, by_id: Mapping[str, Task]) -> list[str]:
+    """The pods of a task's attempts before the one that its row names, oldest first.
+
+    ``by_id`` are the run's tasks: where the task is in the tree is told by those above it.
+    """
+    if not task.attempt:
+        return []
+    steps = []
+    above: Task | None = task
+    while above is not None and above.parent_id:
+        steps.append(str(above.iteration) if above.iteration >= 0 else above.name)
+        above = by_id.get(above.parent_id)
+    path = "/".join(reversed(steps))
+    return [pod_name(task.run_id, path, task.name, one) for one in range(task.attempt)]
 
 
 def task_root(run_root: str, path: str, attempt: int) -> str:
@@ -121,6 +157,15 @@ class DagScope:
     def given(self) -> Values:
         """What the DAG was given."""
         return self._node.given
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """The items of the loops around it, by their names, nearest first."""
+        node: Node | None = self._node
+        while node is not None:
+            iterator = node.spec.iterator if node.iteration >= 0 else None
+            if iterator is not None and iterator.item_input in node.given.parameters:
+                yield iterator.item_input, node.given.parameters[iterator.item_input]
+            node = node.parent
 
     def outputs(self, task: str) -> Values | None:
         """What a sibling produced; None unless it ended well."""

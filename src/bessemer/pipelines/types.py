@@ -79,7 +79,7 @@ def _find_scalar_fault(value: Any) -> str:
             return f"{shorten(value)} holds half a surrogate pair, for which UTF-8 has no bytes"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            return f"it holds {value}, for which JSON has no number"
+            return f"it holds {value}, for which JSON has no number; write null or a text instead"
     elif isinstance(value, int):
         if value.bit_length() > _MOST_BITS:
             return "it holds a number that is too large"
@@ -138,8 +138,9 @@ def check(name: str, value: Any, type_: ParameterType) -> Any:
 
 
 def convert(name: str, value: Any, type_: ParameterType) -> Any:
-    """The value as a task gets it: as check, but anything fits a STRING as its text."""
-    if type_ is ParameterType.STRING and not isinstance(value, str) and not find_fault(value):
+    """The value as a task gets it: as check, but all but null fits a STRING as its text."""
+    is_other = value is not None and not isinstance(value, str)
+    if type_ is ParameterType.STRING and is_other and not find_fault(value):
         return to_text(value)
     return check(name, value, type_)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bessemer.pipelines import conditions, importer, inputs, platform, tree
+from bessemer.pipelines import claims, conditions, importer, inputs, placeholders, platform, tree
 from bessemer.pipelines.ledger import Ledger
 from bessemer.pipelines.records import Task, TaskKind, TaskState, Values
 from bessemer.pipelines.spec.model import Dag, Spec
@@ -69,10 +69,8 @@ class Walk:
             self._open_loop(node)
         elif task.kind is TaskKind.DAG:
             self._open_dag(node)
-        elif task.pod_name:
-            self._guard(self._leaves.resume_leaf, node)
         else:
-            self.later(self._begin, node)
+            self._guard(self._leaves.resume_leaf, node)
 
     def _begin(self, node: Node) -> None:
         """All that a node waits for has ended."""
@@ -87,9 +85,11 @@ class Walk:
             self.end(node, TaskState.SKIPPED, error=str(error))
         except (
             inputs.InputError,
+            placeholders.MissingValue,
             conditions.InvalidCondition,
             platform.InvalidSetting,
             importer.InvalidImport,
+            claims.InvalidClaim,
         ) as error:
             self.end(node, TaskState.FAILED, error=str(error))
 
@@ -156,7 +156,7 @@ class Walk:
             node.children[name] = child
         node.open = len(node.children)
         for child in node.children.values():
-            if child.task is not None:
+            if not child.is_fresh:
                 self.later(self.resume, child)
             elif child.waiting == 0:
                 self.later(self._begin, child)
@@ -202,7 +202,7 @@ class Walk:
             )
             child.task = self._rows.get(tree.task_id(self._ledger.run.id, path))
             node.children[str(index)] = child
-            if child.task is not None:
+            if not child.is_fresh:
                 self.later(self.resume, child)
             elif not self._leaves.is_canceling:
                 self._begin_iteration(child, items[index])
@@ -258,7 +258,7 @@ class Walk:
         for name in body.dependents[node.spec.name]:
             dependent = parent.children[name]
             dependent.waiting -= 1
-            if dependent.waiting == 0 and dependent.task is None:
+            if dependent.waiting == 0 and dependent.is_fresh:
                 self.later(self._begin, dependent)
         if parent.open == 0:
             self._settle(parent)

@@ -12,13 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bessemer.pipelines import irs
+from bessemer.pipelines import irs, tree
 from bessemer.pipelines.catalog import Experiment, Pipeline, Version
 from bessemer.pipelines.errors import InvalidArgument
 from bessemer.pipelines.lineage import Provenance
 from bessemer.pipelines.records import Run, StateChange, Task, TaskKind, TaskState, Values
 
 Json = dict[str, Any]
+
+# Of google.rpc.Code.
+_INTERNAL, _UNAVAILABLE = 13, 14
+_UNENDED = ("PENDING", "RUNNING")
 
 MAX_NAME = 128  # characters, as upstream's columns
 MAX_DISPLAY_NAME = 256  # characters, as our columns; upstream sets no limit
@@ -183,8 +187,9 @@ def error_body(code: int, message: str) -> Json:
     return {"code": code, "message": message, "details": [status]}
 
 
-def status(message: str, code: int = 13) -> Json | None:
-    """An error within an answer; None when there is none."""
+def status(message: str, state: str = "") -> Json | None:
+    """An error within an answer, or what something that has not ended waits for; else None."""
+    code = _UNAVAILABLE if state in _UNENDED else _INTERNAL
     return {"code": code, "message": message} if message else None
 
 
@@ -274,7 +279,7 @@ def run(record: Run, tasks: Iterable[Task] | None = None) -> Json:
         # Upstream always writes it; 1970 means that the run has not ended.
         finished_at=time(record.finished_at) or "1970-01-01T00:00:00Z",
         state=record.state.value,
-        error=status(record.error),
+        error=status(record.error, record.state),
         run_details=details,
         recurring_run_id=record.recurring_run_id,
         state_history=_history(record.history) or None,
@@ -299,15 +304,27 @@ def task_state(state: str) -> str:
 
 
 def task_details(tasks: Iterable[Task]) -> list[Json]:
-    """v2beta1 PipelineTaskDetail of each task, with the ids and pods of its children."""
+    """v2beta1 PipelineTaskDetail of each task, with the ids and pods of its children.
+
+    The pods of a step's earlier attempts are children without an id, as upstream has them.
+    """
     tasks = list(tasks)
-    children: dict[str, list[Task]] = {}
+    by_id = {task.id: task for task in tasks}
+    children: dict[str, list[Json]] = {}
     for task in tasks:
-        children.setdefault(task.parent_id, []).append(task)
-    return [_task(task, children.get(task.id, ())) for task in tasks]
+        child = _set(task_id=task.id, pod_name=task.pod_name)
+        children.setdefault(task.parent_id, []).append(child)
+    return [
+        _task(
+            task,
+            children.get(task.id, [])
+            + [{"pod_name": pod} for pod in tree.earlier_pods(task, by_id)],
+        )
+        for task in tasks
+    ]
 
 
-def _task(task: Task, children: Iterable[Task]) -> Json:
+def _task(task: Task, children: list[Json]) -> Json:
     return _set(
         run_id=task.run_id,
         task_id=task.id,
@@ -316,14 +333,13 @@ def _task(task: Task, children: Iterable[Task]) -> Json:
         start_time=time(task.started_at or task.created_at),
         end_time=time(task.finished_at),
         state=task_state(task.state),
-        error=status(task.error),
+        error=status(task.error, task.state),
         inputs=_artifact_ids(task.inputs),
         outputs=_artifact_ids(task.outputs),
         parent_task_id=task.parent_id,
         state_history=_history(task.history) or None,
         pod_name=task.pod_name,
-        child_tasks=[_set(task_id=child.id, pod_name=child.pod_name) for child in children]
-        or None,
+        child_tasks=children or None,
     )
 
 

@@ -45,6 +45,34 @@ def _fault(reference: str) -> str:
     return ""
 
 
+# Registries that have Docker Hub's own images, and below which names.
+_LIBRARIES = {
+    "docker.io": "library/",
+    "index.docker.io": "library/",
+    "registry-1.docker.io": "library/",
+    "registry.hub.docker.com": "library/",
+    "mirror.gcr.io": "library/",
+    "public.ecr.aws": "docker/library/",
+    "mcr.microsoft.com": "mirror/docker/library/",
+}
+
+
+def library_name(repository: str) -> str:
+    """What Docker Hub's library calls the image: ``python``; "" for one that is not of it.
+
+    ``repository`` has neither tag nor digest. Hub's own images are told by one name wherever they
+    are pulled from.
+    """
+    domain, path = _split(repository)
+    prefix = _LIBRARIES.get(domain)
+    if prefix is None:
+        return ""
+    if domain.endswith(("docker.io", "docker.com")) and "/" not in path:
+        return path
+    name = path.removeprefix(prefix)
+    return name if path.startswith(prefix) and "/" not in name else ""
+
+
 def _split(reference: str) -> tuple[str, str]:
     """The registry and the rest.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bessemer.resources import columns, meta, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
+#: The finalizer that keeps a claim while pods use it.
+PROTECTION = "kubernetes.io/pvc-protection"
 _MODES = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",
@@ -15,6 +17,9 @@ _FIXED_TEXT = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName "
     "for bound claims"
 )
+
+_EMPTY_TEXT = "not supported by this cluster: a volume is empty at first; remove it"
+_UNBOUND_TEXT = "not supported by this cluster: no volume is there before its claim; remove it"
 
 
 def _default(obj: Object) -> None:
@@ -33,6 +38,11 @@ def _validate(new: Object, old: Object | None) -> list[Cause]:
         causes.append(rules.required("spec.resources[storage]"))
     if spec["volumeMode"] != "Filesystem":
         causes.append(rules.unsupported("spec.volumeMode", spec["volumeMode"], ("Filesystem",)))
+    for field in ("dataSource", "dataSourceRef"):
+        if spec.get(field):
+            causes.append(rules.forbidden(f"spec.{field}", _EMPTY_TEXT))
+    if old is None and spec.get("volumeName"):
+        causes.append(rules.forbidden("spec.volumeName", _UNBOUND_TEXT))
     if old is not None and _fixed(spec, old) != _fixed(old["spec"], old):
         causes.append(rules.forbidden("spec", _FIXED_TEXT))
     return causes

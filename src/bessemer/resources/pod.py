@@ -122,6 +122,9 @@ def _gates(obj: Object) -> str:
     return f"{sum(found.get('status') == 'True' for found in kinds)}/{len(gates)}"
 
 
+#: A condition: only there, and False, where something runs instead of an image of the pod.
+IMAGES_PULLED = "bessemer.dev/ImagesPulled"
+
 POD = Kind(
     "",
     "v1",

@@ -17,6 +17,7 @@ _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _HOST_PATHS = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File",
                "FileOrCreate", "Socket")  # fmt: skip
 _MAX_INT32 = 2**31 - 1
+_LEAST_TOKEN, _MOST_TOKEN = 600, 2**32  # seconds
 
 
 def check(spec: Object, field: str) -> list[Cause]:
@@ -75,14 +76,14 @@ def _check_source(source: Any, path: str, name: str) -> list[Cause]:
         for key in projection:
             causes += _check_items(projection[key], f"{inner}.{key}")
         seconds = (projection.get("serviceAccountToken") or {}).get("expirationSeconds")
-        if seconds is not None and seconds < 600:
-            causes.append(
-                rules.bad(
-                    f"{inner}.serviceAccountToken.expirationSeconds",
-                    seconds,
-                    "may not specify a duration less than 10 minutes",
-                )
+        if seconds is not None and not _LEAST_TOKEN <= seconds <= _MOST_TOKEN:
+            text = (
+                "may not specify a duration less than 10 minutes"
+                if seconds < _LEAST_TOKEN
+                else "may not specify a duration larger than 2^32 seconds"
             )
+            field = f"{inner}.serviceAccountToken.expirationSeconds"
+            causes.append(rules.bad(field, seconds, text))
     return causes
 
 

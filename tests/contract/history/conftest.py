@@ -10,6 +10,7 @@ import pytest
 from bessemer.database.database import Database
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import History, Run, RunState
+from bessemer.pipelines.retrying import Reset
 
 NOW = datetime(2026, 11, 23, 18, 40, 1, 123456, UTC)
 
@@ -35,7 +36,7 @@ class World:
     history: History
     create: Callable[[Run], Awaitable[None]]
     terminate: Callable[[str], Awaitable[None]]
-    retry: Callable[[str], Awaitable[None]]
+    retry: Callable[[Run, Reset], Awaitable[None]]
     delete: Callable[[str], Awaitable[None]]
     reopen: Callable[[], Awaitable[History]]
 
@@ -56,7 +57,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         history,
         history.create_run,
         lambda run_id: history.terminate_run(run_id, NOW),
-        lambda run_id: history.retry_run(run_id, NOW),
+        lambda run, reset: history.retry_run(run, reset, NOW),
         history.delete_run,
         open_history,
     )

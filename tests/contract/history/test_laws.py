@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bessemer.pipelines.errors import FailedPrecondition
+from bessemer.pipelines.errors import Aborted, FailedPrecondition
 from bessemer.pipelines.records import (
     Artifact,
     RunState,
@@ -16,6 +16,7 @@ from bessemer.pipelines.records import (
     TaskState,
     Values,
 )
+from bessemer.pipelines.retrying import Reset
 
 from .conftest import NOW, World, make_run
 
@@ -147,34 +148,34 @@ async def test_changes_of_one_moment_stay_in_their_order(world: World) -> None:
         assert [change.state for change in found[0].history] == states
 
 
-async def test_retry_keeps_what_ended_well_and_frees_the_rest(world: World) -> None:
+async def test_retry_stores_the_reset_rows_and_only_of_a_failed_run_as_it_was_read(
+    world: World,
+) -> None:
     run = make_run("r1")
     await world.create(run)
-    tasks = [
-        make_task("root", kind=TaskKind.DAG, state=TaskState.FAILED),
-        make_task("good", parent_id="root"),
-        make_task(
-            "bad", parent_id="root", state=TaskState.FAILED, attempt=1, pod_name="p", error="e"
-        ),
-        make_task("later", parent_id="root", state=TaskState.SKIPPED),
-    ]
-    ended = replace(run, state=RunState.FAILED, finished_at=NOW, error="e")
+    bad = make_task("bad", parent_id="root", state=TaskState.FAILED, pod_name="p", error="e")
+    tasks = [make_task("good"), bad, make_task("later", state=TaskState.SKIPPED)]
+    change = StateChange(RunState.FAILED, NOW, "e")
+    ended = replace(
+        run, state=RunState.FAILED, finished_at=NOW, error="e", history=(*run.history, change)
+    )
     await world.history.save(ended, tasks)
+    reset = Reset(
+        (replace(bad, state=TaskState.PENDING, attempt=1, pod_name="", error=""),), ("later",)
+    )
 
-    await world.retry("r1")
+    with pytest.raises(Aborted, match="changed just now"):
+        await world.retry(run, reset)
+    await world.retry(ended, reset)
 
     found = await world.history.load_run("r1")
     assert found is not None
     assert (found[0].state, found[0].error, found[0].finished_at) == (RunState.RUNNING, "", None)
+    assert [state.state for state in found[0].history] == ["FAILED", "RUNNING"]
     by_id = {task.id: task for task in found[1]}
-    assert {id_: task.state for id_, task in by_id.items()} == {
-        "root": TaskState.RUNNING,
-        "good": TaskState.SUCCEEDED,
-        "bad": TaskState.PENDING,
-    }
-    assert (by_id["bad"].attempt, by_id["bad"].pod_name, by_id["bad"].error) == (1, "", "")
-    with pytest.raises(FailedPrecondition, match="RUNNING"):
-        await world.retry("r1")
+    assert by_id == {"good": tasks[0], "bad": reset.changed[0]}
+    with pytest.raises(Aborted, match="RUNNING"):
+        await world.retry(found[0], reset)
 
 
 async def test_a_deleted_run_is_gone_and_late_saves_leave_nothing(world: World) -> None:

@@ -392,7 +392,7 @@ async def test_what_waits_says_why(site: Site) -> None:
 
     assert text.count(">Waiting<") == 3
     assert text.count(">Running<") == 2  # the run, for one task does
-    for why in ("installing polars==1.2", "Unschedulable: 0/1 nodes", "ContainerCreating"):
+    for why in ("installing polars==1.2", "cannot be scheduled: 0/1 nodes", "ContainerCreating"):
         assert f'<div class="waits">{why}' in text
     assert "Not started yet: installing polars" in await site.page("/runs/r1/tasks/installs/log")
     assert "Not started yet." in await site.page("/runs/r1/tasks/runs/log")

@@ -88,8 +88,8 @@ class Flaky:
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
         return await self._client.get(kind, name, namespace)
 
-    async def create(self, kind: Kind, obj: Object) -> Object:
-        return await self._client.create(kind, obj)
+    async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+        return await self._client.create(kind, obj, dry_run=dry_run)
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         return await self._client.update(kind, obj, subresource=subresource)

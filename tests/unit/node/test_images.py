@@ -16,7 +16,10 @@ from bessemer.cluster.node.errors import StartFailure
         ("docker.io/library/python:3.10", "3.10"),
         ("registry.access.redhat.com/ubi9/python-311:latest", "3.11"),
         ("ghcr.io/kubeflow/some/python-base:3.12", "3.12"),
-        ("python@sha256:" + "0" * 64, ""),
+        ("python@sha256:" + "0" * 64, ""), ("python:3.12@sha256:" + "0" * 64, "3.12"),
+        ("public.ecr.aws/docker/library/python:3.12", "3.12"),
+        ("mirror.gcr.io/library/python:3.12-slim", "3.12"), ("docker.io/python:3.12", "3.12"),
+        ("registry-1.docker.io/library/python:3.12", "3.12"),
     ],
 )  # fmt: skip
 def test_pythons(reference: str, python: str) -> None:
@@ -30,6 +33,19 @@ def test_userlands(reference: str) -> None:
     image = images.resolve(reference)
     assert image.is_userland
     assert image.python is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("alpine:3.20", "image alpine:3.20 is not pulled: this machine's own programs"),
+        ("python@sha256:" + "0" * 64, "an environment of Python runs instead"),
+        ("python:3.12", ""), ("bessemer/envoy:1.40", ""), ("nginx", ""), ("a b", ""),
+    ],
+)  # fmt: skip
+def test_what_runs_instead_is_told(reference: str, told: str) -> None:
+    assert told in images.stand_in(reference)
+    assert bool(images.stand_in(reference)) == bool(told)
 
 
 def test_envoy_runs_in_the_servers_environment() -> None:
@@ -51,7 +67,8 @@ def test_a_model_servers_tag_is_its_packages() -> None:
     "reference",
     [
         "nginx", "gcr.io/google-samples/x:1", "bessemer/nothing", "bessemer/modelserver:latest",
-        "localhost:5000/python:3.11",
+        "localhost:5000/python:3.11", "public.ecr.aws/someone/python:3.12", "someone/python:3.12",
+        "mirror.gcr.io/python:3.12", "docker.io/someone/python:3.12", "quay.io/library/python",
     ],
 )  # fmt: skip
 def test_what_is_not_known_says_what_is(reference: str) -> None:

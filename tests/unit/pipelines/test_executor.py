@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bessemer.pipelines import executor, folders, spec
+from bessemer.pipelines import executor, folders, placeholders, spec
 from bessemer.pipelines.executor import InvalidOutput, Written
 from bessemer.pipelines.folders import InvalidRoot
-from bessemer.pipelines.records import Task
-from bessemer.pipelines.spec.model import Component
+from bessemer.pipelines.records import Artifact, Task
+from bessemer.pipelines.spec.model import Component, Container
 from pipelines_ir import artifact, constant, output, pipeline, step, task
 from pipelines_world import World
 
@@ -158,6 +158,39 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
         folders.read(task_, component, str(tmp_path))
 
 
+def test_a_folder_in_place_of_an_output_is_no_output(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    Path(executor.parameter_file(task_, "n")).mkdir()
+
+    with pytest.raises(InvalidOutput, match="must be a plain file"):
+        folders.read(task_, component, str(tmp_path))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_lies_outside_of_the_claim_is_never_told(tmp_path: Path, is_there: bool) -> None:  # noqa: FBT001 - a case
+    claim, secret = tmp_path / "claim", tmp_path / "secret"
+    claim.mkdir()
+    (claim / "link").symlink_to(tmp_path)
+    if is_there:
+        secret.touch()
+    for uri in (str(secret), f"{claim}/../secret", f"{claim}/link/secret"):
+        artifact = Artifact("a", "a", "system.Model", "1", uri)
+        assert not folders.exist([artifact], str(claim))
+
+
+def test_artifacts_of_the_claim_are_found_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model").touch()
+
+    def is_there(uri: str) -> bool:
+        return folders.exist([Artifact("a", "a", "system.Model", "1", uri)], str(tmp_path))
+
+    assert is_there(f"{tmp_path}/run/model")
+    assert is_there(f"{tmp_path}/run")
+    assert is_there("s3://bucket/model")
+    assert not is_there(f"{tmp_path}/run/none")
+
+
 @pytest.mark.parametrize(
     ("root", "expected"),
     [
@@ -232,3 +265,40 @@ def test_a_failed_output_is_not_taken_by_the_next() -> None:
 
     assert world.states() == {"root": "FAILED", "make": "FAILED", "add": "SKIPPED"}
     assert "task 'make', which it depends on, is FAILED" in world.row("add").error
+
+
+@pytest.mark.parametrize(
+    ("command", "old"),
+    [
+        (("sh", "-c", "pip install 'kfp==2.4.0' && \"$0\"", "sh", "-ec", "..."), True),
+        (("sh", "-c", "pip install kfp==2.0.0-beta.3", "sh"), True),
+        (("sh", "-c", "pip install 'kfp==2.5.0'", "sh"), False),
+        (("sh", "-c", "pip install 'kfp==2.14.3'", "sh"), False),
+        (("sh", "-c", "pip install 'kfp==2.40.0'", "sh"), False),
+        (("sh", "-c", "true", "sh", "-ec", "kfp==2.4.0"), False),
+        (("python3", "-m", "x", "kfp==2.4.0"), False),
+        ((), False),
+    ],
+)
+def test_an_old_sdk_is_known_by_what_its_step_installs(
+    command: tuple[str, ...], *, old: bool
+) -> None:
+    body = Container("python:3.11", command)
+
+    assert executor.is_old(replace(made()[1], body=body)) is old
+
+
+def test_an_old_sdk_gets_its_paths_by_a_uri_that_it_has_a_path_for() -> None:
+    task_, component = made()
+    body = Container("python:3.11", ("sh", "-c", "pip install kfp==2.4.0"))
+    component = replace(component, body=body)
+    given = executor.make_input(task_, component, {})
+    (entry,) = given["outputs"]["artifacts"]["model"]["artifacts"]
+    lookup = executor.make_lookup(given, {}, lambda _: placeholders.UNKNOWN)
+    written = {"parameterValues": {"n": 1}, "artifacts": {"model": {"artifacts": [entry]}}}
+    _, artifacts = executor.read_output(task_, component, Written(json.dumps(written), {}))
+
+    path = f"{task_.task_root}/model"
+    assert entry["uri"] == f"minio://{path}"  # whose path is /minio//..., which is mounted
+    assert lookup(".outputs.artifacts['model'].path") == path
+    assert [one.uri for one in artifacts] == [path]

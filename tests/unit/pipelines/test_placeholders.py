@@ -35,7 +35,7 @@ def p(name: str) -> str:
         (["plain", "{{not}}", "$(VAR)"], ["plain", "{{not}}", "$(VAR)"]),
         (["{{$}}"], ['{"inputs": {}}']),
         ([f"--n={p('n')}"], ["--n=3"]),
-        ([p("true"), p("list"), p("none")], ["true", '[1, "b"]', ""]),
+        ([p("true"), p("list")], ["true", '[1, "b"]']),
         ([p("s")], ['a "quoted" {{$.inputs.parameters[\'n\']}}']),
         ([f"{p('n')}-{p('n')}"], ["3-3"]),
         (["{{$.unknown['x']}}"], ["{{$.unknown['x']}}"]),
@@ -56,6 +56,14 @@ def p(name: str) -> str:
 )  # fmt: skip
 def test_arguments(arguments: list[str], expected: list[str]) -> None:
     assert placeholders.fill_arguments(arguments, lookup) == expected
+
+
+@pytest.mark.parametrize(
+    "argument", [p("none"), f"--x={p('none')}", json.dumps({"Concat": ["a", p("none")]})]
+)
+def test_null_is_no_text(argument: str) -> None:
+    with pytest.raises(placeholders.MissingValue, match="none"):
+        placeholders.fill_arguments([argument], lookup)
 
 
 def test_a_text_that_begins_with_a_placeholder_and_ends_in_braces_is_filled() -> None:

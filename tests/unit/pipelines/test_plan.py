@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from bessemer.pipelines import spec
@@ -436,25 +435,6 @@ def test_a_mistyped_input_fails_its_task_alone() -> None:
     assert it.run.state is RunState.FAILED
 
 
-def test_a_failed_run_goes_on_after_a_retry_was_asked() -> None:
-    tasks = {"ok": task("plain"), "fail": task("plain", after=["ok"])}
-    it = world({**tasks, "next": task("plain", after=["fail"])}, {"plain": PLAIN}).go()
-    first = it.row("fail").pod_name
-    # As the history resets a run that is retried.
-    it.run = replace(it.run, state=RunState.RUNNING)
-    fail, root = it.row("fail"), it.row("root")
-    again = replace(fail, state=TaskState.PENDING, attempt=1, pod_name="", started_at=None)
-    it.rows[fail.id] = again
-    it.rows[root.id] = replace(root, state=TaskState.RUNNING)
-    del it.rows[it.row("next").id]
-    it.behaviour = lambda *_: {}
-    it.go()
-
-    assert it.run.state is RunState.SUCCEEDED
-    assert it.row("fail").pod_name != first
-    assert len(it.created) == 4
-
-
 def test_an_imported_artifact_reaches_its_consumer() -> None:
     importer = {
         "importer": {
@@ -517,8 +497,21 @@ def test_why_a_pod_waits_is_told_until_it_waits_no_more() -> None:
         it.plan.pod_waits(pod, why, it.now)
         it.act()
         assert (it.row("a").state, it.row("a").error) == (TaskState.RUNNING, why)
+        assert it.run.error == (f"task 'a' waits: {why}" if why else "")
     it.plan.pod_waits("of-another-run", "no room", it.now)
     assert not it.plan.has_actions
+
+
+def test_a_run_says_what_its_steps_wait_for_until_none_waits() -> None:
+    it = world({"a": task("plain"), "b": task("plain")}, {"plain": PLAIN}).start()
+    first, second = it.created
+    it.plan.pod_waits(first, "no room", it.now)
+    it.plan.pod_waits(second, "installing", it.now)
+    assert it.plan.run.error == "task 'a' waits: no room"
+    it.end(first)
+    assert it.run.error == "task 'b' waits: installing"
+    it.end(second)
+    assert (it.run.state, it.run.error) == (RunState.SUCCEEDED, "")
 
 
 def test_a_value_that_is_none_of_the_literals_fails_the_task_that_takes_it() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.pipelines import pods, spec
+from bessemer.pipelines import placeholders, pods, spec
 from bessemer.resources.kind import Object
 from pipelines_ir import constant, pipeline, step, task
 from pipelines_world import World
@@ -71,17 +71,18 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
-def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_is_empty() -> None:
-    unknown = "{{$.inputs.parameters['nosuch']}}"
-    ir = pipeline(
-        {"a": task("a")},
-        {"a": step({"x": {"parameterType": "STRING", "isOptional": True}})},
-        container={"args": [unknown, "x{{$.inputs.parameters['x']}}"]},
-    )
-    world = World(spec.load(ir)).start()
-    pod = pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_fails_by_name() -> None:
+    unknown, null = "{{$.inputs.parameters['nosuch']}}", "x{{$.inputs.parameters['x']}}"
+    optional = {"a": step({"x": {"parameterType": "STRING", "isOptional": True}})}
 
-    assert main(pod)["args"] == [unknown, "x"]
+    def built(*args: str) -> Object:
+        ir = pipeline({"a": task("a")}, optional, container={"args": list(args)})
+        world = World(spec.load(ir)).start()
+        return pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+
+    assert main(built(unknown))["args"] == [unknown]
+    with pytest.raises(placeholders.MissingValue, match=r"parameters\['x'\]\}\} has no value"):
+        built(null)
 
 
 def test_a_value_is_never_expanded_as_a_variable() -> None:
@@ -256,7 +257,7 @@ def waits(reason: str, message: str = "") -> dict[str, Any]:
                 ],
             ),
             pods.Phase.WAITING,
-            "Unschedulable: 0/1 nodes",
+            "cannot be scheduled: 0/1 nodes",
         ),
         (status("Running", {"running": {}}), pods.Phase.ACTIVE, ""),
         ({"metadata": {}}, pods.Phase.ACTIVE, ""),

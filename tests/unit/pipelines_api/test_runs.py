@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from bessemer.pipelines import tree
 from bessemer.pipelines.records import (
     Artifact,
     RunState,
@@ -294,6 +295,40 @@ async def test_retry_wakes_the_engine(face: Face) -> None:
     assert run["state"] == "RUNNING"
     assert "error" not in run
     assert face.woken == [id_, id_]
+
+
+@pytest.mark.parametrize("state", [RunState.RUNNING, RunState.SUCCEEDED])
+async def test_only_a_failed_run_is_retried(face: Face, state: RunState) -> None:
+    id_ = (await face.call("POST", "/runs", make_body()))["run_id"]
+    await face.history.save(replace(await face.history.get_run(id_), state=state))
+
+    error = await face.call("POST", f"/runs/{id_}:retry", status=409)
+
+    assert error["code"] == 10  # ABORTED, as upstream
+    assert str(state) in error["message"]
+    assert face.woken == [id_]
+
+
+async def test_the_logs_of_earlier_attempts(face: Face) -> None:
+    id_ = await make_finished_run(face)
+    found = await face.history.load_run(id_)
+    assert found is not None
+    task = next(task for task in found[1] if task.id == "t1")
+    again = replace(task, attempt=2, pod_name="pod-2")
+    await face.history.save(None, [again])
+    pods = [*tree.earlier_pods(again, {task.id: task for task in found[1]}), "pod-2"]
+    for pod in pods:
+        face.logs.texts[pod] = pod.encode()
+    log = f"http://test/apis/v2beta1/runs/{id_}/nodes/"
+
+    run = await face.call("GET", f"/runs/{id_}")
+    (detail,) = [one for one in run["run_details"]["task_details"] if one["task_id"] == "t1"]
+    assert [child["pod_name"] for child in detail["child_tasks"]] == pods[:2]
+    for number, pod in enumerate(pods):
+        for address in (f"{pod}/log", f"t1/log?attempt={number}"):
+            assert (await face.http.get(log + address)).text == pod
+    assert (await face.http.get(f"{log}t1/log")).text == "pod-2"
+    assert (await face.http.get(f"{log}t1/log?attempt=3")).status_code == 404
 
 
 async def test_a_deleted_run_is_gone_with_its_logs(face: Face) -> None:

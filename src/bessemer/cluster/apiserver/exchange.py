@@ -32,6 +32,7 @@ _YAML_LEVELS = 240
 _SAFE_BRACKETS = 200
 
 JSON_TYPE = b"application/json"
+_INT64 = 2**63
 
 
 # Identity comes from the token alone: what a client says of itself never reaches an app of ours.
@@ -115,11 +116,14 @@ class Exchange:
         if not text:
             return None
         try:
-            return int(text)
+            number = int(text)
         except ValueError as error:
             raise BadRequest(
-                f'unable to convert query parameter {name}: "{text}" is no whole number'
+                f'unable to convert query parameter {name}: "{text[:80]}" is no whole number'
             ) from error
+        if not -_INT64 <= number < _INT64:
+            raise BadRequest(f"unable to convert query parameter {name}: value out of range")
+        return number
 
     @property
     def token(self) -> str | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
@@ -18,6 +17,7 @@ from bessemer.cluster.node.registration import Registration
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.cluster.node.services import Events, IssueToken, NodeConfig, Services
 from bessemer.cluster.node.spares import Spares
+from bessemer.cluster.node.threads import Threads
 from bessemer.cluster.node.worker import PodWorker
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.informer import Informers
@@ -64,6 +64,7 @@ class NodeAgent:
             events=Events(client, clock),
             issue_token=issue_token,
             allocatable=allocatable,
+            threads=Threads(allocatable),
         )
         self._registration = Registration(client, clock, config, allocatable)
         self._workers: dict[str, PodWorker] = {}
@@ -152,7 +153,7 @@ class NodeAgent:
                 if runtime.observe(attempt).state is ContainerState.RUNNING:
                     await runtime.signal(attempt, signal.SIGKILL)
                     await runtime.wait(attempt)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, folder)
 
     def _remove_stray_memory(self, known: Mapping[str, Object]) -> None:
         """Forget the Secrets of pods that ended while no agent looked."""
@@ -160,4 +161,4 @@ class NodeAgent:
         for folder in root.iterdir() if root else ():
             phase = meta.dig(known.get(folder.name, {}), "status.phase")
             if folder.name not in known or phase in plan.FINAL_PHASES:
-                shutil.rmtree(folder, ignore_errors=True)
+                trees.remove(folder)

@@ -37,7 +37,6 @@ class Image:
 _USERLANDS = {
     "busybox": "sh", "alpine": "sh", "debian": "bash", "ubuntu": "bash", "bash": "bash",
 }  # fmt: skip
-_PYTHONS = re.compile(r"(?:library/)?python")
 _UBI_PYTHON = re.compile(r"registry\.access\.redhat\.com/ubi\d+/python-(\d)(\d+)(?:-minimal)?")
 # Images whose only use to a component is their Python.
 _PLAIN_PYTHONS = re.compile(r"(?:ghcr\.io/kubeflow|gcr\.io/ml-pipeline)/.*\bpython[\w-]*")
@@ -64,12 +63,12 @@ def resolve(reference: str) -> Image:
     name, tag = split(reference)
     if name.startswith("bessemer/"):
         return _our_own(reference, name.removeprefix("bessemer/"), tag)
-    short = name.removeprefix("docker.io/").removeprefix("index.docker.io/")
-    if _PYTHONS.fullmatch(short) or _PLAIN_PYTHONS.fullmatch(name):
+    short = imagereference.library_name(name)
+    if short == "python" or _PLAIN_PYTHONS.fullmatch(name):
         return Image(command=("python3",), python=_python_of(tag))
     if match := _UBI_PYTHON.fullmatch(name):
         return Image(command=("python3",), python=f"{match[1]}.{match[2]}")
-    if shell := _USERLANDS.get(short.removeprefix("library/")):
+    if shell := _USERLANDS.get(short):
         return Image(command=(shell,), is_userland=True)
     raise StartFailure(
         "ErrImagePull",
@@ -77,6 +76,32 @@ def resolve(reference: str) -> Image:
         "machine; known are python:3.x, busybox, alpine, debian, ubuntu, bash and bessemer/…: "
         "name one of them",
     )
+
+
+def refusal(reference: str) -> str:
+    """Why a container of that image can't run on this machine; "" if it can."""
+    try:
+        resolve(reference)
+    except StartFailure as failure:
+        return str(failure)
+    return ""
+
+
+def stand_in(reference: str) -> str:
+    """What runs instead of an image that can't be had, in words for its user; "" if nothing does.
+
+    A Python image is an environment of that Python, as is documented, unless a digest asks for the
+    very bytes of one.
+    """
+    try:
+        image = resolve(reference)
+    except StartFailure:
+        return ""
+    if image.is_userland:
+        return f"image {reference} is not pulled: this machine's own programs run instead"
+    if "@" in reference and image.python is not None:
+        return f"image {reference} is not pulled: an environment of Python runs instead"
+    return ""
 
 
 def split(reference: str) -> tuple[str, str]:

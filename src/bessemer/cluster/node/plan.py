@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import later, parse_time, remaining
 from bessemer.cluster.node.runtime.base import ContainerState, Observation
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -68,6 +68,7 @@ class Container:
     previous: Attempt | None = None
     trouble: Trouble | None = None
     is_starting: bool = False  # its image, volumes or processes are being prepared
+    doing: str = ""  # what that takes its time with
     streak: int = 0  # restarts since it last ran long enough to be trusted
     is_started: bool = False  # the startup probe passed, or there is none
     is_ready: bool = False  # the readiness probe passes, or there is none
@@ -157,9 +158,11 @@ def ending_deadline(pod: Object, view: View, now: datetime) -> datetime | None:
     if stamp := pod["metadata"].get("deletionTimestamp"):
         if not pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS):
             return now
-        return parse_time(stamp)
+        # The grace is a time from now, whatever the wall clock said when it began.
+        grace = pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+        return min(parse_time(stamp), later(now, grace))
     if is_over(pod, view) or is_expired(pod, now):
-        return now + timedelta(seconds=grace_seconds(pod))
+        return later(now, grace_seconds(pod))
     return None
 
 
@@ -217,12 +220,12 @@ def _run(pod: Object, spec: Object, view: View, plan: Plan, now: datetime) -> No
     attempt = container.attempt
     if attempt and attempt.is_live:
         if container.unhealthy:
-            deadline = now + timedelta(seconds=grace_seconds(pod, spec, container))
+            deadline = later(now, grace_seconds(pod, spec, container))
             _stop(name, container, plan, (deadline, now), container.unhealthy)
         return
     if attempt and attempt.is_over and not restarts(pod, spec, attempt):
         return
-    due = start_due(container)
+    due = start_due(container, now)
     if due is not None and due > now:
         plan.wake(due)
         return
@@ -239,13 +242,14 @@ def _next_start(name: str, container: Container) -> Start:
     return Start(name, attempt.number + 1, streak)
 
 
-def start_due(container: Container) -> datetime | None:
+def start_due(container: Container, now: datetime) -> datetime | None:
     """When a container that does not run may be started; None: at once."""
     due = container.trouble.retry_at if container.trouble else None
     attempt = container.attempt
     if attempt and attempt.is_over and attempt.seen.finished_at:
         wait = backoff_seconds(0 if _ran_long(attempt) else container.streak)
-        crash_due = attempt.seen.finished_at + timedelta(seconds=wait)
+        left = remaining(attempt.seen.finished_at, wait, now)
+        crash_due = later(now, left)
         due = crash_due if due is None else max(due, crash_due)
     return due
 
@@ -315,7 +319,7 @@ def _expiry(pod: Object) -> datetime | None:
     start = meta.dig(pod, "status.startTime")
     if seconds is None or not start:
         return None
-    return parse_time(start) + timedelta(seconds=seconds)
+    return later(parse_time(start), seconds)
 
 
 def grace_seconds(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from bessemer.base.clock import later
 from bessemer.cluster.node import (
     addresses,
     clientconfig,
@@ -30,9 +32,13 @@ from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import Install
+from bessemer.resources.namespace import NAMESPACE
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
+
+#: Is told, in words for the pod's user, what a container's start waits for.
+Progress = Callable[[str], None]
 
 _KINDS = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
 # As kubelet: a token is renewed when this much of its life is over.
@@ -78,10 +84,13 @@ class Preparation:
     def remove_volumes(self) -> None:
         """Delete the pod's own volumes; renew no more."""
         self._tokens.clear()
+        self._services.threads.leave(self._folder.name)
         self._volumes.remove()
 
-    async def container(self, pod: Object, container: Object, folder: Path) -> ContainerSpec:
-        """Everything for one attempt, ready to start.
+    async def container(
+        self, pod: Object, container: Object, folder: Path, progress: Progress
+    ) -> ContainerSpec:
+        """Everything for one attempt, ready to start; ``progress`` is told what takes its time.
 
         Raises:
             StartFailure: it can't be started now.
@@ -97,15 +106,16 @@ class Preparation:
             "KUBERNETES_SERVICE_PORT": str(config.api_port),
             "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
         }
+        if image.is_own or image.python is not None:
+            base |= self._services.threads.variables(self._folder.name, container)
         env = variables.resolve(pod, container, self._facts(), referred, base)
         mounts = list(self._mounts(pod, container, env))
         if self._services.runtime.name == "process":
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
-        environment, command = await self._environment(pod, container, image, command)
-        if image.is_userland:
-            text = f"{container['image']} is not pulled: this machine's own programs stand in"
-            self._tell_once(pod, "Normal", "Userland", text)
+        environment, command = await self._environment(pod, container, image, command, progress)
+        if text := images.stand_in(container["image"]):
+            self._tell_once(pod, "Warning", "ImageStandIn", text)
         if image.has_programs:
             env, mount = programs.on_path(self._services.home, env)
             mounts.append(mount)
@@ -132,7 +142,12 @@ class Preparation:
         return self._memory and self._memory / f".{attempt.parent.name}.{attempt.name}"
 
     async def _environment(
-        self, pod: Object, container: Object, image: Image, command: spec.Command
+        self,
+        pod: Object,
+        container: Object,
+        image: Image,
+        command: spec.Command,
+        progress: Progress,
     ) -> tuple[Path | None, spec.Command]:
         """The environment, and the command as it is to be started there."""
         if image.is_own:
@@ -141,24 +156,32 @@ class Preparation:
             return None, command
         installs = command.component.installs if command.component else ()
         try:
-            return await self._ensure(pod, container, image, installs), command
+            return await self._ensure(pod, container, image, installs, progress), command
         except PodInstalls as reason:
             # As written: its own pip then runs in its sandbox, each time anew.
             told = f"the container installs its packages itself at each start: {reason}"
             self._tell_once(pod, "Normal", "InstallsItself", told)
             plain = dataclasses.replace(command, component=None)
-            return await self._ensure(pod, container, image, ()), plain
+            return await self._ensure(pod, container, image, (), progress), plain
 
     async def _ensure(
-        self, pod: Object, container: Object, image: Image, installs: tuple[Install, ...]
+        self,
+        pod: Object,
+        container: Object,
+        image: Image,
+        installs: tuple[Install, ...],
+        progress: Progress,
     ) -> Path:
-        wish = Wish(image.python or "", image.installs + installs)
+        namespace = self._services.informers.of(NAMESPACE).get(meta.namespace(pod))
+        owner = meta.uid(namespace) if namespace else meta.namespace(pod)
+        wish = Wish.of(image.python or "", image.installs + installs, owner)
         environments = self._services.environments
         found = environments.find(wish)
         if found is None:
 
             async def tell(type_: str, reason: str, message: str) -> None:
                 self._services.events.tell(pod, type_, reason, message)
+                progress(message if reason == "Pulling" else "")
 
             try:
                 found = await environments.ensure(wish, tell)
@@ -224,7 +247,7 @@ class Preparation:
             if token is None or token.renew_at <= now:
                 seconds = int(source.get("expirationSeconds") or 3600)
                 text = self._issue(pod, seconds)
-                self._tokens[key] = _Token(text, now + timedelta(seconds=seconds * _TOKEN_LIFE))
+                self._tokens[key] = _Token(text, later(now, seconds * _TOKEN_LIFE))
         return {key: token.text for key, token in self._tokens.items()}
 
     def _issue(self, pod: Object, seconds: int) -> str:

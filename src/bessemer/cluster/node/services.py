@@ -14,6 +14,7 @@ from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
 from bessemer.cluster.node.runtime.base import Runtime
 from bessemer.cluster.node.spares import Spares
+from bessemer.cluster.node.threads import Threads
 from bessemer.control.events import EventRecorder
 from bessemer.kube.client import Client
 from bessemer.kube.informer import Informers
@@ -87,3 +88,4 @@ class Services:
     events: Events
     issue_token: IssueToken
     allocatable: Mapping[str, str]
+    threads: Threads

@@ -15,6 +15,7 @@ from bessemer.cluster.node.plan import NOTHING, Attempt, Container, View
 from bessemer.cluster.node.runtime.base import ContainerState
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
+from bessemer.resources.pod import IMAGES_PULLED
 
 _OURS = ("PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
 #: Only there, and False, when a resource limit of the pod is not held on this machine.
@@ -30,6 +31,7 @@ class Place:
     host_ip: str
     pod_ip: str
     unheld: str = ""  # which of its limits the machine does not hold, and why
+    stand_in: str = ""  # what runs instead of its images
 
 
 def build(pod: Object, view: View, place: Place, now: datetime) -> Object:
@@ -53,7 +55,9 @@ def build(pod: Object, view: View, place: Place, now: datetime) -> Object:
     status["containerStatuses"] = sorted(mains, key=lambda each: str(each["name"]))
     status["conditions"] = _conditions(pod, view, phase, now)
     if place.unheld:
-        _set_unheld(status["conditions"], place.unheld, now)
+        _set_untrue(status["conditions"], LIMITS_HELD, "LimitNotHeld", place.unheld, now)
+    if place.stand_in:
+        _set_untrue(status["conditions"], IMAGES_PULLED, "ImageStandIn", place.stand_in, now)
     return status
 
 
@@ -135,7 +139,8 @@ def _state(pod: Object, spec: Object, container: Container, view: View) -> Objec
     before = pod["spec"].get("initContainers") or ()
     inits_done = all(plan.is_complete(view.get(each["name"], NOTHING)) for each in before)
     waits_for_init = not inits_done and not plan.is_init(pod, spec)
-    return {"waiting": {"reason": "PodInitializing" if waits_for_init else "ContainerCreating"}}
+    waiting = {"reason": "PodInitializing" if waits_for_init else "ContainerCreating"}
+    return {"waiting": {**waiting, "message": container.doing} if container.doing else waiting}
 
 
 def _stays(pod: Object, spec: Object, container: Container) -> bool:
@@ -222,12 +227,14 @@ def _conditions(pod: Object, view: View, phase: str, now: datetime) -> list[Obje
     return conditions + [each for name, each in old.items() if name not in _OURS]
 
 
-def _set_unheld(conditions: list[Object], why: str, now: datetime) -> None:
-    """Say which limits are not held: the user must not believe that they are."""
-    old = next((each for each in conditions if each["type"] == LIMITS_HELD), None)
-    if old:
+def _set_untrue(
+    conditions: list[Object], type_: str, reason: str, why: str, now: datetime
+) -> None:
+    """Say what is not as the pod asks: the user must not believe that it is."""
+    old = next((each for each in conditions if each["type"] == type_), None)
+    if old is not None:
         conditions.remove(old)
-    conditions.append(_condition(LIMITS_HELD, ("False", "LimitNotHeld", why), old, now))
+    conditions.append(_condition(type_, ("False", reason, why), old, now))
 
 
 def _readiness(phase: str, missing: list[str]) -> tuple[str, str, str]:

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.base.home import Home
-from bessemer.cluster.node import payloads, variables
+from bessemer.cluster.node import claimfolders, payloads, variables
 from bessemer.cluster.node.errors import config_error, mount_error
 from bessemer.cluster.node.payloads import Files, Sources
 from bessemer.cluster.node.runtime.base import Mount
@@ -83,7 +84,7 @@ class Volumes:
     def remove(self) -> None:
         """Delete what belongs to the pod alone."""
         for folder in {self._folder, self._memory}:
-            shutil.rmtree(folder, ignore_errors=True)
+            trees.remove(folder)
 
     def place(self, volume: Object) -> Path:
         """The folder of a volume that belongs to the pod alone."""
@@ -114,13 +115,12 @@ class Volumes:
         obj = self._claims(claim, namespace)
         if obj is None:
             raise mount_error(name, f'persistentvolumeclaim "{claim}" not found')
-        if meta.is_deleting(obj):
+        if meta.is_deleting(obj) and not _has_begun(pod):
             raise mount_error(name, f'persistentvolumeclaim "{claim}" is being deleted')
         if meta.dig(obj, "status.phase") != "Bound":
             raise mount_error(name, f'persistentvolumeclaim "{claim}" is not bound yet')
-        folder = self._home.claim(namespace, claim)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        folder = self._home.claim_folder(meta.uid(obj))
+        return folder if folder.is_dir() else claimfolders.ensure(self._home, obj)
 
     def _fill(self, volume: Object, files: Files) -> None:
         name, folder = volume["name"], self.place(volume)
@@ -142,6 +142,14 @@ class Volumes:
             if entry.name not in tops and not entry.name.startswith(".."):
                 entry.unlink()
         self._written[name] = files
+
+
+def _has_begun(pod: Object) -> bool:
+    """Whether a container of the pod has run: then its claims are kept for it, deleted or not."""
+    if meta.dig(pod, "status.phase") == "Running":
+        return True
+    inits = meta.dig(pod, "status.initContainerStatuses") or ()
+    return any(not status.get("state", {}).get("waiting") for status in inits)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
+from bessemer.base.clock import Steps
 from bessemer.base.logs import fields
-from bessemer.cluster.node import plan, probes
+from bessemer.cluster.node import images, plan, probes
 from bessemer.cluster.node import status as statuses
 from bessemer.cluster.node.attempts import Attempts
 from bessemer.cluster.node.errors import StartFailure
@@ -21,6 +20,7 @@ from bessemer.cluster.node.plan import Attempt, Container, Trouble
 from bessemer.cluster.node.preparation import Preparation
 from bessemer.cluster.node.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.cluster.node.services import Services
+from bessemer.cluster.node.slots import Slot
 from bessemer.cluster.node.spec import limits
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
@@ -37,24 +37,6 @@ _RETRY_SECONDS = 10.0
 _IMAGE_RETRY_MAX_SECONDS = 300.0
 _REPORT_RETRY_SECONDS = 1.0
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
-
-
-@dataclass
-class _Slot:
-    """What this agent knows of a container, beside the tasks that act on it."""
-
-    container: Container = plan.NOTHING
-    starting: asyncio.Task[None] | None = None
-    watching: asyncio.Task[None] | None = None
-    failures: int = 0  # in a row, to start it
-    is_committed: bool = False  # the runtime was asked; what it starts must be waited for
-
-    def abandon(self) -> None:
-        if self.starting and not self.is_committed:
-            self.starting.cancel()
-
-    def change(self, **parts: object) -> None:
-        self.container = dataclasses.replace(self.container, **parts)  # type: ignore[arg-type]  # names checked by tests
 
 
 class PodWorker:
@@ -76,10 +58,14 @@ class PodWorker:
         services.spares.give(self._folder)
         self._address = services.addresses.of_pod(self.uid, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
-        self._slots = {spec["name"]: _Slot() for spec in plan.all_containers(pod)}
+        self._slots = {spec["name"]: Slot() for spec in plan.all_containers(pod)}
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         self._unheld = self._unheld_limits()
+        told = dict.fromkeys(
+            images.stand_in(each.get("image", "")) for each in self._specs.values()
+        )
+        self._stand_in = "; ".join(filter(None, told))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_gone = False  # the object is
@@ -88,6 +74,7 @@ class PodWorker:
         self._must_refresh = False
         self._unwritten = ""  # why the status is not in the API
         self._quiet_until = services.clock.now() + _seconds(_QUIET_STARTING_SECONDS)
+        self._steps = Steps(services.clock)
         self._adopt()
 
     # ---- told from outside
@@ -159,6 +146,7 @@ class PodWorker:
 
     async def _pass(self) -> bool:
         """Do what is due; True when the pod rests until it is woken."""
+        self._follow_clock()
         now = self._services.clock.now()
         if self._is_gone:
             return await self._pass_gone()
@@ -185,6 +173,13 @@ class PodWorker:
             times = [moment for moment in (todo.wake_at, refresh_at) if moment]
             await self._pause(min(times, default=None))
         return False
+
+    def _follow_clock(self) -> None:
+        """Move what is waited for along with the wall clock when somebody sets it."""
+        if step := self._steps.take():
+            self._quiet_until += step
+            for slot in self._slots.values():
+                slot.shift(step)
 
     async def _pause(self, until: datetime | None) -> None:
         timeout = None
@@ -232,15 +227,20 @@ class PodWorker:
             _log.exception("container not started", extra=fields(pod=meta.name(self.pod)))
             self._fail(slot, name, StartFailure("CreateContainerError", repr(error)))
         finally:
-            slot.change(is_starting=False)
+            slot.change(is_starting=False, doing="")
             slot.starting, slot.is_committed = None, False
             self.wake()
 
-    async def _start_attempt(self, slot: _Slot, action: plan.Start) -> None:
+    async def _start_attempt(self, slot: Slot, action: plan.Start) -> None:
         name = action.container
         folder = self._attempts.make(name, action.number)
         spec = self._specs[name]
-        order = await self._preparation.container(self.pod, spec, folder)
+
+        def tell(what: str) -> None:
+            slot.change(doing=what)
+            self.wake()
+
+        order = await self._preparation.container(self.pod, spec, folder, tell)
         slot.is_committed = True
         await self._services.runtime.start(order)
         image = spec.get("image", "")
@@ -263,7 +263,7 @@ class PodWorker:
         )  # fmt: skip
         self._watch(name, attempt)
 
-    def _fail(self, slot: _Slot, name: str, failure: StartFailure) -> None:
+    def _fail(self, slot: Slot, name: str, failure: StartFailure) -> None:
         reason, message = failure.reason, failure.message
         wait = _RETRY_SECONDS
         self._tell("Warning", failure.event, message)
@@ -387,12 +387,14 @@ class PodWorker:
         return True
 
     async def _remove_folder(self) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(trees.remove, self._folder)
 
     # ---- status
 
     async def _report(self) -> None:
-        place = statuses.Place(self._services.config.host_ip, self._address, self._unheld)
+        place = statuses.Place(
+            self._services.config.host_ip, self._address, self._unheld, self._stand_in
+        )
         while not self._is_gone:
             wanted = statuses.build(self.pod, self._view(), place, self._services.clock.now())
             if wanted == self.pod.get("status"):
@@ -429,7 +431,7 @@ class PodWorker:
         return (
             plan.Release() in todo.actions
             or plan.Remove() in todo.actions
-            or any(slot.container.trouble for slot in self._slots.values())
+            or any(slot.container.trouble or slot.container.doing for slot in self._slots.values())
         )
 
     def _unheld_limits(self) -> str:
@@ -466,7 +468,7 @@ class PodWorker:
 class _Verdicts:
     """What probes tell of one container."""
 
-    def __init__(self, worker: PodWorker, slot: _Slot) -> None:
+    def __init__(self, worker: PodWorker, slot: Slot) -> None:
         self._worker = worker
         self._slot = slot
 

@@ -9,5 +9,6 @@ To change a route open the module of its noun; what all share (errors to HTTP, J
 
 from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.api.face import PipelinesApi, build_api
+from bessemer.pipelines.api.http import Cluster
 
-__all__ = ["Guard", "PipelinesApi", "build_api"]
+__all__ = ["Cluster", "Guard", "PipelinesApi", "build_api"]

@@ -30,18 +30,23 @@ class Artifacts:
             Route("/artifacts/{id}", self.get, methods=["GET"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
-        guard, namespace = self._services.guard, namespace or self._services.namespace
-        await guard.check(user_of(request), verb, "runs", namespace)
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
+        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
+        if namespace:
+            await self._services.guard.check(user_of(request), verb, "runs", namespace)
+            return namespace
+        namespace = self._services.namespace_of(request)
+        await self._services.check(request, verb, "runs", namespace)
+        return namespace
 
     async def list(self, request: Request) -> Response:
         """A page."""
-        await self._check(request, "list")
         params = params_of(request)
+        run_id = params.get("run_id", "")
+        namespace = await self._services.history.namespace_of_run(run_id) if run_id else ""
+        namespace = await self._check(request, "list", namespace)
         query = listing.parse(params, lineage.ARTIFACT_FIELDS)
-        page = await self._services.history.list_artifacts(
-            query, self._services.namespace, params.get("run_id", "")
-        )
+        page = await self._services.history.list_artifacts(query, namespace, run_id)
         items = [wire.artifact(record) for record in page.artifacts]
         return JsonResponse(wire.page("artifacts", items, page.total, page.next_token))
 

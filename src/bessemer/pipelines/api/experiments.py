@@ -31,9 +31,14 @@ class Experiments:
             Route(one, self.delete, methods=["DELETE"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
-        guard, namespace = self._services.guard, namespace or self._services.namespace
-        await guard.check(user_of(request), verb, "experiments", namespace)
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
+        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
+        if namespace:
+            await self._services.guard.check(user_of(request), verb, "experiments", namespace)
+            return namespace
+        namespace = self._services.namespace_of(request)
+        await self._services.check(request, verb, "experiments", namespace)
+        return namespace
 
     async def _find(self, request: Request, verb: str) -> catalog.Experiment:
         try:
@@ -46,19 +51,20 @@ class Experiments:
 
     async def list(self, request: Request) -> Response:
         """A page."""
-        await self._check(request, "list")
+        namespace = await self._check(request, "list")
         query = listing.parse(params_of(request), catalog.EXPERIMENT_FIELDS)
-        found, total, token = await self._catalog.list_experiments(query, self._services.namespace)
+        found, total, token = await self._catalog.list_experiments(query, namespace)
         items = [wire.experiment(record) for record in found]
         return JsonResponse(wire.page("experiments", items, total, token))
 
     async def create(self, request: Request) -> Response:
         """A new one; its name must be free."""
-        await self._check(request, "create")
         body = wire.parse(wire.EXPERIMENT, await read_json(request))
+        given = self._services.namespace_of(request, body.get("namespace", ""))
+        await self._services.check(request, "create", "experiments", given)
         experiment = catalog.Experiment(
             id=ids.make_uid(),
-            namespace=self._services.namespace,
+            namespace=given,
             name=wire.check_name(body.get("display_name", ""), "an experiment's display_name"),
             description=body.get("description", ""),
             created_at=self._services.clock.now(),

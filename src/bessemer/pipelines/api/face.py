@@ -2,7 +2,9 @@
 
 KFP's own: ``/apis/v2beta1/…``; behind an ingress: ``/pipeline/apis/v2beta1/…``; through the API
 server's service proxy, as ``kfp.Client()`` without arguments goes:
-``/api/v1/namespaces/<ns>/services/[http:]ml-pipeline[:8888|:http]/proxy/[/]apis/v2beta1/…``.
+``/api/v1/namespaces/<ns>/services/[http:]ml-pipeline[:8888|:http]/proxy/[/]apis/v2beta1/…``,
+where <ns> is the namespace of requests that name no other: ``kfp.Client(namespace=…)`` puts its
+own there.
 The logs of steps are also where v1 had them, ``/apis/v1alpha1/runs/<run>/nodes/<node>/log``.
 """
 
@@ -25,7 +27,7 @@ from bessemer.pipelines import uploads
 from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.api.artifacts import Artifacts
 from bessemer.pipelines.api.experiments import Experiments
-from bessemer.pipelines.api.http import JsonResponse, Services, answer_error
+from bessemer.pipelines.api.http import PROXIED, Cluster, JsonResponse, Services, answer_error
 from bessemer.pipelines.api.pipelines import Pipelines
 from bessemer.pipelines.api.runs import Runs
 from bessemer.pipelines.catalog import Catalog
@@ -35,7 +37,7 @@ from bessemer.pipelines.steplogs import StepLogs
 
 _PREFIX = re.compile(
     r"^(?:/pipeline"
-    r"|/api/v1/namespaces/[^/]+/services/(?:https?:)?ml-pipeline(?::[a-z0-9-]+)?/proxy/?"
+    r"|/api/v1/namespaces/(?P<namespace>[^/]+)/services/(?:https?:)?ml-pipeline(?::[a-z0-9-]+)?/proxy/?"
     r")?(?=/apis/v(?:2beta1|1alpha1)/)"
 )
 # A file of the greatest size, and the multipart frame around it.
@@ -79,8 +81,11 @@ class PipelinesApi:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = _PREFIX.sub("", scope["path"], count=1)
+        found = _PREFIX.match(scope["path"])
+        path = scope["path"][found.end() :] if found else scope["path"]
+        proxied = (found and found["namespace"]) or ""
         scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        scope[PROXIED] = proxied
         request = Request(scope)
         try:
             scope["bessemer.user"] = await self._guard.identify(request)
@@ -121,16 +126,15 @@ def build_api(
     clock: Clock,
     wake: Callable[[str], None],
     logs: StepLogs,
-    *,
-    namespace: str = "kubeflow",
+    cluster: Cluster | None = None,
 ) -> PipelinesApi:
     """The face over a started database.
 
-    ``wake`` is called with the id of a run that was created, terminated, retried or deleted.
-    Everything lives in the one ``namespace``: the mode is single-user, and as upstream in that
-    mode, a namespace in a request is ignored.
+    ``wake`` is called with the id of a run that was created, terminated, retried or deleted. The
+    mode is single-user as clients see it; unlike upstream in that mode, a namespace that a request
+    names is the one that it is for, and RBAC is asked there.
     """
     services = Services(
-        SqlHistory(database), Catalog(database), guard, clock, wake, namespace, logs
+        SqlHistory(database), Catalog(database), guard, clock, wake, logs, cluster or Cluster()
     )
     return PipelinesApi(services)

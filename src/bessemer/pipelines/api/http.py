@@ -24,6 +24,7 @@ from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.spec import InvalidArguments, InvalidSpec, Spec, load
 from bessemer.pipelines.steplogs import StepLogs
+from bessemer.pipelines.trial import Trial
 from bessemer.pipelines.types import normalize
 
 _log = logs.get(__name__)
@@ -36,6 +37,7 @@ HTTP_STATUS: Mapping[int, int] = {
     7: 403,
     8: 413,
     9: 400,
+    10: 409,
     12: 501,
     13: 500,
     14: 503,
@@ -44,13 +46,42 @@ HTTP_STATUS: Mapping[int, int] = {
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 409: 6, 413: 8}
 
 
+#: Of a request's scope: the namespace of the service proxy's path that it came by.
+PROXIED = "bessemer.namespace"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster whose runs these are.
+
+    Attributes:
+        namespace: of the requests that name none.
+        trial: asks the cluster before a run is taken; None where there is none to ask.
+    """
+
+    namespace: str = "kubeflow"
+    trial: Trial | None = None
+
+    async def check_namespace(self, name: str) -> None:
+        """Let a namespace pass if it is there.
+
+        Raises:
+            NotFound: it is not.
+        """
+        if name == self.namespace or self.trial is None or await self.trial.has_namespace(name):
+            return
+        raise errors.NotFound(
+            f"namespace {name!r} not found; create it, or name another (kfp.Client sends the one "
+            "of its arguments, or of ~/.config/kfp/context.json)"
+        )
+
+
 @dataclass(frozen=True)
 class Services:
     """What the routes work with.
 
     Attributes:
         wake: called with a run's id when the engine should look at it.
-        namespace: where everything lives in single-user mode.
     """
 
     history: SqlHistory
@@ -58,8 +89,27 @@ class Services:
     guard: Guard
     clock: Clock
     wake: Callable[[str], None]
-    namespace: str
     logs: StepLogs
+    cluster: Cluster
+
+    async def check(self, request: Request, verb: str, resource: str, namespace: str) -> None:
+        """Let a request pass.
+
+        Raises:
+            PermissionDenied: no rule allows it in that namespace.
+            NotFound: there is no such namespace.
+        """
+        await self.guard.check(user_of(request), verb, resource, namespace)
+        await self.cluster.check_namespace(namespace)
+
+    def namespace_of(self, request: Request, given: str = "") -> str:
+        """The namespace of a request: its body's, its query's, the proxy's, or the default one."""
+        return (
+            given
+            or params_of(request).get("namespace", "")
+            or request.scope.get(PROXIED)
+            or self.cluster.namespace
+        )
 
 
 Handler = Callable[[Request], Awaitable[Response]]

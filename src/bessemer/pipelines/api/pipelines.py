@@ -77,9 +77,14 @@ class Pipelines:
             Route(version, self.delete_version, methods=["DELETE"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
-        guard, namespace = self._services.guard, namespace or self._services.namespace
-        await guard.check(user_of(request), verb, "pipelines", namespace)
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
+        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
+        if namespace:
+            await self._services.guard.check(user_of(request), verb, "pipelines", namespace)
+            return namespace
+        namespace = self._services.namespace_of(request)
+        await self._services.check(request, verb, "pipelines", namespace)
+        return namespace
 
     async def _find(self, request: Request, verb: str, id_: str = "") -> catalog.Pipeline:
         try:
@@ -94,19 +99,19 @@ class Pipelines:
 
     async def list(self, request: Request) -> Response:
         """A page."""
-        await self._check(request, "list")
+        namespace = await self._check(request, "list")
         query = listing.parse(params_of(request), catalog.PIPELINE_FIELDS)
-        found, total, token = await self._catalog.list_pipelines(query, self._services.namespace)
+        found, total, token = await self._catalog.list_pipelines(query, namespace)
         items = [wire.pipeline(record) for record in found]
         return JsonResponse(wire.page("pipelines", items, total, token))
 
-    def _make(self, body: Mapping[str, Any]) -> catalog.Pipeline:
+    def _make(self, body: Mapping[str, Any], namespace: str) -> catalog.Pipeline:
         given = body.get("name") or body.get("display_name", "")
         name = wire.check_name(given, "a pipeline's name")
         display_name = body.get("display_name") or name
         return catalog.Pipeline(
             id=ids.make_uid(),
-            namespace=self._services.namespace,
+            namespace=namespace,
             name=name,
             display_name=wire.check_display_name(display_name, "a pipeline's display_name"),
             description=body.get("description", ""),
@@ -114,18 +119,23 @@ class Pipelines:
             tags=check_tags(body.get("tags", {})),
         )
 
+    async def _check_new(self, request: Request, body: Mapping[str, Any]) -> str:
+        given = self._services.namespace_of(request, body.get("namespace", ""))
+        await self._services.check(request, "create", "pipelines", given)
+        return given
+
     async def create(self, request: Request) -> Response:
         """A new one without versions."""
-        await self._check(request, "create")
-        pipeline = self._make(wire.parse(wire.PIPELINE, await read_json(request)))
+        body = wire.parse(wire.PIPELINE, await read_json(request))
+        pipeline = self._make(body, await self._check_new(request, body))
         await self._catalog.create_pipeline(pipeline)
         return JsonResponse(wire.pipeline(pipeline))
 
     async def create_with_version(self, request: Request) -> Response:
         """A new one with its first version (its IR inline; we fetch no addresses)."""
-        await self._check(request, "create")
         body = wire.parse(wire.PIPELINE_AND_VERSION, await read_json(request))
-        pipeline = self._make(body.get("pipeline", {}))
+        given = body.get("pipeline", {})
+        pipeline = self._make(given, await self._check_new(request, given))
         given = {
             "name": pipeline.name,
             "display_name": pipeline.display_name,
@@ -143,9 +153,9 @@ class Pipelines:
 
     async def get_by_name(self, request: Request) -> Response:
         """One, by its name."""
-        await self._check(request, "get")
+        namespace = await self._check(request, "get")
         name = request.path_params["name"]
-        pipeline = await self._catalog.find_pipeline(self._services.namespace, name)
+        pipeline = await self._catalog.find_pipeline(namespace, name)
         return JsonResponse(wire.pipeline(pipeline))
 
     async def update(self, request: Request) -> Response:
@@ -239,10 +249,10 @@ class Pipelines:
 
     async def upload(self, request: Request) -> Response:
         """A file as a new pipeline with its first version."""
-        await self._check(request, "create")
+        namespace = await self._check(request, "create")
         params, file_name, text = await _read_upload(request)
         params.setdefault("name", params.get("display_name") or file_name)
-        pipeline = self._make(params)
+        pipeline = self._make(params, namespace)
         # The query's tags are the pipeline's, as upstream has it; the rest is of both.
         version = await self._make_version(pipeline.id, {**params, "tags": {}}, text)
         await self._catalog.create_pipeline(pipeline, version)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -11,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import history, listing, spec, wire
+from bessemer.pipelines import history, listing, retrying, spec, tree, wire
 from bessemer.pipelines.api.http import (
     JsonResponse,
     Services,
@@ -52,9 +54,14 @@ class Runs:
             Route(one + "/nodes/{node}/log", self.log, methods=["GET"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> None:
-        guard, namespace = self._services.guard, namespace or self._services.namespace
-        await guard.check(user_of(request), verb, "runs", namespace)
+    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
+        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
+        if namespace:
+            await self._services.guard.check(user_of(request), verb, "runs", namespace)
+            return namespace
+        namespace = self._services.namespace_of(request)
+        await self._services.check(request, verb, "runs", namespace)
+        return namespace
 
     async def _find(self, request: Request, verb: str) -> Run:
         try:
@@ -66,40 +73,42 @@ class Runs:
         return run
 
     async def list(self, request: Request) -> Response:
-        """A page, without tasks."""
-        await self._check(request, "list")
+        """A page, without tasks; of an experiment's namespace if one is named."""
         params = params_of(request)
+        experiment_id, namespace = params.get("experiment_id", ""), params.get("namespace", "")
+        if experiment_id and not namespace:
+            with contextlib.suppress(NotFound):
+                namespace = (await self._catalog.get_experiment(experiment_id)).namespace
+        namespace = await self._check(request, "list", namespace)
         query = listing.parse(params, history.RUN_FIELDS)
-        page = await self._history.list_runs(
-            query, self._services.namespace, params.get("experiment_id", "")
-        )
+        page = await self._history.list_runs(query, namespace, experiment_id)
         items = [wire.run(run) for run in page.runs]
         return JsonResponse(wire.page("runs", items, page.total, page.next_token))
 
     async def create(self, request: Request) -> Response:
         """A new run of an IR, or of a pipeline's version; the engine takes it from there."""
-        await self._check(request, "create")
         body = wire.parse(wire.RUN, await read_json(request))
+        experiment_id, namespace = await self._find_place(request, body.get("experiment_id", ""))
         if body.get("plugins_output"):
             raise InvalidArgument(
                 "plugins_output is the server's to write, but the request has one; leave it out"
             )
         config = body.get("runtime_config", {})
         name = wire.check_display_name(body.get("display_name", ""), "a run's display_name")
-        source = await self._read_source(body)
-        parameters = config.get("parameters", {})
+        source = await self._read_source(request, body)
+        checked, parameters = source.pop("checked"), config.get("parameters", {})
         # Defaults are filled in by the engine: the history keeps what was submitted.
-        spec.check_arguments(source.pop("checked"), parameters)
+        arguments = spec.check_arguments(checked, parameters)
         now = self._services.clock.now()
         run = Run(
             id=ids.make_uid(),
-            namespace=self._services.namespace,
+            namespace=namespace,
             display_name=name,
             parameters=parameters,
             state=RunState.PENDING,
             created_at=now,
             scheduled_at=now,
-            experiment_id=await self._find_experiment(body.get("experiment_id", "")),
+            experiment_id=experiment_id,
             recurring_run_id=body.get("recurring_run_id", ""),
             pipeline_root=config.get("pipeline_root", ""),
             service_account=body.get("service_account", ""),
@@ -108,11 +117,34 @@ class Runs:
             plugins_input=body.get("plugins_input", {}),
             **source,
         )
+        if (trial := self._services.cluster.trial) is not None:
+            await trial.check(run, checked, arguments)
+        if not run.experiment_id:
+            default = await self._catalog.ensure_default(namespace, now)
+            run = replace(run, experiment_id=default.id)
         await self._history.create_run(run)
         self._services.wake(run.id)
         return JsonResponse(wire.run(run))
 
-    async def _read_source(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _find_place(self, request: Request, experiment_id: str) -> tuple[str, str]:
+        """The experiment that a new run names, if any, and the namespace, where it is allowed."""
+        if not experiment_id:
+            return "", await self._check(request, "create")
+        try:
+            experiment = await self._catalog.get_experiment(experiment_id)
+        except NotFound:
+            await self._check(request, "create")
+            raise
+        given = params_of(request).get("namespace", experiment.namespace)
+        await self._check(request, "create", experiment.namespace)
+        if given != experiment.namespace:
+            raise InvalidArgument(
+                f"the run is for namespace {given!r}, but its experiment {experiment_id} is in "
+                f"{experiment.namespace!r}; name an experiment of that namespace"
+            )
+        return experiment_id, experiment.namespace
+
+    async def _read_source(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """The IR of a new run, checked, and the version that it is of."""
         reference = {
             name: value
@@ -138,6 +170,8 @@ class Runs:
             reference.get("pipeline_id", ""),
             body.get("pipeline_version_id") or reference.get("pipeline_version_id", ""),
         )
+        pipeline = await self._catalog.get_pipeline(version.pipeline_id)
+        await self._services.check(request, "get", "pipelines", pipeline.namespace)
         checked = await load_spec(wire.spec_document(version.spec, version.platform_spec))
         return {
             "checked": checked,
@@ -146,13 +180,6 @@ class Runs:
             "pipeline_id": version.pipeline_id,
             "pipeline_version_id": version.id,
         }
-
-    async def _find_experiment(self, id_: str) -> str:
-        services = self._services
-        if not id_:
-            default = await self._catalog.ensure_default(services.namespace, services.clock.now())
-            return default.id
-        return (await self._catalog.get_experiment(id_)).id
 
     async def get(self, request: Request) -> Response:
         """One, with its tasks."""
@@ -185,7 +212,12 @@ class Runs:
     async def retry(self, request: Request) -> Response:
         """Let a failed one go on where it failed."""
         run = await self._find(request, "retry")
-        await self._history.retry_run(run.id, self._services.clock.now())
+        history.check_retry(run.id, run.state)
+        checked = await load_spec({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
+        now = self._services.clock.now()
+        tasks = await self._load_tasks(run.id)
+        reset = await asyncio.to_thread(retrying.plan_retry, checked, tasks, now)
+        await self._history.retry_run(run, reset, now)
         self._services.wake(run.id)
         return JsonResponse({})
 
@@ -204,11 +236,13 @@ class Runs:
     async def log(self, request: Request) -> Response:
         """A step's log as text: ``follow=true`` until it ends, ``tail_lines=N`` the last lines.
 
-        The node is a task's id, its pod's name, or its name if only one task has it.
+        The node is a task's id, a pod's name (of an earlier attempt, too), or the task's name if
+        only one has it. ``attempt=N`` is that attempt's, counted from 0; without it, the last's.
         """
         run = await self._find(request, "get")
-        task = find_task(await self._load_tasks(run.id), request.path_params["node"])
+        tasks = await self._load_tasks(run.id)
         params = params_of(request)
+        task = find_attempt(tasks, request.path_params["node"], params.get("attempt", ""))
         tail = params.get("tail_lines", "")
         if tail and not (tail.isdecimal() and len(tail) <= _MAX_DIGITS):
             raise InvalidArgument(
@@ -223,13 +257,38 @@ class Runs:
         )
         # The first piece is read before the answer starts, so that "no log" can still be a 404.
         first = await anext(pieces, b"")
-        return StreamingResponse(_chain(first, pieces), media_type="text/plain")
+        pieces = self._services.guard.while_allowed(request, run.namespace, _chain(first, pieces))
+        return StreamingResponse(pieces, media_type="text/plain")
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for piece in rest:
         yield piece
+
+
+def find_attempt(tasks: Sequence[Task], node: str, attempt: str = "") -> Task:
+    """The task that a log's address names, with the pod of the attempt that it names.
+
+    Raises:
+        NotFound: no such task, or no such attempt of it.
+    """
+    by_id = {task.id: task for task in tasks}
+    for task in tasks:
+        for pod in tree.earlier_pods(task, by_id):
+            if pod == node:
+                return replace(task, pod_name=pod)
+    task = find_task(tasks, node)
+    pods = [*tree.earlier_pods(task, by_id), *filter(None, [task.pod_name])]
+    if not attempt:
+        # One that is about to be retried has no pod yet: its last words are its last pod's.
+        return replace(task, pod_name=pods[-1]) if pods else task
+    if not (attempt.isdecimal() and len(attempt) <= _MAX_DIGITS and int(attempt) < len(pods)):
+        raise NotFound(
+            f"attempt must be one of {list(range(len(pods)))} of task {task.id}, but got "
+            f"{attempt[:80]!r}"
+        )
+    return replace(task, pod_name=pods[int(attempt)])
 
 
 def find_task(tasks: Sequence[Task], node: str) -> Task:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from bessemer.pipelines.spec import items
 from bessemer.pipelines.spec.model import (
     Component,
     Dag,
@@ -15,15 +16,6 @@ from bessemer.pipelines.spec.model import (
     TaskSpec,
 )
 from bessemer.pipelines.types import ParameterType
-
-
-def is_leaked(name: str) -> bool:
-    """Whether a DAG's input may be a loop's item that nobody outside that loop has.
-
-    The SDK's compiler lets it leak into the inputs of the groups around the loop, up to the root,
-    where nobody reads it (kubeflow/pipelines#13273).
-    """
-    return "loop-item" in name
 
 
 def order(component: str, tasks: Mapping[str, TaskSpec]) -> Mapping[str, tuple[str, ...]]:
@@ -78,23 +70,73 @@ def check(
         component = pending.pop()
         if component.name not in inner and isinstance(component.body, Dag):
             inner[component.name] = _check_dag(component, component.body, components)
-            _check_settings(component, component.body, components, settings)
             pending.extend(inner[component.name])
-    _refuse_cycles(inner)
+    known = {root.name: root, **components}
+    visible = items.Visibility(known)
+    outermost_first = [known[name] for name in reversed(_order_components(inner))]
+    for component in outermost_first:
+        for task in _tasks(component):
+            visible.note(component, task)
+    for component in outermost_first:
+        for task in _tasks(component):
+            _check_lacks(component, task, visible)
+            _check_settings(component, task, visible, settings)
 
 
-def _refuse_cycles(inner: Mapping[str, list[Component]]) -> None:
-    """Peel off the components that contain no unpeeled one; what is left goes in a circle."""
-    left = {name: {part.name for part in parts} & set(inner) for name, parts in inner.items()}
-    while left:
-        free = [name for name, parts in left.items() if not parts & set(left)]
-        if not free:
-            raise InvalidSpec(
-                f"the components {sorted(left)} contain each other in a cycle; a pipeline can't "
-                "contain itself"
+def _tasks(component: Component) -> Iterable[TaskSpec]:
+    return component.body.tasks.values() if isinstance(component.body, Dag) else ()
+
+
+def _check_lacks(component: Component, task: TaskSpec, visible: items.Visibility) -> None:
+    """What nothing gives a value may only be a loop's item that leaked into a group."""
+    called = visible.components[task.component]
+    reads = task.condition.inputs if task.condition is not None else frozenset()
+    for key in visible.lacks(component, task):
+        if isinstance(called.body, Dag) and items.may_leak(key) and key not in reads:
+            visible.missing.add((called.name, key))
+            continue
+        source = task.parameters[key].source
+        where = f"task {task.name!r}"
+        if isinstance(source, TaskOutput):
+            _check_output(
+                component, _dag_of(component), source, "parameter", visible.components, where
             )
-        for name in free:
-            del left[name]
+        assert isinstance(source, DagInput), "other sources always have a value"
+        raise InvalidSpec(_no_input(where, key, source.name, component))
+
+
+def _dag_of(component: Component) -> Dag:
+    assert isinstance(component.body, Dag), "only DAGs have tasks"
+    return component.body
+
+
+def _order_components(inner: Mapping[str, list[Component]]) -> list[str]:
+    """The DAGs, each after those that it contains.
+
+    Raises:
+        InvalidSpec: one contains itself, perhaps over others.
+    """
+    left = {name: {part.name for part in parts} & set(inner) for name, parts in inner.items()}
+    around: dict[str, list[str]] = {name: [] for name in left}
+    for name, parts in left.items():
+        for part in parts:
+            around[part].append(name)
+    free = [name for name, parts in left.items() if not parts]
+    ordered = []
+    while free:
+        name = free.pop()
+        ordered.append(name)
+        del left[name]
+        for outer in around[name]:
+            left[outer].discard(name)
+            if not left[outer]:
+                free.append(outer)
+    if left:
+        raise InvalidSpec(
+            f"the components {sorted(left)} contain each other in a cycle; a pipeline can't "
+            "contain itself"
+        )
+    return ordered
 
 
 def _check_dag(
@@ -118,17 +160,18 @@ def _check_dag(
 
 def _check_settings(
     component: Component,
-    dag: Dag,
-    components: Mapping[str, Component],
+    task: TaskSpec,
+    visible: items.Visibility,
     settings: Mapping[str, Sequence[Source]],
 ) -> None:
-    for task in dag.tasks.values():
-        where = f"a Kubernetes setting of task {task.name!r}"
-        for source in settings.get(components[task.component].executor, ()):
-            if isinstance(source, TaskOutput):
-                _check_output(component, dag, source, "parameter", components, where)
-            elif isinstance(source, DagInput) and source.name not in component.parameters:
-                raise InvalidSpec(_no_input(where, "its value", source.name, component))
+    where = f"a Kubernetes setting of task {task.name!r}"
+    for source in settings.get(visible.components[task.component].executor, ()):
+        if isinstance(source, TaskOutput):
+            _check_output(
+                component, _dag_of(component), source, "parameter", visible.components, where
+            )
+        elif isinstance(source, DagInput) and not visible.is_there(component, source.name):
+            raise InvalidSpec(_no_input(where, "its value", source.name, component))
 
 
 def _check_inputs(
@@ -137,10 +180,10 @@ def _check_inputs(
     where = f"task {task.name!r}"
     for key, item in task.parameters.items():
         if isinstance(item.source, TaskOutput):
-            _check_output(component, dag, item.source, "parameter", components, where)
-        elif isinstance(item.source, DagInput) and item.source.name not in component.parameters:
-            if not (is_leaked(key) and isinstance(components[task.component].body, Dag)):
-                raise InvalidSpec(_no_input(where, key, item.source.name, component))
+            if not items.may_leak(key):
+                _check_output(component, dag, item.source, "parameter", components, where)
+            elif item.source.task not in dag.tasks:
+                raise InvalidSpec(_no_task(where, component, item.source))
         elif isinstance(item.source, FinalStatus) and not task.always:
             raise InvalidSpec(
                 f"{where} reads the final status of {item.source.task!r}, so its strategy must be "
@@ -152,6 +195,13 @@ def _check_inputs(
         elif source.name not in component.artifacts:
             raise InvalidSpec(_no_input(where, key, source.name, component))
     _check_given(task, components[task.component])
+
+
+def _no_task(where: str, component: Component, source: TaskOutput) -> str:
+    return (
+        f"{where} in component {component.name!r} takes {source.key!r} from task "
+        f"{source.task!r}, which is not in the same dag"
+    )
 
 
 def _no_input(where: str, key: str, name: str, component: Component) -> str:
@@ -174,7 +224,9 @@ def _check_given(task: TaskSpec, component: Component) -> None:
     needed = {
         name
         for name, definition in component.parameters.items()
-        if not definition.optional and definition.type is not ParameterType.TASK_CONFIG
+        if not definition.optional
+        and definition.type is not ParameterType.TASK_CONFIG
+        and not (isinstance(component.body, Dag) and items.may_leak(name))
     }
     needed |= {name for name, artifact in component.artifacts.items() if not artifact.optional}
     if missing := sorted(needed - given):
@@ -195,10 +247,7 @@ def _check_output(
     producer = dag.tasks.get(source.task)
     made = components.get(producer.component) if producer else None
     if made is None:
-        raise InvalidSpec(
-            f"{where} in component {component.name!r} takes {source.key!r} from task "
-            f"{source.task!r}, which is not in the same dag"
-        )
+        raise InvalidSpec(_no_task(where, component, source))
     outputs = made.output_parameters if kind == "parameter" else made.output_artifacts
     if source.key not in outputs:
         raise InvalidSpec(

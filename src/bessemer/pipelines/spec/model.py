@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from bessemer.base.errors import BessemerError
@@ -151,16 +152,23 @@ class Importer:
     reimport: bool
 
 
+class Claim(StrEnum):
+    """What kfp-kubernetes' components do with a PersistentVolumeClaim; there is no pod."""
+
+    CREATE = "CreatePVC"
+    DELETE = "DeletePVC"
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
-    """What a task runs: a DAG, a container or an importer, with declared inputs and outputs."""
+    """What a task runs: a DAG, a container, an importer or a claim; declared inputs, outputs."""
 
     name: str
     parameters: Mapping[str, ParameterDef]
     artifacts: Mapping[str, ArtifactDef]
     output_parameters: Mapping[str, ParameterDef]
     output_artifacts: Mapping[str, ArtifactDef]
-    body: Dag | Container | Importer
+    body: Dag | Container | Importer | Claim
     executor: str = ""  # its label, by which the platform spec names it
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bessemer.pipelines import conditions
-from bessemer.pipelines.spec import graph, messages
+from bessemer.pipelines.spec import graph, items, messages
 from bessemer.pipelines.spec.model import (
     ArtifactDef,
+    Claim,
     Component,
     Constant,
     Container,
@@ -36,6 +37,8 @@ _NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,127}")
 _FIELD = re.compile(r"""parseJson\(string_value\)\[(?P<quote>["'])(?P<name>.*)(?P=quote)\]""")
 _ALWAYS = "ALL_UPSTREAM_TASKS_COMPLETED"
 _STRATEGIES = ("", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", _ALWAYS)
+# Stubs in place of images, by which the engine knows what is meant; as upstream's driver.
+_CLAIMS = {"argostub/createpvc": Claim.CREATE, "argostub/deletepvc": Claim.DELETE}
 # Names that become folders and files of a run.
 _PLACE = re.compile(r"[\w-]{1,100}")
 # Where a Kubernetes setting takes its value from, beside pvcMount's own fields.
@@ -135,7 +138,7 @@ def _component(name: str, value: Json, executors: Json) -> Component:
     if value.get("taskConfigPassthroughs"):
         raise InvalidSpec(f"{where}: taskConfigPassthroughs is not supported yet; remove it")
     label = value.get("executorLabel") or ""
-    body: Dag | Container | Importer
+    body: Dag | Container | Importer | Claim
     if value.get("dag") is not None:
         body = _dag(name, value["dag"])
     elif label:
@@ -146,7 +149,7 @@ def _component(name: str, value: Json, executors: Json) -> Component:
         raise InvalidSpec(f"{where} must have a dag or an executorLabel, but has neither")
     component = Component(
         name=name,
-        parameters=_parameter_defs(inputs, where, is_dag=isinstance(body, Dag)),
+        parameters=_parameter_defs(inputs, where, is_root=name == "root"),
         artifacts=_artifact_defs(inputs, where),
         output_parameters=_parameter_defs(outputs, where),
         output_artifacts=_artifact_defs(outputs, where),
@@ -168,7 +171,7 @@ def _check_place(name: str, where: str) -> None:
 
 
 def _parameter_defs(
-    definitions: Json, where: str, *, is_dag: bool = False
+    definitions: Json, where: str, *, is_root: bool = False
 ) -> Mapping[str, ParameterDef]:
     result = {}
     for name, value in (definitions.get("parameters") or {}).items():
@@ -183,7 +186,7 @@ def _parameter_defs(
             type=ParameterType(type_),
             optional=bool(value.get("isOptional"))
             or has_default
-            or (is_dag and graph.is_leaked(name)),
+            or (is_root and items.may_leak(name)),
             has_default=has_default,
             default=normalize(value.get("defaultValue")),
             literals=tuple(normalize(item) for item in value.get("literals") or ()),
@@ -208,7 +211,7 @@ def _type(schema: Json) -> tuple[str, str]:
     return schema.get("schemaTitle") or "system.Artifact", schema.get("schemaVersion") or "0.0.1"
 
 
-def _executor(label: str, value: Json) -> Container | Importer:
+def _executor(label: str, value: Json) -> Container | Importer | Claim:
     where = f"executor {label!r}"
     if value.get("container") is not None:
         return _container(value["container"], where)
@@ -220,10 +223,12 @@ def _executor(label: str, value: Json) -> Container | Importer:
     )
 
 
-def _container(value: Json, where: str) -> Container:
+def _container(value: Json, where: str) -> Container | Claim:
     image = value.get("image")
     if not image:
         raise InvalidSpec(f"{where} must name an image, but got {image!r}")
+    if image in _CLAIMS:
+        return _CLAIMS[image]
     return Container(
         image=image,
         command=tuple(value.get("command") or ()),

@@ -9,13 +9,13 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal as signals
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bessemer.base import trees
 from bessemer.base.clock import Clock, SystemClock, parse_time
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
@@ -188,7 +188,7 @@ class LaunchedRuntime(abc.ABC):
             raise RuntimeFailure(
                 f"only an ended container can be removed, but {folder} runs; kill it first"
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.remove(folder)
 
     async def close(self) -> None:
         """As the port says."""
@@ -282,5 +282,5 @@ def _message(folder: Path) -> str:
     try:
         with (folder / "termination").open("rb") as file:
             return file.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:  # the container's own file: it may have made it unreadable
         return ""

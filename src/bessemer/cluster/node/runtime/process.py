@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,7 +75,7 @@ def _at_home(path: str | None, home: Path) -> Path | None:
 def _show(mount: Mount, home: Path) -> None:
     """Make a mount visible: at its own path it is, in the pod's home a link does."""
     source = mount.source / mount.below
-    if str(source) == mount.target:
+    if os.path.realpath(source) == os.path.realpath(mount.target):
         return
     link = _at_home(mount.target, home)
     if link is None or link == home:
