@@ -1,6 +1,8 @@
 """PID 1 of a warm zygote's pid namespace: keeps the zygote, and ends what it leaves behind.
 
-It runs our code alone, in the machine's mount namespace, and nothing in the zygote can trace it.
+It runs our code alone, in the machine's mount namespace, and nothing in the zygote can trace it,
+for it keeps all rights in the zygote's user namespace, where nobody else has any. (It can't be
+undumpable, as inits are: supervisors of an ordinary user open its namespaces by its pid.)
 The zygote goes when the base zygote does, when it was told to, when nobody asked for long, or
 when it uses more than it may. Its forks that wait for a program go with that program. When no
 process is left in the namespace, containers included, the keeper ends.

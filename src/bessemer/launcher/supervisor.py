@@ -342,11 +342,13 @@ def _hear_end(line: Line) -> Optional[Record]:
     return _ending(signal.SIGKILL)
 
 
-_LAST_CODE, _LAST_STATUS = 0xFF, 0xFFFF
+_LAST_CODE, _LAST_STATUS, _LAST_SIGNAL = 0xFF, 0xFFFF, 64
 
 
 def _is_end(status: int) -> bool:
-    return os.WIFEXITED(status) or os.WIFSIGNALED(status)
+    if os.WIFEXITED(status):
+        return True
+    return status >> 8 == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) <= _LAST_SIGNAL
 
 
 def _failure(code: int, reason: str) -> Record:

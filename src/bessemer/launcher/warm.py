@@ -84,6 +84,8 @@ def _rehearse() -> bool:
         job = {"source": _REHEARSAL, "arguments": [*arguments, "--function_to_execute", "nothing"]}
         path = list(sys.path)
         done: bool = _run({"warm": job}) == 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # what an executor wrote is not the next program's
     sys.path[:] = path
     root = logging.getLogger()
     for handler in list(root.handlers):  # the program sets up its own, for its own streams

@@ -47,7 +47,6 @@ def start(request: Record, asker: Line) -> None:
     kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID
     linux.unshare(kinds)
     linux.map_owner(uid, gid)
-    linux.set_dumpable(dumpable=False)  # of the keeper, too; the zygote's exec ends it
     if linux.fork_sibling() == 0:
         try:
             _keep(request, asker, group)

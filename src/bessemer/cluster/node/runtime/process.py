@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +17,8 @@ class ProcessRuntime(LaunchedRuntime):
     """Containers are ordinary processes: nothing is hidden from them, nothing is left of them."""
 
     name = "process"
+    #: Its init is no PID 1: it has to end the others itself. See launcher/init.py.
+    last_signal = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
 
     def __init__(
         self, zygotes: Zygotes, cgroups: machine.Cgroups, clock: Clock | None = None
