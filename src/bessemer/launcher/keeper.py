@@ -3,9 +3,9 @@
 It runs our code alone, in the machine's mount namespace, and nothing in the zygote can trace it,
 for it keeps all rights in the zygote's user namespace, where nobody else has any. (It can't be
 undumpable, as inits are: supervisors of an ordinary user open its namespaces by its pid.)
-The zygote goes when the base zygote does, when it was told to, when nobody asked for long, or
-when it uses more than it may. Its forks that wait for a program go with that program. When no
-process is left in the namespace, containers included, the keeper ends.
+The zygote goes when the base zygote does, when it was told to (by the runtime, which knows whether
+somebody asked lately), or when it uses more than it may. Its forks that wait for a program go with
+that program. When no process is left in the namespace, containers included, the keeper ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 from enum import Enum
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Optional, Set
 
 from bessemer.launcher import limits, linux, processes
 from bessemer.launcher.folder import Record
@@ -27,8 +27,6 @@ _ORPHANED, _TOLD = signal.SIGHUP, signal.SIGTERM
 HEEDED = (_ORPHANED, _TOLD, signal.SIGCHLD)
 #: Seconds between looks: at what is used, and at what is left.
 _WATCH, _LOOK = 1.0, 1.0
-#: The zygote ends by itself after its idle time; one that doesn't gets this many times that.
-_LENIENCE = 2.0
 #: How long supervisors that had reached the zygote get to make their container, in seconds.
 _LINGER = 5.0
 #: How many looks a process may be without a program: its fork is made in between, or it tells
@@ -63,7 +61,7 @@ class Keeper:
     Args:
         zygote: its pid in this namespace.
         listener: where it is asked.
-        request: what it was started by: ``idle`` in seconds, ``limits``, ``cgroups``.
+        request: what it was started by: ``limits``, ``cgroups``.
     """
 
     def __init__(
@@ -72,12 +70,10 @@ class Keeper:
         self._zygote = zygote
         self._listener = listener
         self._group = group
-        self._events = select.epoll()
-        self._patience = float(request["idle"]) * _LENIENCE
         held = list(request["cgroups"]["paths"])
         self._limits: Dict[str, Any] = {} if "memory" in held else request["limits"]
         self._state = _State.SERVING
-        self._asked = self._ends = time.monotonic()
+        self._ends = 0.0
         self._linger = _LINGER
         self._looks: Dict[int, int] = {}  # pid on the machine -> without a program so far
         self._heard: Set[int] = set()
@@ -88,17 +84,13 @@ class Keeper:
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
-        self._events.register(reader, select.EPOLLIN)
-        # Told once of each connection; the zygote takes it.
-        self._events.register(self._listener, select.EPOLLIN | select.EPOLLET)
-        pause = 0.0  # it may have ended already
+        wake = select.poll()
+        wake.register(reader, select.POLLIN)
+        pause: Optional[float] = 0.0  # it may have ended already
         while not self._is_over():
-            for descriptor, _ in self._events.poll(pause):
-                if descriptor == reader:
-                    with contextlib.suppress(BlockingIOError):
-                        self._heard.update(os.read(reader, 512))
-                else:
-                    self._asked = time.monotonic()
+            if wake.poll(None if pause is None else pause * 1000):
+                with contextlib.suppress(BlockingIOError):
+                    self._heard.update(os.read(reader, 512))
             self._reap()
             if self._state is _State.SERVING and self._must_end():
                 self._end_zygote()
@@ -108,11 +100,10 @@ class Keeper:
         self._group.remove()
         os._exit(0)
 
-    def _pause(self) -> float:
+    def _pause(self) -> Optional[float]:
         if self._state is _State.ENDING:
             return _LOOK if _others() else 0.05
-        left = self._asked + self._patience - time.monotonic()
-        return max(0.05, min(left, _WATCH) if self._limits else left)
+        return _WATCH if self._limits else None
 
     def _is_over(self) -> bool:
         if self._state is _State.SERVING or _others():
@@ -131,8 +122,6 @@ class Keeper:
     def _must_end(self) -> bool:
         if self._zygote == 0 or self._heard & {_TOLD, _ORPHANED}:
             return True
-        if time.monotonic() > self._asked + self._patience:
-            return True
         return bool(self._limits) and self._uses_too_much()
 
     def _uses_too_much(self) -> bool:
@@ -143,7 +132,6 @@ class Keeper:
     def _end_zygote(self) -> None:
         """Nobody reaches it any more; its own process goes at once."""
         self._state, self._ends = _State.ENDING, time.monotonic()
-        self._events.unregister(self._listener)
         self._listener.close()
         if self._zygote:
             with contextlib.suppress(ProcessLookupError):

@@ -31,8 +31,6 @@ _PIECE = 1 << 16
 _SETUP_PATIENCE = 120.0
 #: How long the end of all processes may take, and how long if a zygote's forks stand in its way.
 _END_PATIENCE, _LAST_PATIENCE = 5.0, 15.0
-#: What a program enters before its root is built, and what after that.
-_EARLY, _LATE = ("user", "ipc", "uts", "pid"), ("cgroup", "mnt")
 _LONGEST_REASON = 4096
 _PEER = struct.Struct("3i")
 
@@ -82,12 +80,13 @@ class Supervisor:
             self._cgroup.create(self._spec["limits"])
             self._fork_init()
             if zygote is not None:
-                self._hear_namespaces()
+                self._hear_namespaces("here")
                 self._invite(zygote)
             # While the init builds the root, the disk takes the record of this start.
             self._record_start()
             if zygote is None:
-                self._hear_namespaces()
+                self._hear_namespaces("here")
+            self._hear_namespaces("ready")
             self._say_go(zygote)
         except _NotStartedError as error:
             return _failure(command.NOT_STARTED, str(error))
@@ -135,13 +134,14 @@ class Supervisor:
         finally:
             os._exit(1)
 
-    def _hear_namespaces(self) -> None:
-        """Take the init's first words: who it is, and its namespaces."""
+    def _hear_namespaces(self, word: str) -> None:
+        """Take the init's next word, and the namespaces that come with it."""
         line = self._the_line()
         message, descriptors = line.receive_with_descriptors(_SETUP_PATIENCE)
-        _check(message)
+        if "failed" in message:
+            raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
         self._init = self._init or line.sender
-        self._namespaces = dict(zip(message["here"], descriptors))  # noqa: B905 -- 3.8
+        self._namespaces.update(zip(message[word], descriptors))  # noqa: B905 -- 3.8
 
     def _record_start(self) -> None:
         record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
@@ -151,10 +151,8 @@ class Supervisor:
 
     def _say_go(self, zygote: Optional[Line]) -> None:
         """Let the program run, warm or cold, as soon as the root is built."""
-        line = self._the_line()
-        _check(line.receive(_SETUP_PATIENCE))
         is_warm = zygote is not None and self._go_warm(zygote)
-        line.send({"go": not is_warm})
+        self._the_line().send({"go": not is_warm})
 
     def _the_line(self) -> Line:
         if self._line is None:
@@ -194,9 +192,9 @@ class Supervisor:
             with open(job, "wb", closefd=False) as file:
                 file.write(json.dumps({name: self._spec[name] for name in names}).encode())
             os.lseek(job, 0, os.SEEK_SET)
-            namespaces = [self._namespaces[name] for name in _EARLY]
+            namespaces = [self._namespaces[name] for name in init.EARLY]
             with contextlib.suppress(Closed):  # _go_warm finds that too
-                zygote.send({"namespaces": _EARLY}, (job, self._writer, *namespaces))
+                zygote.send({"namespaces": init.EARLY}, (job, self._writer, *namespaces))
         finally:
             os.close(job)
 
@@ -208,8 +206,8 @@ class Supervisor:
             if not self._is_inside(pid):
                 return False
             self._cgroup.add(pid)
-            late = tuple(self._namespaces[name] for name in _LATE)
-            zygote.send({"namespaces": _LATE}, late)
+            limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
+            zygote.send({"go": True}, (self._namespaces["mnt"],))
         except Closed:
             return False
         self._warm, self._warm_pid = zygote, pid
@@ -319,11 +317,6 @@ class Supervisor:
 
 class _NotStartedError(Exception):
     """The init says why it could not set the container up."""
-
-
-def _check(message: Record) -> None:
-    if "failed" in message:
-        raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
 
 
 def _hear_end(line: Line) -> Optional[Record]:

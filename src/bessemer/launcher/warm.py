@@ -139,9 +139,9 @@ def _settle(description: int, line: Line, log: int) -> Dict[str, Any]:
         with open(description, "rb") as file:  # here and no earlier: it is not copied twice
             job: Dict[str, Any] = json.loads(file.read())
         _dress(job, log)  # while the init builds the root
-        message, descriptors = line.receive_with_descriptors()
-        for name, descriptor in zip(message["namespaces"], descriptors):  # noqa: B905 -- 3.8
-            linux.enter_namespace(descriptor, name)
+        (root,) = line.receive_with_descriptors()[1]
+        linux.enter_namespace(root, "mnt")
+        linux.unshare(linux.CLONE_NEWCGROUP)  # in the container's cgroup by now
         command.enter(job["cwd"], make_folder=job["makes_cwd"])
         line.connection.detach()  # closed with all others
         confinement.confine(None)

@@ -15,8 +15,9 @@ What counts is this, all of it in force before the environment's Python starts:
   those containers runs.
 - It has a user, mount, IPC, UTS and cgroup namespace, and sees the interpreter, the environment
   and the launcher, read-only. It has no capability, and no right to any.
-- The filter of system calls is that of containers, but for setns: with all rights in a container's
-  user namespace it still can mount, unmount or remount nothing there, nor make namespaces.
+- The filter of system calls is that of containers, but for setns and a cgroup namespace: with all
+  rights in a container's user namespace it still can mount, unmount or remount nothing there, nor
+  make other namespaces.
 - A container's init is not dumpable, so nobody here can trace it, or look past it at the machine
   that it sees until its root is built.
 - It is held to limits of its own by a cgroup, or where none can be written by the keeper.
@@ -35,7 +36,7 @@ from bessemer.launcher import confinement, keeper, limits, linux, processes, roo
 from bessemer.launcher.folder import Record
 from bessemer.launcher.protocol import Closed, Line
 
-_FILTER = seccomp.own_program(extra=("setns",))
+_FILTER = seccomp.own_program(zygote=True)
 
 
 def start(request: Record, asker: Line) -> None:

@@ -362,10 +362,13 @@ async def test_what_a_lost_container_left_behind_is_ended(bench: Bench) -> None:
         assert await left.wait() < 0  # a signal's
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "null", "[]", "7", '{"pid": 1}', '{"pid": "x", "start_time": 2}', "\xff" * 9, "[" * 9999],
-)
+DAMAGED = {
+    "empty": "", "null": "null", "list": "[]", "number": "7", "half": '{"pid": 1}',
+    "types": '{"pid": "x", "start_time": 2}', "bytes": "\xff" * 9, "deep": "[" * 9999,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
 async def test_damaged_records_are_none(bench: Bench, text: str) -> None:
     folder = bench.home / "pods" / "damaged"
     folder.mkdir(parents=True)

@@ -32,14 +32,12 @@ class Choice:
     runtime: Runtime
     reason: str
     cgroups: machine.Cgroups
-    unfiltered: str = ""  # why system calls are not filtered, where they are not
 
     def describe(self) -> str:
         """One line for the ready line and the doctor."""
         held = ", ".join(self.cgroups.folders)
         limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
-        calls = f"; system calls: not filtered, {self.unfiltered}" if self.unfiltered else ""
-        return f"{self.runtime.name} ({self.reason}; limits: {limits}{calls})"
+        return f"{self.runtime.name} ({self.reason}; limits: {limits})"
 
 
 async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
@@ -56,7 +54,10 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     problem = await _try(sandbox, home_run)
     if problem:
         return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
-    return Choice(sandbox, "user namespaces work", cgroups, sandbox.unfiltered)
+    reason = "user namespaces work"
+    if sandbox.unfiltered:
+        reason += f", but system calls are not filtered: {sandbox.unfiltered}"
+    return Choice(sandbox, reason, cgroups)
 
 
 async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:

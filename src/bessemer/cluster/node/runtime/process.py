@@ -9,8 +9,8 @@ from typing import Any
 from bessemer.base.clock import Clock
 from bessemer.cluster.node.runtime import layout, machine, sandbox
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, RuntimeFailure
-from bessemer.cluster.node.runtime.launched import LaunchedRuntime
-from bessemer.cluster.node.runtime.zygotes import Zygotes
+from bessemer.cluster.node.runtime.launched import LaunchedRuntime, cgroup_name
+from bessemer.cluster.node.runtime.zygotes import Zygotes, limits_record
 
 
 class ProcessRuntime(LaunchedRuntime):
@@ -50,8 +50,12 @@ class ProcessRuntime(LaunchedRuntime):
             "env": variables,
             "cwd": str(at_home or spec.working_dir or home),
             "makes_cwd": at_home is not None,  # elsewhere lies the user's own machine
-            "limits": sandbox.limits_record(spec.limits),
-            "cgroups": sandbox.cgroups_record(self._cgroups, spec),
+            "limits": limits_record(spec.limits),
+            "cgroups": {
+                "version": self._cgroups.version,
+                # All of it, whatever the limits: no PID 1 takes what it started along.
+                "paths": self._cgroups.all_paths(cgroup_name(spec.folder)),
+            },
             "warm": None,
         }
 
