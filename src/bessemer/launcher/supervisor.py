@@ -86,8 +86,10 @@ class Supervisor:
             self._record_start()
             if zygote is None:
                 self._hear_namespaces("here")
+            elif self._welcome(zygote):
+                self._warm = zygote
             self._hear_namespaces("ready")
-            self._say_go(zygote)
+            self._say_go()
         except _NotStartedError as error:
             return _failure(command.NOT_STARTED, str(error))
         except Closed:
@@ -149,10 +151,14 @@ class Supervisor:
         record["spec"] = self._folder.spec
         self._folder.write("started", record)
 
-    def _say_go(self, zygote: Optional[Line]) -> None:
-        """Let the program run, warm or cold, as soon as the root is built."""
-        is_warm = zygote is not None and self._go_warm(zygote)
-        self._the_line().send({"go": not is_warm})
+    def _say_go(self) -> None:
+        """The root is built: let the program run, warm or cold."""
+        if self._warm is not None:
+            try:
+                self._warm.send({"go": True}, (self._namespaces["mnt"],))
+            except Closed:
+                self._warm, self._warm_pid = None, 0
+        self._the_line().send({"go": self._warm is None})
 
     def _the_line(self) -> Line:
         if self._line is None:
@@ -193,24 +199,23 @@ class Supervisor:
                 file.write(json.dumps({name: self._spec[name] for name in names}).encode())
             os.lseek(job, 0, os.SEEK_SET)
             namespaces = [self._namespaces[name] for name in init.EARLY]
-            with contextlib.suppress(Closed):  # _go_warm finds that too
+            with contextlib.suppress(Closed):  # _welcome finds that too
                 zygote.send({"namespaces": init.EARLY}, (job, self._writer, *namespaces))
         finally:
             os.close(job)
 
-    def _go_warm(self, zygote: Line) -> bool:
-        """Have the zygote's fork run the program; False: it can't, so the command starts cold."""
+    def _welcome(self, zygote: Line) -> bool:
+        """Have the zygote's program held to the container's limits; False: it can't be run."""
         try:
             zygote.receive(_WARM_PATIENCE)
-            pid = zygote.sender
-            if not self._is_inside(pid):
-                return False
-            self._cgroup.add(pid)
-            limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
-            zygote.send({"go": True}, (self._namespaces["mnt"],))
         except Closed:
             return False
-        self._warm, self._warm_pid = zygote, pid
+        pid = zygote.sender
+        if not self._is_inside(pid):
+            return False
+        self._cgroup.add(pid)
+        limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
+        self._warm_pid = pid
         return True
 
     def _is_inside(self, pid: int) -> bool:
