@@ -160,8 +160,8 @@ _CONTEXTS: Mapping[str, Fields] = {
         **_refused("add", f"{_RIGHTS}; remove it"),
     },
     "core.v1.SeccompProfile": {
-        **_refused("type", "there are no profiles on this machine; use RuntimeDefault",
-                   "RuntimeDefault", "Unconfined"),
+        **_refused("type", "every container has the runtime's default profile and no other; use "
+                   "RuntimeDefault", "RuntimeDefault"),
         **_refused("localhostProfile", "there are no profiles on this machine; remove it"),
     },
     "core.v1.AppArmorProfile": {

@@ -20,7 +20,7 @@ from bessemer.cluster.node.runtime.base import (
     Mount,
     RuntimeFailure,
 )
-from contract.runtime.bench import Bench, processes_with, until
+from contract.runtime.bench import PATIENCE, Bench, processes_with, read, until
 
 ENVIRONMENT = Path(sys.prefix)  # where the tests themselves run
 
@@ -362,3 +362,39 @@ async def test_many_at_once_all_end_rightly(bench: Bench) -> None:
 
 def _supervisor(folder: Path) -> int:
     return int(json.loads((folder / "started").read_text())["supervisor"]["pid"])
+
+
+async def test_what_a_lost_container_left_behind_is_ended(bench: Bench) -> None:
+    left = await asyncio.create_subprocess_exec("sleep", "300", start_new_session=True)
+    started_at = read(Path(f"/proc/{left.pid}/stat")).rpartition(")")[2].split()[19]
+    folder = bench.home / "pods" / "lost"
+    folder.mkdir(parents=True)
+    record = {
+        "pid": left.pid, "start_time": started_at, "at": "2026-01-02T03:04:05.000000Z",
+        "spec": "", "supervisor": {"pid": 2**22, "start_time": "1"},
+    }  # fmt: skip
+    (folder / "started").write_text(json.dumps(record))
+
+    assert bench.runtime.observe(folder).state is ContainerState.LOST
+    async with asyncio.timeout(PATIENCE):
+        assert await left.wait() < 0  # a signal's
+
+
+DAMAGED = {
+    "empty": "", "null": "null", "list": "[]", "number": "7", "half": '{"pid": 1}',
+    "types": '{"pid": "x", "start_time": 2}', "bytes": "\xff" * 9, "deep": "[" * 9999,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+async def test_damaged_records_are_none(bench: Bench, text: str) -> None:
+    folder = bench.home / "pods" / "damaged"
+    folder.mkdir(parents=True)
+    (folder / "started").write_text(text)
+
+    assert bench.runtime.observe(folder).state is ContainerState.LOST
+    await bench.runtime.signal(folder, signal.SIGKILL)
+    with pytest.raises(RuntimeFailure, match="running container"):
+        await bench.runtime.execute(folder, ("true",), 1)
+    (folder / "exit").write_text(text)
+    assert bench.runtime.observe(folder).state is ContainerState.LOST

@@ -94,6 +94,8 @@ class LaunchedRuntime(abc.ABC):
     """A runtime whose containers are forked from the zygote; subclasses say into what."""
 
     name = ""
+    #: What ends an init and all of its container, without a supervisor: PID 1 takes all along.
+    last_signal: int = signals.SIGKILL
 
     def __init__(self, zygotes: Zygotes, cgroups: Cgroups, clock: Clock | None = None) -> None:
         self._zygotes = zygotes
@@ -155,11 +157,11 @@ class LaunchedRuntime(abc.ABC):
         """End what a supervisor that died may have left.
 
         The kernel does it as that dies, unless the container found a way to refuse the signal: so
-        its init is killed by the two numbers that name it, all of its cgroup by the kernel.
+        its init is ended by the two numbers that name it, all of its cgroup by the kernel.
         """
         init = _init(folder)
         if init is not None:
-            init.send(signals.SIGKILL)
+            init.send(self.last_signal)
         self._cgroups.kill(cgroup_name(folder))
 
     async def wait(self, folder: Path) -> Observation:
