@@ -33,6 +33,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 
 from bessemer.launcher import (
     confinement,
@@ -64,6 +65,8 @@ def start(request: Record, asker: Line) -> None:
     if linux.fork_sibling() == 0:
         try:
             _keep(request, asker, group)
+        except BaseException:  # noqa: BLE001 -- a fork must never fall back; the log tells why
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(1)
 
