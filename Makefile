@@ -20,10 +20,10 @@ $(UV):
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .uv uv==$(UV_VERSION)
 
 install: $(UV) ## uv, the locked environment, the example's locked environment
-	@began=$$SECONDS; echo "[$$(date +%T)] bessemer and its tools -> .venv"; \
-	$(UV) sync --locked --quiet --compile-bytecode; \
+	@began=$$SECONDS; quiet=--quiet; [ ! -t 2 ] || quiet=; echo "[$$(date +%T)] bessemer and its tools -> .venv"; \
+	$(UV) sync --locked $$quiet --compile-bytecode; \
 	echo "[$$(date +%T)] the example's official SDKs (kfp, kserve, tritonclient) -> $(EXAMPLE)/.venv"; \
-	$(UV) sync --locked --quiet --compile-bytecode --project $(EXAMPLE); \
+	$(UV) sync --locked $$quiet --compile-bytecode --project $(EXAMPLE); \
 	echo "[$$(date +%T)] installed in $$((SECONDS - began)) s"
 
 demo: install ## the main job: data, pipeline, model, canary endpoint (KEEP=1 leaves it running)

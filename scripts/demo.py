@@ -287,14 +287,15 @@ def tell_what_stays(console: Console) -> None:
     tensor = {"name": "input-0", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}
     body = json.dumps({"inputs": [tensor]}, separators=(",", ":"))
     url = f"{values['BESSEMER_GATEWAY']}/serving/{NAMESPACE}/breast-cancer"
-    pages = f"{values['BESSEMER_PIPELINES']}/?token={values['BESSEMER_TOKEN']}"
+    link = [BESSEMER, "open", "--link", "--home", HOME]
+    pages = subprocess.run(link, capture_output=True, text=True, check=True).stdout.strip()
     console.print("\nBessemer goes on running.", style="bold")
     python = f"{EXAMPLE.relative_to(ROOT)}/.venv/bin/python"
     script = f"{EXAMPLE.relative_to(ROOT)}/job.py"
     asking = f'curl -H "Authorization: Bearer $BESSEMER_TOKEN" {url}/v2/models/breast-cancer/infer'
     for title, text in (
         ("API, for kubectl and all SDKs", values["BESSEMER_API"]),
-        ("pages: runs, ROC curve, confusion matrix", pages),
+        ("pages: runs, ROC curve, confusion matrix (the link signs in, once)", pages),
         ("the HTML report", report),
         (
             "first, in your shell",

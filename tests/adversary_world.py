@@ -105,8 +105,7 @@ def open_world(folder: Path, kind: str) -> Iterator[World]:
 def make_tenant(running: harness.Running, name: str) -> str:
     """A namespace, and the token of an account that has ClusterRole edit in it and no other."""
     running.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
-    running.create(accounts, {"metadata": {"name": "editor"}})
+    token = make_account(running, name, "editor")
     binding = {
         "metadata": {"name": "editor"},
         "roleRef": {
@@ -117,6 +116,13 @@ def make_tenant(running: harness.Running, name: str) -> str:
         "subjects": [{"kind": "ServiceAccount", "name": "editor", "namespace": name}],
     }
     running.create(f"{RBAC}/namespaces/{name}/rolebindings", binding)
+    return token
+
+
+def make_account(running: harness.Running, namespace: str, name: str) -> str:
+    """A service account that may nothing yet, and its token."""
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    running.create(accounts, {"metadata": {"name": name}})
     request = {"spec": {"expirationSeconds": 3600}}
-    token: str = running.create(f"{accounts}/editor/token", request)["status"]["token"]
+    token: str = running.create(f"{accounts}/{name}/token", request)["status"]["token"]
     return token

@@ -3,19 +3,25 @@
 import json
 import pickle
 import sys
+import zlib
 from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas
 import xgboost
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 folder = Path(sys.argv[1])
 iris, species = load_iris(return_X_y=True)
@@ -127,7 +133,62 @@ joblib.dump(Whole(n_estimators=2).fit(iris, species), folder / "whole.pkl")
     "    def predict(self, rows):\n"
     "        return numpy.array(1.0)\n"
 )
+# A table whose columns are chosen by name: numbers and texts with gaps, and a truth.
+chance = np.random.default_rng(0)
+table = pandas.DataFrame({
+    "age": chance.integers(18, 80, 200).astype(float),
+    "city": chance.choice(["Oslo", "Lyon", "Köln"], 200),
+    "plan": chance.choice(["free", "pro"], 200),
+    "active": chance.integers(0, 2, 200).astype(bool),
+})  # fmt: skip
+table.loc[::17, "age"] = None
+table.loc[::23, "city"] = None
+wanted = ((table.age > 40) ^ (table.plan == "pro")).astype(int)
+texts = make_pipeline(
+    SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
+)
+chooser = ColumnTransformer([
+    ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["age"]),
+    ("texts", texts, ["city", "plan"]),
+    ("truths", "passthrough", ["active"]),
+])  # fmt: skip
+by_name = make_pipeline(chooser, LogisticRegression()).fit(table, wanted)
+joblib.dump(by_name, folder / "table.joblib")
+by_type = make_pipeline(
+    ColumnTransformer(
+        [("texts", texts, make_column_selector("^(city|plan)$"))], remainder="passthrough"
+    ),
+    HistGradientBoostingClassifier(max_iter=5),
+).fit(table, wanted)
+joblib.dump(by_type, folder / "selected.joblib")
+# Fitted on a table, but all its columns are taken as they come.
+plain = LogisticRegression(max_iter=1000).fit(
+    pandas.DataFrame(iris, columns=list("abcd")), species
+)
+joblib.dump(plain, folder / "plain.joblib")
+rows = table.iloc[[0, 1, 2, 23]]
+expected["table"] = {
+    "rows": json.loads(rows.to_json(orient="records")),
+    "by_name": by_name.predict(rows).tolist(),
+    "by_type": by_type.predict(rows).tolist(),
+    "proba": by_name.predict_proba(rows).tolist(),
+}
+
+several = MultiOutputClassifier(LogisticRegression(max_iter=1000))
+several.fit(iris, np.stack([species, species > 0], axis=1).astype(int))
+joblib.dump(several, folder / "outputs.joblib")
+expected["outputs"] = [each.tolist() for each in several.predict_proba(iris[:3])]
+expected["boosted proba"] = boosted.predict_proba(cells[:3]).tolist()
+for name, objective in (("soft", "multi:softprob"), ("hard", "multi:softmax")):
+    kinds = {"objective": objective, "num_class": 3}
+    xgboost.train(kinds, xgboost.DMatrix(iris, species), 3).save_model(folder / f"{name}.ubj")
+
 # As an older scikit-learn would have written it.
 old = pickle.dumps(LogisticRegression().fit(iris, species), protocol=4)
 (folder / "old.pkl").write_bytes(old.replace(b"\x8c\x051.9.1", b"\x8c\x051.0.1"))
+# One that can't be read any more: the node array of its trees has another form.
+trees = pickle.dumps(RandomForestRegressor(2).fit(iris, species), protocol=4)
+foreign = trees.replace(b"\x8c\x051.9.1", b"\x8c\x051.3.2").replace(b"left_child", b"left_chilt")
+(folder / "foreign.pkl").write_bytes(foreign)
+(folder / "foreign.joblib").write_bytes(zlib.compress(foreign))
 (folder / "expected.json").write_text(json.dumps(expected))

@@ -8,17 +8,18 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import uv
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "joblib", "numpy", "uvicorn", "uvloop",
+    "scikit-learn==1.9.1", "xgboost-cpu==3.2.0", "joblib", "numpy", "pandas", "uvicorn", "uvloop",
     "httptools", "orjson", "prometheus-client",
 )  # fmt: skip
 DEADLINE_SECONDS = 60.0
@@ -75,6 +76,7 @@ def serve(
     log: Path,
     path: Path | None = None,
     flags: Sequence[str] = (),
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """A server whose model is loaded; ``path`` is importable there too."""
     with socket.socket() as sock:
@@ -82,7 +84,7 @@ def serve(
         port = sock.getsockname()[1]
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*command(python, model, framework, port), *flags], env=environment(path),
+            [*command(python, model, framework, port), *flags], env={**environment(path), **env},
             stdout=stream, stderr=stream,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", process, log)

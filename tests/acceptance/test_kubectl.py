@@ -354,7 +354,7 @@ def test_label_annotate_and_three_kinds_of_patch(app):
     extra = {"containers": [{"name": "main", "env": [{"name": "EXTRA", "value": "1"}]}]}
     app("patch", "deployment", "web", "-p", json.dumps({"spec": {"template": {"spec": extra}}}))
     container = app.read("deployment", "web")["spec"]["template"]["spec"]["containers"][0]
-    assert [entry["name"] for entry in container["env"]] == ["PASSWORD", "EXTRA"]
+    assert [entry["name"] for entry in container["env"]] == ["EXTRA", "PASSWORD"]
     assert container["image"] == "busybox"
 
 

@@ -105,7 +105,7 @@ def test_patches_differ_as_upstream_has_it(session: Session) -> None:
         "json": ["alpine"],
         "test": 422,
         "absent": 422,
-        "list": ["a/a", "c/c"],
+        "list": ["c/c", "a/a"],
     }
 
 

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
+import bessemer
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -15,13 +18,15 @@ BLOCKS = re.findall(
 )
 #: Commands that stand alone, and the test that runs them.
 ELSEWHERE = {"make demo": "tests/acceptance/test_demo.py", "make test": "Makefile"}
+#: The block that makes and installs the wheel.
+(WHEEL,) = [text.strip() for _, text in BLOCKS if "uv tool install" in text]
 READY_LIMIT = 120  # seconds, with the installation
 
 
 def test_each_command_outside_the_two_terminals_is_run_by_a_named_test() -> None:
     alone = [text.strip() for terminal, text in BLOCKS if not terminal]
 
-    assert sorted(alone) == sorted(ELSEWHERE)
+    assert sorted(alone) == sorted([*ELSEWHERE, WHEEL])
     assert all((ROOT / path).exists() for path in ELSEWHERE.values())
 
 
@@ -37,6 +42,32 @@ def test_each_make_target_that_the_documents_name_exists() -> None:
 
     assert named
     assert named <= known
+
+
+@pytest.mark.timeout(400)
+def test_the_wheel_is_installed_as_a_program(tmp_path: Path) -> None:
+    if not (ROOT / ".uv" / "bin" / "uv").exists():
+        pytest.skip("uv is not in .uv: run the tests by `make test`, which puts it there")
+    clone, programs = tmp_path / "clone", tmp_path / "bin"
+    clone.mkdir()
+    shutil.copytree(ROOT / "src", clone / "src")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    path = f"{ROOT / '.uv' / 'bin'}:{programs}:{os.environ['PATH']}"
+    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(programs)}
+
+    done = subprocess.run(
+        ["bash", "-euc", WHEEL], cwd=clone, env={**os.environ, **folders, "PATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    checked = subprocess.run(
+        [programs / "bessemer", "doctor", "--home", tmp_path / "home"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"bessemer {bessemer.__version__}"
+    assert checked.returncode == 0, checked.stdout  # its data files and uv and Envoy came along
 
 
 @pytest.mark.timeout(400)

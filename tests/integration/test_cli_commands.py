@@ -11,12 +11,15 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+import bessemer
 import harness
 from bessemer.app import folder
 from bessemer.base.home import Home
@@ -82,6 +85,146 @@ def test_env_is_what_a_shell_takes(running: harness.Running) -> None:
     assert values["BESSEMER_PIPELINES"] == running.pipelines
     assert values["BESSEMER_GATEWAY"] == running.gateway
     assert values["BESSEMER_TOKEN"] == running.token
+    assert values["KF_PIPELINES_UI_ENDPOINT"] == running.pipelines
+
+
+def test_env_in_the_words_of_fish(running: harness.Running) -> None:
+    lines = cli(running, "env", "--shell", "fish").out.splitlines()
+
+    assert f"set -gx KUBECONFIG '{running.kubeconfig}'" in lines
+    assert all(line.startswith("set -gx ") for line in lines)
+
+
+def test_clients_begin_in_namespace_kubeflow(running: harness.Running) -> None:
+    config = yaml.safe_load(cli(running, "kubeconfig").out)
+
+    assert [each["context"]["namespace"] for each in config["contexts"]] == ["kubeflow"]
+
+
+def test_a_context_is_merged_into_the_users_own_kubeconfig(
+    running: harness.Running, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    entry = {"name": "work", "cluster": {"server": "https://10.0.0.1:6443"}}
+    own.write_text(yaml.safe_dump({"clusters": [entry], "current-context": "work", "kept": 1}))
+    link = tmp_path / "link"
+    link.symlink_to(own)
+    # As after `eval "$(bessemer env)"`: the home's own file is never the user's.
+    names = {"KUBECONFIG": f"{running.kubeconfig}:{link}"}
+    merge = ("kubeconfig", "--merge", "--home", str(running.home))
+
+    first = harness.run(*merge, env=names)
+    again = harness.run(*merge, "--use", env=names)
+
+    merged = yaml.safe_load(own.read_text())
+    assert (first.code, again.code) == (0, 0), first.err + again.err
+    assert "kubectl config use-context bessemer-home" in first.out
+    assert [each["name"] for each in merged["clusters"]] == ["work", "bessemer-home"]
+    assert merged["clusters"][1]["cluster"]["server"] == running.api
+    assert [each["user"]["token"] for each in merged["users"]] == [running.token]
+    assert (merged["current-context"], merged["kept"]) == ("bessemer-home", 1)
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert link.is_symlink()
+    assert [path.name for path in tmp_path.iterdir()].count("own") == len(
+        list(tmp_path.glob("own*"))
+    )
+
+
+@pytest.mark.parametrize("text", ["clusters: {", "[1]", "users: [x]", "contexts: 7"])
+def test_what_is_no_kubeconfig_is_left_as_it_is(
+    text: str, running: harness.Running, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(text)
+    merge = ("kubeconfig", "--merge", "--home", str(running.home))
+
+    ended = harness.run(*merge, env={"KUBECONFIG": str(own)})
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert str(own) in ended.err
+    assert own.read_text() == text
+
+
+def test_open_leads_a_browser_in_once(running: harness.Running, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    page = ("open", "/runs/x?first=2", "--home", str(running.home))
+
+    told = harness.run(*page, "--link")
+    shown = harness.run(*page, env={"BROWSER": str(browser)})
+    bare = harness.run(*page, env={"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""})
+
+    link = told.out.strip()
+    assert re.fullmatch(
+        rf"{running.pipelines}/login#code=[\w-]+&next=%2Fruns%2Fx%3Ffirst%3D2", link
+    )
+    assert (shown.out, opened.read_text().startswith(f"{running.pipelines}/login#code=")) == (
+        "",
+        True,
+    )
+    assert bare.out.startswith(f"{running.pipelines}/login#code=")
+    assert running.token not in told.out + bare.out + opened.read_text()
+    assert len({link, bare.out.strip(), opened.read_text().strip()}) == 3
+
+
+def test_every_list_is_there_as_json(running: harness.Running) -> None:
+    pods = json.loads(cli(running, "logs", "-o", "json").out)
+    checks = json.loads(cli(running, "doctor", "-o", "json").out)
+    none = json.loads(cli(running, "logs", "-n", "nowhere", "-o", "json").out)
+
+    assert {"bessemer-system"} <= {pod["namespace"] for pod in pods}
+    assert {"python", "isolation"} <= {check["name"] for check in checks}
+    assert none == []
+
+
+def test_the_version_and_the_module_are_there() -> None:
+    told = harness.run("--version")
+    module = subprocess.run(
+        [sys.executable, "-m", "bessemer", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert told.out == module.stdout == f"bessemer {bessemer.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_the_commands(shell: str) -> None:
+    variables = {"_BESSEMER_COMPLETE": f"source_{shell}"}
+    words = {
+        "bash": {
+            "_BESSEMER_COMPLETE": "complete_bash", "COMP_WORDS": "bessemer st", "COMP_CWORD": "1",
+        },
+        "zsh": {"_BESSEMER_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "bessemer st"},
+        "fish": {
+            "_BESSEMER_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "_TYPER_COMPLETE_ARGS": "bessemer st",
+        },
+    }[shell]  # fmt: skip
+
+    script = harness.run(env=variables)
+    offered = harness.run(env=words)
+
+    assert "bessemer" in script.out
+    assert "status" in offered.out
+    assert "prune" not in offered.out
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_are_for_terminals_that_want_them(variables: dict[str, str]) -> None:
+    reader, writer = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    subprocess.run(
+        [str(harness.PROGRAM), "status", "--home", "/nowhere"],
+        stdin=writer, stdout=writer, stderr=writer, check=False,
+        env={**environment, "TERM": "xterm", **variables},
+    )  # fmt: skip
+    os.close(writer)
+    said = os.read(reader, 65536).decode()
+    os.close(reader)
+
+    assert ("\x1b" in said) == (not variables)
 
 
 def test_logs_of_a_pod(running: harness.Running) -> None:
@@ -226,8 +369,38 @@ def test_a_taken_port_is_named_with_its_holder(offset: int, tmp_path: Path) -> N
     assert is_one_clear_line(ended)
     assert f"port {first + offset}" in ended.err
     assert f"pid {os.getpid()}" in ended.err
+    assert list((tmp_path / "home").iterdir()) == []
     with harness.bessemer(tmp_path, first) as one:  # nothing of the failure stays
         assert one.get("/api/v1/namespaces/default")["status"]["phase"] == "Active"
+
+
+def test_a_port_that_the_gateway_may_not_open_is_refused_at_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if lowest < 4:
+        pytest.skip("everybody may open every port on this machine")
+
+    ended = harness.run("up", "--home", str(home), "--port", str(lowest - 3))
+
+    assert ended.code == 1
+    assert is_one_clear_line(ended)
+    assert f"port {lowest - 1} (the gateway)" in ended.err
+    assert f"from {lowest - 2} on" in ended.err
+    assert list(home.iterdir()) == []
+
+
+def test_a_refused_start_leaves_a_known_home_as_it_is(
+    running: harness.Running, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    folder.prepare(Home(home))
+    (home / "volumes" / "mine").mkdir()
+
+    ended = harness.run("up", "--home", str(home), "--port", str(running.port))
+
+    assert ended.code == 1
+    assert (home / "version").exists()
+    assert (home / "volumes" / "mine").exists()
 
 
 def test_a_newer_home_is_refused_untouched(tmp_path: Path) -> None:

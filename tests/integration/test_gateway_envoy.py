@@ -132,6 +132,8 @@ async def test_an_answer_that_takes_longer_than_the_route_allows_is_504(world: W
     async with httpx.AsyncClient(base_url=world.url, timeout=60) as http:
         answer = await http.get("/silent")
     assert answer.status_code == 504
+    assert answer.headers["content-type"] == "application/json"
+    assert "timeout" in answer.json()["error"]
     assert silent.requests
 
 

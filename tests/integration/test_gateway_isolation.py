@@ -147,6 +147,70 @@ async def test_what_is_not_a_token_of_this_home_is_401(isolated: Isolated) -> No
     assert isolated.world.backends["iris"].requests == []
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer"])
+async def test_the_schemes_case_does_not_matter(isolated: Isolated, scheme: str) -> None:
+    for token in (ADMIN, isolated.token("ours", "owner")):
+        header = {"Authorization": f"{scheme} {token}"}
+        assert (await isolated.http.get("/serving/ours/iris/v2", headers=header)).text == "iris"
+    for token in (ADMIN.upper(), f" {ADMIN}", f"{ADMIN} ", f"{ADMIN}x"):
+        header = {"Authorization": f"{scheme} {token.strip()}x"}
+        refused = await isolated.http.get("/serving/ours/iris/v2", headers=header)
+        assert refused.status_code == 401
+
+
+async def test_a_token_in_the_url_is_none(isolated: Isolated) -> None:
+    token = isolated.token("ours", "owner")
+
+    refused = await isolated.http.get("/serving/ours/iris/v2", params={"access_token": token})
+
+    assert refused.status_code == 401
+
+
+async def test_the_gateways_own_answers_are_json(isolated: Isolated) -> None:
+    route = meta.new(HTTP_ROUTE, "void", "ours", spec=make_route_spec("/void", {"void": 100}))
+    await isolated.client.create(HTTP_ROUTE, route)
+    await isolated.world.until_programmed("void", "ours")
+
+    answers = {
+        401: await isolated.ask(""),
+        404: await isolated.ask(ADMIN, "/nowhere"),
+        503: await isolated.ask(ADMIN, "/void"),
+    }
+
+    assert {answer.status_code for answer in answers.values()} == set(answers)
+    assert {answer.headers["content-type"] for answer in answers.values()} == {"application/json"}
+    assert "Authorization: Bearer" in answers[401].json()["error"]
+    assert all(answer.json()["error"] for answer in answers.values())
+
+
+CHANGES = (
+    "/v2/repository/models/iris/unload",
+    "/v2/repository/models/iris/load",
+    "/v2//repository//models/iris/unload",
+    "/v2/x/../repository/models/iris/unload",
+    "/v2/repository/models/iris/%75nload",
+    "/v2/repository/%6dodels/iris/unload",
+)
+
+
+async def test_who_may_ask_may_not_unload(isolated: Isolated) -> None:
+    owner = isolated.token("ours", "owner")
+    prefixes = [("/serving/ours/iris", {}), ("", {"Host": "iris-ours.localhost"})]
+
+    for prefix, headers in prefixes:
+        for path in CHANGES:
+            answer = await isolated.ask(owner, prefix + path, **headers)
+            assert answer.status_code == 403, path
+        assert (await isolated.ask(ADMIN, prefix + CHANGES[0], **headers)).status_code == 200
+    answer = await isolated.ask(owner, "/serving/ours/iris" + CHANGES[0])
+    assert "update inferenceservices" in answer.json()["error"]
+    rule = make_rule(verb="update")
+    await isolated.client.create(ROLE, meta.new(ROLE, "changer", "ours", rules=[rule]))
+    subject = {"kind": "ServiceAccount", "name": "owner", "namespace": "ours"}
+    await isolated.client.create(ROLE_BINDING, make_binding("Role", "changer", subject, "ours"))
+    await isolated.until(owner, 200, "/serving/ours/iris" + CHANGES[0])
+
+
 async def test_where_no_route_leads_nobody_is_told_that_it_is_forbidden(
     isolated: Isolated,
 ) -> None:

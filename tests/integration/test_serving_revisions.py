@@ -1,11 +1,12 @@
 """InferenceServices through the public doors of a real Bessemer: API, gateway, KServeClient."""
 
 import collections
+import json
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -361,8 +362,8 @@ def test_versions_that_nobody_needs_go(running: harness.Running, models: Path) -
     generation = patch(running, name, model={"storageUri": str(models / "nothing1")})
     until(running, name, has_failed(generation))
 
-    def remain(*numbers: int) -> Any:
-        wanted = {f"{name}-predictor-{number:05d}" for number in numbers}
+    def remain(*numbers: int, others: Iterable[str] = ()) -> Any:
+        wanted = {f"{name}-predictor-{number:05d}" for number in numbers} | {*others}
 
         def holds(found: list[Any]) -> bool:
             return names_of(found, name) == wanted
@@ -375,8 +376,9 @@ def test_versions_that_nobody_needs_go(running: harness.Running, models: Path) -
         generation = patch(running, name, model={"storageUri": str(models / uri)})
         until(running, name, lambda isvc, wanted=generation: is_ready(isvc, wanted))
     # The newest, and without pods the one before it.
-    for path in (DEPLOYMENTS, SERVICES):
-        running.until(path, remain(4, 5))
+    entry = f"{name}-predictor"  # the Service that leads to whichever has the traffic
+    for path, more in ((DEPLOYMENTS, set()), (SERVICES, {entry})):
+        running.until(path, remain(4, 5, others=more))
     assert traffic(running.get(f"{ISVCS}/{name}")) == {f"{name}-predictor-00005": 100}
     running.delete(f"{ISVCS}/{name}")
 
@@ -479,3 +481,86 @@ def _domain(running: harness.Running) -> str:
     )
     host: str = route["spec"]["hostnames"][0]
     return host.partition(".")[2]
+
+
+LABELS = {"team": "flowers", "app.kubernetes.io/part-of": "garden"}
+NOTES = {"example.com/owner": "ada", "serving.kserve.io/deploymentMode": "Standard"}
+
+
+@pytest.fixture(scope="module")
+def flowers(running: harness.Running, models: Path) -> dict[str, Any]:
+    """A model under a name of its own, with labels and annotations, ready."""
+    model = {
+        "modelFormat": {"name": "sklearn"},
+        "storageUri": "pvc://models/made/artifact",
+        "args": ["--model_name=flowers"],
+    }
+    isvc = declare("renamed", model=model)
+    isvc["metadata"] |= {"labels": LABELS, "annotations": NOTES}
+    running.create(ISVCS, isvc)
+    return until(running, "renamed", is_ready)
+
+
+def ask(running: harness.Running, path: str, method: str = "POST") -> httpx.Response:
+    url = f"{running.gateway}/serving/{NAMESPACE}/renamed{path}"
+    headers = {"Authorization": f"Bearer {running.token}"}
+    return httpx.request(method, url, headers=headers, json={"instances": [ROW["data"]]})
+
+
+@pytest.mark.usefixtures("flowers")
+def test_a_model_is_asked_by_the_name_that_its_arguments_give(running: harness.Running) -> None:
+    other = ask(running, "/v1/models/renamed:predict")
+
+    assert ask(running, "/v1/models/flowers:predict").status_code == 200
+    assert (other.status_code, "flowers" in other.json()["error"]) == (404, True)
+
+
+@pytest.mark.usefixtures("flowers")
+def test_a_model_that_was_unloaded_stays_reachable_and_can_be_loaded(
+    running: harness.Running,
+) -> None:
+    repository = "/v2/repository/models/flowers"
+    try:
+        assert ask(running, f"{repository}/unload").status_code == 200
+        assert ask(running, "/v1/models/flowers:predict").status_code == 503
+        assert ask(running, "/v2/models/flowers/ready", "GET").status_code == 503
+        # What the readiness probe asks: the pod goes on taking requests, `load` among them.
+        assert ask(running, "/v2/health/ready", "GET").status_code == 200
+    finally:
+        assert ask(running, f"{repository}/load").status_code == 200
+    assert ask(running, "/v1/models/flowers:predict").status_code == 200
+
+
+@pytest.mark.usefixtures("flowers")
+def test_labels_and_annotations_reach_deployment_and_pods(running: harness.Running) -> None:
+    selector = "?labelSelector=serving.kserve.io/inferenceservice%3Drenamed"
+    (deployment,) = running.get(DEPLOYMENTS + selector)["items"]
+    (pod,) = running.get(PODS + selector)["items"]
+
+    for obj in (deployment, pod):
+        assert LABELS.items() <= meta.labels(obj).items()
+        assert meta.annotations(obj).get("example.com/owner") == "ada"
+        assert "serving.kserve.io/deploymentMode" not in meta.annotations(obj)
+
+
+@pytest.mark.usefixtures("flowers")
+def test_pods_reach_the_predictor_by_kserves_name(running: harness.Running) -> None:
+    if not running.is_sandboxed:
+        pytest.skip("names resolve by /etc/hosts, which pods without a sandbox share")
+    script = (
+        "import json, urllib.request\n"
+        f"host = 'renamed-predictor.{NAMESPACE}.svc.cluster.local'\n"
+        "url = 'http://' + host + ':8080/v1/models/flowers:predict'\n"
+        f"body = json.dumps({{'instances': [{ROW['data']}]}}).encode()\n"
+        "print(urllib.request.urlopen(url, body).read().decode())\n"
+    )
+    container = {"name": "main", "image": "python:3.11", "command": ["python3", "-c", script]}
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    running.create(PODS, {"metadata": {"name": "caller"}, "spec": spec})
+    field = f"{PODS}?fieldSelector=metadata.name%3Dcaller"
+    ended = ("Succeeded", "Failed")
+
+    running.until(field, lambda pods: meta.dig(pods[0], "status.phase") in ended)
+
+    _, log = running.request("GET", f"{PODS}/caller/log")
+    assert json.loads(log.splitlines()[-1]) == {"predictions": [0]}

@@ -26,6 +26,7 @@ from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.workloads import controllers
+from bessemer.dashboard import entrance
 
 NODE = "bessemer"
 
@@ -157,12 +158,15 @@ class ControlPlane:
         """What a person needs to know of a running Bessemer."""
         port, home = self._setting.config.port, self._setting.home
         runtime = self._choice.describe() if self._choice else ""
+        code = self._platform.issue_code() if self._platform else ""
+        link = entrance.link(HOST, port + 1, code)
         return "\n".join(
             (
                 f"Bessemer is ready on home {home.root}",
                 f"  Kubernetes API and KFP  https://{HOST}:{port}",
                 f"  pages and KFP by http   http://{HOST}:{port + 1}",
                 f"  gateway to models       http://{HOST}:{port + 2}",
+                f"  sign in, once           {link}",
                 f'  for your shell          eval "$(bessemer env{folder.option(home)})"',
                 f"  runtime                 {runtime}",
             )

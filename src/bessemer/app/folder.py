@@ -68,11 +68,33 @@ def prepare(home: Home) -> None:
         home.root.chmod(0o700)
         # First of all: it tells this folder from one that is nobody's home.
         _write(home.version_file, f"{HOME_VERSION}\n")
-        for folder in (home.keys, home.pods, home.volumes, home.environments, home.cache):
+        for folder in _parts(home):
             folder.mkdir(mode=0o700, exist_ok=True)
-        home.run.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unusable(home, error) from error
+
+
+def unmake(home: Home) -> None:
+    """Leave an empty folder of a home in which nothing has begun: its first start was refused.
+
+    A home that holds anything but what ``prepare`` and the lock make is left as it is.
+    """
+    parts, files = _parts(home), (home.version_file, home.lock)
+    made = {path.name for path in (*parts, *files)}
+    try:
+        is_fresh = {entry.name for entry in os.scandir(home.root)} <= made
+        if not is_fresh or any(any(os.scandir(part)) for part in parts):
+            return
+        for part in parts:
+            part.rmdir()
+        for file in files:
+            file.unlink()
+    except OSError:  # what can't be looked at or taken back stays: the next start judges it
+        return
+
+
+def _parts(home: Home) -> tuple[Path, ...]:
+    return (home.keys, home.pods, home.volumes, home.environments, home.cache, home.run)
 
 
 def unusable(home: Home, error: OSError) -> HomeError:

@@ -63,6 +63,7 @@ async def run(home: Home, port: int | None, say: Say) -> int:
     finally:
         if network is not None:
             network.release()
+        folder.unmake(home)  # of a new one whose start was refused nothing is left
         lock.release()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,13 @@ from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
 from bessemer.cluster.node import images
 from bessemer.cluster.node.logfiles import LogFiles
 from bessemer.cluster.node.logs import LogOptions
-from bessemer.dashboard.pages import Sources, build_pages
+from bessemer.dashboard.pages import Pages, Sources
+from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
 from bessemer.gateway import reconciler as gateway
 from bessemer.gateway.bootstrap import Authentication
 from bessemer.gateway.bootstrap import Settings as GatewaySettings
+from bessemer.kube.access import ADMIN
 from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
 from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
@@ -41,6 +44,8 @@ from bessemer.serving.storage import volumes_of
 STEP_LOGS = "logs"
 # Models answer to <name>-<namespace>.<domain> too.
 DOMAIN = "localhost"
+# Names, parted by commas, by which browsers may ask for the pages beside the loopback's.
+HOSTS = "BESSEMER_HOSTS"
 # KFP's paths on the API server's own port.
 _KFP_PREFIXES = ("/apis/v2beta1/", "/apis/v1alpha1/runs", "/pipeline/apis/")
 
@@ -52,6 +57,7 @@ class Setting:
     home: Home
     clock: Clock
     gateway: GatewaySettings
+    admin_token: str
 
     @property
     def url(self) -> str:
@@ -73,7 +79,8 @@ def set_up(
     }
     authentication = Authentication(keys.admin_token, {"keys": [key]}, ISSUER, AUDIENCE)
     host, port = gateway_at
-    return Setting(home, clock, GatewaySettings(host, port, authentication, services=services))
+    settings = GatewaySettings(host, port, authentication, services=services)
+    return Setting(home, clock, settings, keys.admin_token)
 
 
 async def open_platform(setting: Setting, core: Core) -> Platform:
@@ -94,6 +101,7 @@ class Platform:
         self._core = core
         self._database = database
         self._guard = Guard(core.tokens, core.rbac)
+        self._sessions = Sessions(setting.clock)
         self._engine: Engine
         self.pipelines: PipelinesApi
         self.pages: ASGIApp
@@ -113,8 +121,13 @@ class Platform:
             self._database, self._guard, self._clock, self._engine.wake, steps,
             Cluster(bootstrap.PIPELINES, trial),
         )  # fmt: skip
-        sources = Sources(SqlHistory(self._database), self._core.client, steps, self._home.volumes)
-        self.pages = Split(self.pipelines, build_pages(sources, self._guard, self._clock))
+        sources = Sources(SqlHistory(self._database), core.client, steps, settings.claim_root)
+        pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())
+        self.pages = Split(self.pipelines, pages)
+
+    def issue_code(self) -> str:
+        """What signs a browser in to the pages as the admin, once."""
+        return self._sessions.issue_code(ADMIN, self._setting.admin_token)
 
     def routes(self) -> Mapping[str, ASGIApp]:
         """KFP's routes on the API server's port, by prefix."""
@@ -137,6 +150,10 @@ class Platform:
     async def close(self) -> None:
         """Let go of the database."""
         await self._database.close()
+
+
+def _hosts() -> list[str]:
+    return [name.strip() for name in os.environ.get(HOSTS, "").split(",") if name.strip()]
 
 
 class Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -13,6 +14,7 @@ from bessemer.app.folder import LAST_PORT, Config, HomeError
 HOST = "127.0.0.1"
 FIRST = 7480  # where a new home begins to look
 _BLOCKS = 200  # how many blocks of three it looks at
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _NAMES = ("the API", "the pages", "the gateway")
 
 
@@ -47,6 +49,7 @@ def choose(config: Config, asked: int | None, *, gateway_is_ours: bool) -> tuple
             f"--port must be from 1 to {LAST_PORT} (P, P+1, P+2 are used), but got {asked}"
         )
     if first:
+        _check_privileged(first + 2)
         return first, _bind(first, gateway_is_ours=gateway_is_ours and first == config.port)
     for block in range(_BLOCKS):
         try:
@@ -56,6 +59,23 @@ def choose(config: Config, asked: int | None, *, gateway_is_ours: bool) -> tuple
     raise HomeError(
         f"no three free ports from {FIRST} to {FIRST + 3 * _BLOCKS}; choose with --port"
     )
+
+
+def _check_privileged(gateway: int) -> None:
+    """Refuse a gateway's port that Envoy can't open: its pod has no privileges, root's included.
+
+    Raises:
+        HomeError: the port is below the first that everybody may open.
+    """
+    try:
+        lowest = int(_UNPRIVILEGED.read_text())
+    except (OSError, ValueError):  # not Linux: the bind itself will tell
+        return
+    if 0 < gateway < lowest:
+        raise HomeError(
+            f"port {gateway} (the gateway) must be {lowest} or above, for Envoy runs without "
+            f"privileges; choose others with --port, from {lowest - 2} on"
+        )
 
 
 def _bind(first: int, *, gateway_is_ours: bool) -> Ports:

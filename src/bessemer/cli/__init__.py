@@ -1,4 +1,4 @@
-"""Commands: up, down, status, env, doctor, logs, prune.
+"""Commands: up, down, status, env, open, kubeconfig, doctor, logs, prune.
 
 May import every room. Each command is a module with a function ``command``; ``access`` talks to
 a running Bessemer as any client would; ``output`` decides what people see; ``options`` are shared

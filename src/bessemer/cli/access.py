@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bessemer.app import folder
 from bessemer.base.errors import BessemerError
@@ -16,6 +17,8 @@ from bessemer.base.home import Home
 
 HOST = "127.0.0.1"
 _TIMEOUT = 5.0  # seconds
+# Where the pages give a code for a token. As they spell it; their room takes long to import.
+_CODES = "/login/codes"
 
 
 class NotRunning(BessemerError):
@@ -111,6 +114,30 @@ class Running:
             return 0
         finally:
             connection.close()
+
+    def login_link(self, path: str = "/") -> str:
+        """An address that signs a browser in to the pages as the admin, once and soon.
+
+        It carries a code, in the fragment that is never sent, and not the token.
+
+        Raises:
+            Refused: the pages say no, or nothing.
+        """
+        connection = http.client.HTTPConnection(HOST, self.pages_port, timeout=_TIMEOUT)
+        try:
+            connection.request("POST", _CODES, headers={"Authorization": self._bearer})
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Refused(f"no answer from {self.pages}: {error}; try again") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise Refused(_message(body, response.status))
+        fragment = f"code={json.loads(body)['code']}"
+        if path != "/":
+            fragment += f"&next={quote(path, safe='')}"
+        return f"{self.pages}/login#{fragment}"
 
     @contextmanager
     def _answer(self, path: str, timeout: float | None) -> Iterator[http.client.HTTPResponse]:

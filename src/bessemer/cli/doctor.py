@@ -36,12 +36,16 @@ class Check(NamedTuple):
 
 
 def command(
+    format_: options.Output = options.Format.TABLE,
     home: options.Home = folder.DEFAULT,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
     """Check this machine; exit code 1 if something must be mended first."""
     checks = list(_checks(folder.locate(home)))
-    output.rows(checks)
+    if format_ is options.Format.JSON:
+        output.records(checks, Check._fields)
+    else:
+        output.rows(checks)
     raise SystemExit(1 if any(check.mark == "fail" for check in checks) else 0)
 
 

@@ -13,7 +13,7 @@ from bessemer.base.home import Home
 from bessemer.cli import access, options, output
 
 
-def command(
+def command(  # noqa: PLR0913 - a command's options
     pod: Annotated[str, typer.Argument(help="The pod; none: list the pods.")] = "",
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="The pod's namespace; none: any.")
@@ -24,6 +24,7 @@ def command(
     container: Annotated[
         str, typer.Option("--container", "-c", help="Which, if the pod has several.")
     ] = "",
+    format_: options.Output = options.Format.TABLE,
     home: options.Home = folder.DEFAULT,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
@@ -31,7 +32,7 @@ def command(
     running = access.Running(home)
     pods = _pods(running, namespace)
     if not pod:
-        _list(pods, namespace)
+        _list(pods, namespace, format_)
         return
     place = _place(pods, pod, namespace, running.home)
     query = {"follow": "true"} if follow else {}
@@ -48,10 +49,7 @@ def _pods(running: access.Running, namespace: str) -> list[Any]:
     return pods
 
 
-def _list(pods: list[Any], namespace: str) -> None:
-    if not pods:
-        typer.echo(f"no pods in namespace {namespace}" if namespace else "no pods")
-        return
+def _list(pods: list[Any], namespace: str, format_: options.Format) -> None:
     table = [
         (
             pod["metadata"]["name"],
@@ -61,7 +59,16 @@ def _list(pods: list[Any], namespace: str) -> None:
         )
         for pod in pods
     ]
-    output.rows(sorted(table, key=lambda row: row[3]), ("POD", "NAMESPACE", "PHASE", "CREATED"))
+    table.sort(key=lambda row: row[3])
+    if format_ is options.Format.JSON:
+        output.records(table, _HEADS)
+    elif table:
+        output.rows(table, _HEADS)
+    else:
+        typer.echo(f"no pods in namespace {namespace}" if namespace else "no pods")
+
+
+_HEADS = ("POD", "NAMESPACE", "PHASE", "CREATED")
 
 
 def _place(pods: list[Any], name: str, namespace: str, home: Home) -> str:

@@ -1,9 +1,18 @@
 """Options that every command takes, spelled once."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
 
 Home = Annotated[
     Path,
@@ -15,6 +24,7 @@ Home = Annotated[
         readable=False,  # that is judged with the home, and told with the cure
     ),
 ]
+Output = Annotated[Format, typer.Option("--output", "-o", help="table or json")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say more; show tracebacks of errors.")
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import sys
@@ -34,9 +36,21 @@ def rows(table: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
         cells = []
         for cell, width in zip(line, widths[:-1], strict=True):
             padding = " " * (width - len(cell))
-            color = _COLORS.get(cell)
-            cells.append((typer.style(cell, fg=color) if color else cell) + padding)
+            cells.append(_paint(cell, _COLORS.get(cell), sys.stdout) + padding)
         typer.echo(_GAP.join([*cells, _wrap(last, indent, sys.stdout)]).rstrip())
+
+
+def records(table: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """Print the rows as a JSON list of objects, for programs."""
+    keys = [name.lower() for name in names]
+    answer = [dict(zip(keys, row, strict=True)) for row in table]
+    typer.echo(json.dumps(answer, indent=2))
+
+
+def _paint(text: str, color: str | None, stream: TextIO) -> str:
+    """In colour, where the terminal shows it and its owner wants it (https://no-color.org)."""
+    is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return typer.style(text, fg=color) if color and is_wanted and stream.isatty() else text
 
 
 def error(problem: BaseException, *, verbose: bool) -> None:
@@ -44,7 +58,7 @@ def error(problem: BaseException, *, verbose: bool) -> None:
     if verbose:
         traceback.print_exception(problem, file=sys.stderr)
     text = str(problem) or type(problem).__name__
-    typer.secho("error: ", fg=typer.colors.RED, nl=False, err=True)
+    typer.echo(_paint("error: ", typer.colors.RED, sys.stderr), nl=False, err=True)
     typer.echo(_wrap(text, len("error: "), sys.stderr), err=True)
 
 

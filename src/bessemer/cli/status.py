@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 
@@ -13,13 +12,6 @@ from bessemer.app import folder
 from bessemer.cli import access, options, output
 
 _MOST_REASONS = 3  # of pods that wait, in one line
-
-
-class Format(StrEnum):
-    """How the answer is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Part(NamedTuple):
@@ -32,16 +24,14 @@ class Part(NamedTuple):
 
 def command(
     home: options.Home = folder.DEFAULT,
-    format_: Annotated[
-        Format, typer.Option("--output", "-o", help="table or json")
-    ] = Format.TABLE,
+    format_: options.Output = options.Format.TABLE,
     verbose: options.Verbose = False,  # noqa: ARG001, FBT002, RUF100 - every command takes it
 ) -> None:
     """Say whether everything is ready (exit code 0) or what is not (exit code 1)."""
     running = access.Running(home)
     parts = [_api(running), _node(running), _pipelines(running), _gateway(running)]
     is_ready = all(part.state == "ready" for part in parts)
-    if format_ is Format.JSON:
+    if format_ is options.Format.JSON:
         answer = {
             "ready": is_ready,
             "pid": running.pid,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from bessemer.dashboard.assets import heat
 from bessemer.dashboard.html import Html, join, tag
 
 _SIDE, _MARGIN = 240, 44  # pixels
@@ -65,14 +66,9 @@ def draw_roc(points: list[tuple[float, float]]) -> Html:
         )
         for tick in (0, 0.5, 1)
     ]
-    style = Html(
-        "text{font:11px system-ui,sans-serif;fill:#667085}"
-        ".x{text-anchor:middle}.y{text-anchor:end}"
-    )
     middle = left + _SIDE / 2
     picture = tag(
         "svg",
-        tag("style", style),
         tag("rect", x=left, y=8, width=_SIDE, height=_SIDE, fill="#fafbfc", stroke="#e4e7ec"),
         tag("polyline", points=f"{at(0, 0)} {at(1, 1)}", fill="none", stroke="#c3c9d4",
             stroke_dasharray="4 4"),
@@ -84,6 +80,7 @@ def draw_roc(points: list[tuple[float, float]]) -> Html:
             transform="rotate(-90)"),
         viewBox=f"0 0 {_SIDE + _MARGIN + 12} {_SIDE + 46}",
         width=_SIDE + _MARGIN + 12,
+        class_="chart",
         role="img",
         aria_label="ROC curve",
     )  # fmt: skip
@@ -118,13 +115,10 @@ def draw_matrix(names: list[str], rows: list[list[float]]) -> Html:
     body = []
     for name, row in zip(names, rows, strict=True):
         total = sum(row) or 1
-        cells = [
-            tag(
-                "td",
-                f"{cell:g}",
-                style=f"background:rgba(217,72,15,{0.55 * abs(cell) / total:.2f})",
-            )
-            for cell in row
-        ]
+        cells = [tag("td", f"{cell:g}", class_=heat(abs(cell) / total)) for cell in row]
         body.append(tag("tr", tag("th", name), *cells))
-    return tag("div", tag("h3", "Confusion matrix"), tag("table", head, *body, class_="matrix"))
+    return tag(
+        "div",
+        tag("h3", "Confusion matrix"),
+        tag("div", tag("table", head, *body, class_="matrix"), class_="scroll"),
+    )

@@ -45,7 +45,17 @@ def join(children: Iterable[Html | str | float | None]) -> Html:
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[Html | str | float | None]]) -> Html:
-    """A table; every row has a cell for each heading."""
-    head = tag("tr", *(tag("th", heading) for heading in headings))
-    body = join(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
-    return tag("div", tag("table", tag("thead", head), tag("tbody", body)), class_="scroll")
+    """A table; every row has a cell for each heading.
+
+    On a phone a row is a card, where each cell but the first names its heading.
+    """
+    names = list(headings)
+    head = tag("tr", *(tag("th", name) if name else tag("td") for name in names))
+    shown = ["", *names[1:]]
+    body = join(tag("tr", *map(_cell, shown, row)) for row in rows)
+    content = tag("table", tag("thead", head), tag("tbody", body), class_="rows")
+    return tag("div", content, class_="scroll")
+
+
+def _cell(heading: str, content: Html | str | float | None) -> Html:
+    return tag("td", content, data_name=heading)

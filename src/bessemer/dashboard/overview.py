@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from bessemer.dashboard.frame import duration, page, pill, when
-from bessemer.dashboard.html import Html, table, tag
+from bessemer.dashboard.attempts import NO_WAITS, Waits
+from bessemer.dashboard.frame import Page, duration, page, pill, when
+from bessemer.dashboard.html import Html, join, table, tag
 from bessemer.pipelines.history import UNFINISHED, RunPage
+from bessemer.pipelines.records import Run
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
 _REFRESH = 3  # seconds, while a run goes on or a model is not ready
 
-# kfp prints links of its own pages, whose place is in the fragment that only a browser sees.
-FOLLOW_FRAGMENT = (
-    "const m=/^#\\/runs\\/details\\/([\\w-]+)/.exec(location.hash);"
-    "if(m)location.replace('/runs/'+m[1]);"
-)
-
 
 def draw(
-    runs: RunPage | None, services: Sequence[Object] | None, now: datetime, nonce: str
-) -> Html:
+    runs: RunPage | None,
+    services: Sequence[Object] | None,
+    now: datetime,
+    waits: Mapping[str, Waits],
+) -> Page:
     """The page; None stands for what the user may not see."""
     busy = runs is not None and any(run.state in UNFINISHED for run in runs.runs)
     busy = busy or not all(map(_is_ready, services or ()))
     return page(
         "Runs and models",
-        None if runs is None else _draw_runs(runs, now),
+        None if runs is None else _draw_runs(runs, now, waits),
         None if services is None else _draw_services(services),
         refresh=_REFRESH if busy else 0,
-        script=tag("script", Html(FOLLOW_FRAGMENT), nonce=nonce),
     )
 
 
-def _draw_runs(runs: RunPage, now: datetime) -> Html:
+def _draw_runs(runs: RunPage, now: datetime, waits: Mapping[str, Waits]) -> Html:
     if not runs.runs:
         return tag(
             "section",
@@ -53,8 +51,8 @@ def _draw_runs(runs: RunPage, now: datetime) -> Html:
         )
     rows = [
         (
-            tag("a", run.display_name, href=f"/runs/{quote(run.id, safe='')}"),
-            pill(run.state),
+            _draw_name(run, waits.get(run.id, NO_WAITS).run),
+            pill("WAITING" if waits.get(run.id, NO_WAITS).run else run.state),
             when(run.created_at),
             tag("span", duration(run.created_at, run.finished_at or now), class_="tight"),
             tag("span", str((run.spec.get("pipelineInfo") or {}).get("name", "")), class_="soft"),
@@ -71,6 +69,11 @@ def _draw_runs(runs: RunPage, now: datetime) -> Html:
         table(("Run", "State", "Started (UTC)", "Took", "Pipeline"), rows),
         more,
     )
+
+
+def _draw_name(run: Run, waits: str) -> Html:
+    link = tag("a", run.display_name, href=f"/runs/{quote(run.id, safe='')}")
+    return join((link, tag("div", waits, class_="waits") if waits else None))
 
 
 def _draw_services(services: Sequence[Object]) -> Html:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
-from bessemer.dashboard import overview, run
-from bessemer.dashboard.files import Unreadable, read_below
-from bessemer.dashboard.frame import page
-from bessemer.dashboard.html import Html, tag
+from bessemer.dashboard import overview, reports, run
+from bessemer.dashboard.assets import PRIVATE
+from bessemer.dashboard.attempts import NO_WAITS, Waits, find_waits, pod_names, why_it_waits
+from bessemer.dashboard.entrance import Entrance, answer
+from bessemer.dashboard.files import Opened, Unreadable, open_below
+from bessemer.dashboard.frame import Page, page
+from bessemer.dashboard.html import tag
+from bessemer.dashboard.sessions import Sessions
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import ApiError, BadRequest
@@ -32,16 +35,18 @@ from bessemer.pipelines.errors import (
     NotFound,
     PermissionDenied,
     PipelinesError,
-    Unauthenticated,
 )
+from bessemer.pipelines.pods import RUN_LABEL
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.steplogs import StepLogs
 from bessemer.resources import meta
 from bessemer.resources.inferenceservice import INFERENCE_SERVICE
 from bessemer.resources.kind import Object
+from bessemer.resources.pod import POD
 
 _TAIL = 2000  # lines of a log
 _TAIL_BYTES = 1 << 20  # of them, for a line may be of any length
+_NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 _RUNS = 50  # on a page
 _MAX_DIGITS = 9  # of a number in an address
 # Runs that are not archived, as KFP's own pages list them.
@@ -50,52 +55,42 @@ _AT_HAND = (
     '"string_value": "ARCHIVED"}]}'
 )
 
-# Nothing from elsewhere, no script but our own line, no frame of ours in another site.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src {script}; img-src data:; "
-    "frame-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
-)
-# A report of a user's step: it may run scripts and load pictures, in an origin of its own, which
-# holds no cookie of ours and reads none of our pages.
-_REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' https:; "
-    "style-src 'unsafe-inline' https:; img-src data: blob: https:; font-src data: https:; "
-    "frame-ancestors 'self'"
-)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-
 
 @dataclass(frozen=True)
 class Sources:
     """What the pages read from.
 
     Attributes:
-        volumes: the folder of the namespaces' volumes, where artifacts are files.
+        claim: the folder of a namespace's claim, where artifacts are files.
     """
 
     history: history.SqlHistory
     client: Client
     logs: StepLogs
-    volumes: Path
+    claim: Callable[[str], Path]
     namespace: str = "kubeflow"
 
 
-def build_pages(sources: Sources, guard: Guard, clock: Clock) -> ASGIApp:
-    """The pages as an ASGI app."""
-    return Pages(sources, guard, clock)
-
-
 class Pages:
-    """Lists, runs, logs, reports; every request is its token's user."""
+    """Lists, runs, logs, reports; every request is its session's user.
 
-    def __init__(self, sources: Sources, guard: Guard, clock: Clock) -> None:
+    Args:
+        sessions: who is signed in; whoever holds a token may add to them (``entrance``).
+        hosts: names beside the loopback's by which browsers may ask.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        guard: Guard,
+        clock: Clock,
+        sessions: Sessions,
+        hosts: Collection[str] = (),
+    ) -> None:
         self._sources = sources
         self._guard = guard
         self._clock = clock
+        self._entrance = Entrance(guard, sessions, hosts)
         one = "/runs/{id}"
         self._app = Starlette(
             routes=[
@@ -105,6 +100,7 @@ class Pages:
                 Route(one, self.show_run),
                 Route(one + "/tasks/{task}/log", self.show_log),
                 Route(one + "/artifacts/{artifact}", self.show_artifact),
+                Route(one + "/artifacts/{artifact}/file", self.download_artifact),
             ],
             exception_handlers={BessemerError: _show_error, HTTPException: _show_error},
         )
@@ -114,18 +110,13 @@ class Pages:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        app: ASGIApp = self._app
-        try:
-            if token := request.query_params.get("token", "").strip():
-                await self._guard.recognize(token)
-                app = _sign_in(request, token)
-            else:
-                token = request.cookies.get(_cookie_name(request), "")
-                scope = {**scope, "bessemer.user": await self._guard.recognize(token)}
-        except Unauthenticated:
-            app = _refuse(request)
-        await app(scope, receive, send)
+        found = await self._entrance.admit(Request(scope, receive))
+        if isinstance(found, Response):
+            await found(scope, receive, send)
+            return
+        user, viewer = found
+        scope = {**scope, "bessemer.user": user, "bessemer.viewer": viewer}
+        await self._app(scope, receive, send)
 
     async def _may(self, request: Request, attributes: Attributes) -> bool:
         user: User = request.scope["bessemer.user"]
@@ -133,14 +124,10 @@ class Pages:
 
     async def show_overview(self, request: Request) -> Response:
         """Runs and served models, as far as the user may see them."""
-        nonce = secrets.token_urlsafe(12)
-        content = overview.draw(
-            await self._list_runs(request),
-            await self._list_services(request),
-            self._clock.now(),
-            nonce,
-        )
-        return _answer(content, nonce=nonce)
+        runs = await self._list_runs(request)
+        waits = await self._find_waits(self._sources.namespace, *(runs.runs if runs else ()))
+        content = overview.draw(runs, await self._list_services(request), self._clock.now(), waits)
+        return _answer(request, content)
 
     async def _list_runs(self, request: Request) -> history.RunPage | None:
         user, namespace = request.scope["bessemer.user"], self._sources.namespace
@@ -178,91 +165,128 @@ class Pages:
         text = request.query_params.get("first", "0")
         if not text.isdecimal() or len(text) > _MAX_DIGITS:
             raise InvalidArgument(f"first must be the number of a task, but got {text[:80]!r}")
-        draw = partial(run.draw, *found, self._clock.now(), first=int(text))
-        return _answer(await asyncio.to_thread(draw))  # thousands of tasks take their time
+        record = found[0]
+        waits = (await self._find_waits(record.namespace, record)).get(record.id, NO_WAITS)
+        draw = partial(run.draw, *found, self._clock.now(), first=int(text), waits=waits)
+        # Thousands of tasks take their time.
+        return _answer(request, await asyncio.to_thread(draw))
+
+    async def _find_waits(self, namespace: str, *records: Run) -> dict[str, Waits]:
+        """Why runs and their tasks wait, as their pods say, by run."""
+        going = [record.id for record in records if record.state in history.UNFINISHED]
+        if not going:
+            return {}
+        labels = f"{RUN_LABEL}={going[0]}" if len(going) == 1 else RUN_LABEL
+        found = await self._sources.client.list(POD, Selection(namespace, labels, _NOT_ENDED))
+        return find_waits(found.items)
 
     async def show_log(self, request: Request) -> Response:
-        """The last lines of a task's log."""
+        """The last lines of an attempt's log; with ``download``, all of it as a file."""
         record, tasks, _ = await self._load(request)
         id_ = request.path_params["task"]
         task = next((task for task in tasks if task.id == id_), None)
         if task is None:
             raise NotFound(f"task {id_} of run {record.id} not found")
+        names = pod_names(tasks, task)
+        number = _read_attempt(request, len(names))
+        asked = replace(task, pod_name=names[number - 1]) if names else task
+        if request.query_params.get("download"):
+            return await self._send_log(record, asked, number)
+        text, is_cut = await self._read_end(record, asked)
+        missing = "" if text else await self._why_no_log(record, asked)
+        log = run.Log(text, (number, max(len(names), 1)), is_cut, missing)
+        return _answer(request, run.draw_log(record, task, log))
+
+    async def _read_end(self, record: Run, task: Task) -> tuple[str, bool]:
+        """The log's last lines, and whether there is more; "" when there is none."""
         end, is_cut = bytearray(), False
         try:
-            async for piece in self._sources.logs.read(record, task, tail_lines=_TAIL):
+            async for piece in self._sources.logs.read(record, task, tail_lines=_TAIL + 1):
                 end += piece
                 if len(end) > _TAIL_BYTES:
                     is_cut = True
                     del end[:-_TAIL_BYTES]
-        except BadRequest:
-            pass  # the container has not started yet
-        text = end.decode(errors="replace")
-        return _answer(run.draw_log(record, task, text, is_cut=is_cut))
+        except (BadRequest, NotFound):
+            return "", False  # it has not started yet, or is gone
+        lines = end.count(b"\n", 0, -1) + 1
+        if lines > _TAIL:
+            is_cut = True
+            del end[: end.index(b"\n") + 1]
+        return end.decode(errors="replace"), is_cut
 
-    async def show_artifact(self, request: Request) -> Response:
-        """An HTML or Markdown artifact, alone; a frame of the run's page shows it too."""
+    async def _why_no_log(self, record: Run, task: Task) -> str:
+        """Why nothing is shown of a log: it waits, it said nothing, or the log is gone."""
+        try:
+            pod = await self._sources.client.get(POD, task.pod_name, record.namespace)
+        except ApiError:
+            pod = None
+        if pod is not None and (why := why_it_waits(pod)):
+            return f"Not started yet: {why}"
+        try:
+            async for _ in self._sources.logs.read(record, task, tail_lines=1):
+                break
+        except (BadRequest, NotFound):
+            if task.finished_at is None and record.state in history.UNFINISHED:
+                return "Not started yet."
+            return (
+                "This log is no longer kept: it was pruned, or the pod was deleted before its log "
+                "could be copied."
+            )
+        return "Nothing yet." if task.finished_at is None else "It said nothing."
+
+    async def _send_log(self, record: Run, task: Task, number: int) -> Response:
+        try:
+            pieces = self._sources.logs.read(record, task)
+            first = await anext(pieces, b"")
+        except BadRequest as error:
+            raise NotFound(f"task {task.id} has no log yet: {error}") from error
+        name = f"{task.pod_name or task.id}.{number}.log"
+        headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(_chain(first, pieces), headers=headers, media_type="text/plain")
+
+    async def _open(self, request: Request) -> tuple[Artifact, Opened]:
         record, _, artifacts = await self._load(request)
         id_ = request.path_params["artifact"]
         artifact = next((one for one in artifacts if one.id == id_), None)
-        if artifact is None or artifact.type not in run.VIEWABLE:
-            raise NotFound(
-                f"artifact {id_} of run {record.id} is no HTML or Markdown, or not there"
-            )
-        root = self._sources.volumes / record.namespace
-        data = await asyncio.to_thread(read_below, root, artifact.uri)
-        media_type = "text/html" if artifact.type == "system.HTML" else "text/plain"
-        headers = {**_HEADERS, "Content-Security-Policy": _REPORT_POLICY}
-        return Response(data, media_type=f"{media_type}; charset=utf-8", headers=headers)
+        if artifact is None:
+            raise NotFound(f"artifact {id_} of run {record.id} not found")
+        root = self._sources.claim(record.namespace)
+        return artifact, await asyncio.to_thread(open_below, root, artifact.uri)
+
+    async def show_artifact(self, request: Request) -> Response:
+        """An HTML or Markdown artifact, alone; a frame of the run's page shows it too."""
+        artifact, file = await self._open(request)
+        if artifact.type not in reports.VIEWABLE:
+            file.close()
+            raise NotFound(f"artifact {artifact.id} is no HTML or Markdown, but {artifact.type}")
+        return await reports.show(artifact, file)
+
+    async def download_artifact(self, request: Request) -> Response:
+        """An artifact's file, whole or the part that a Range header asks for."""
+        artifact, file = await self._open(request)
+        return reports.download(artifact, file, request.headers.get("range", ""))
 
 
-def _answer(content: Html, status: int = 200, *, nonce: str = "") -> Response:
-    script = f"'nonce-{nonce}'" if nonce else "'none'"
-    headers = {**_HEADERS, "Content-Security-Policy": _POLICY.format(script=script)}
-    return HTMLResponse(content, status, headers)
+def _read_attempt(request: Request, count: int) -> int:
+    text = request.query_params.get("attempt", "") or str(max(count, 1))
+    if not text.isdecimal() or len(text) > _MAX_DIGITS or not 1 <= int(text) <= max(count, 1):
+        raise InvalidArgument(
+            f"attempt must be a number from 1 to {max(count, 1)}, but got {text[:80]!r}"
+        )
+    return int(text)
 
 
-def _cookie_name(request: Request) -> str:
-    """One for each port: a browser sends a host's cookies to all its ports."""
-    port = (request.scope.get("server") or ("", 0))[1]
-    return f"bessemer-{port}"
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
-def _own_path(request: Request) -> str:
-    """The request's path as an address of this site, whatever it is made of."""
-    return "/" + quote(request.scope["path"].lstrip("/"))
+def _answer(request: Request, content: Page, status: int = 200) -> Response:
+    return answer(content, status, viewer=request.scope.get("bessemer.viewer"))
 
 
-def _sign_in(request: Request, token: str) -> Response:
-    """Keep the token in a cookie, and go on without it in the address.
-
-    Not by a redirect: after one, a browser that came from another site would hold back a
-    SameSite=Strict cookie.
-    """
-    rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
-    target = _own_path(request) + (f"?{urlencode(rest)}" if rest else "")
-    head = tag("head", tag("meta", http_equiv="refresh", content=f"0;url={target}"))
-    body = tag("body", tag("a", "Go on", href=target))
-    response = _answer(Html("<!doctype html>" + tag("html", head, body)))
-    response.set_cookie(_cookie_name(request), token, httponly=True, samesite="strict")
-    return response
-
-
-def _refuse(request: Request) -> Response:
-    field = tag("input", name="token", type="password", placeholder="token", autofocus="")
-    button = tag("button", "Open")
-    form = tag("form", field, " ", button, method="get", action=_own_path(request))
-    words = tag(
-        "p",
-        "These pages need a token: the BESSEMER_TOKEN that ",
-        tag("code", "bessemer env"),
-        " prints. Put it here:",
-    )
-    content = page("Sign in", tag("section", tag("h1", "401: no valid token"), words, form))
-    return _answer(content, 401)
-
-
-async def _show_error(_request: Request, error: Exception) -> Response:
+async def _show_error(request: Request, error: Exception) -> Response:
     status = 500
     if isinstance(error, HTTPException):
         status = error.status_code
@@ -273,5 +297,6 @@ async def _show_error(_request: Request, error: Exception) -> Response:
     elif isinstance(error, Unreadable):
         status = 404
     text = error.detail if isinstance(error, HTTPException) else str(error)
-    content = page(f"{status}", tag("section", tag("h1", str(status)), tag("p", text)))
-    return _answer(content, status)
+    back = tag("p", tag("a", "All runs and models", href="/"))
+    content = page(f"{status}", tag("section", tag("h1", str(status)), tag("p", text), back))
+    return _answer(request, content, status)

@@ -4,6 +4,7 @@ Beside the admin these are the namespace's own service accounts, and everyone wh
 ``get`` the InferenceService. Source: Kubeflow's profile controller (the AuthorizationPolicy
 ``ns-owner-access-istio``: what runs in a namespace may call what runs there); Open Data Hub's
 odh-model-controller (an AuthConfig asks whether the caller may ``get inferenceservices``).
+To load and unload a model changes what everyone gets, so it asks for ``update``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from bessemer.resources.kind import Object
 _Rules = tuple[Object, ...]
 
 
-def _ask(namespace: str = "", name: str = "") -> Attributes:
+#: What asking a model takes, and what loading and unloading it.
+ASK, CHANGE = "get", "update"
+
+
+def _ask(verb: str, namespace: str = "", name: str = "") -> Attributes:
     kind = INFERENCE_SERVICE
-    return Attributes("get", kind.group, kind.plural, namespace=namespace, name=name)
+    return Attributes(verb, kind.group, kind.plural, namespace=namespace, name=name)
 
 
 class Grants:
-    """Roles and bindings as far as they let anyone ``get`` an InferenceService.
+    """Roles and bindings as far as they let anyone ask or change an InferenceService.
 
     Args:
         roles: Roles and ClusterRoles.
@@ -35,32 +40,38 @@ class Grants:
     """
 
     def __init__(self, roles: Iterable[Object], bindings: Iterable[Object]) -> None:
-        concerned = {
-            RoleName(meta.namespace(role), meta.name(role)): found
-            for role in roles
-            if (found := _find_rules(role))
+        roles, bindings = list(roles), list(bindings)
+        self._by_verb = {
+            verb: _join(_find_concerned(roles, verb), bindings) for verb in (ASK, CHANGE)
         }
-        self._by_namespace = _join(concerned, bindings)
 
-    def find_subjects(self, namespace: str, name: str = "") -> frozenset[Subject]:
-        """Who may ``get`` the InferenceService of that name; of no name: all of the namespace."""
-        asked = _ask(namespace, name)
+    def find_subjects(self, namespace: str, name: str = "", verb: str = ASK) -> frozenset[Subject]:
+        """Who may do that with the InferenceService of that name; of no name: with all there."""
+        asked, by_namespace = _ask(verb, namespace, name), self._by_verb[verb]
         return frozenset(
             subject
             # The empty namespace has what is bound everywhere.
             for place in ("", namespace)
-            for rules, subjects in self._by_namespace.get(place, ())
+            for rules, subjects in by_namespace.get(place, ())
             if any(permissions.allows(rule, asked) for rule in rules)
             for subject in subjects
         )
 
 
-def _find_rules(role: Object) -> _Rules:
+def _find_concerned(roles: Iterable[Object], verb: str) -> dict[RoleName, _Rules]:
+    return {
+        RoleName(meta.namespace(role), meta.name(role)): found
+        for role in roles
+        if (found := _find_rules(role, verb))
+    }
+
+
+def _find_rules(role: Object, verb: str) -> _Rules:
     """Those of a role's rules that matter here, for whichever name."""
     return tuple(
         rule
         for rule in role.get("rules") or ()
-        if permissions.allows({**rule, "resourceNames": ()}, _ask())
+        if permissions.allows({**rule, "resourceNames": ()}, _ask(verb))
     )
 
 

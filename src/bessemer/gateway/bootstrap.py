@@ -215,10 +215,7 @@ def _make_listener(settings: Settings) -> Object:
 
 
 def _make_check(authentication: Authentication) -> Object:
-    bearer = {
-        "name": "authorization",
-        "string_match": {"exact": f"Bearer {authentication.admin_token}"},
-    }
+    bearer = guard.match_bearer(authentication.admin_token)
     trusted = {
         "audiences": [authentication.audience],
         "local_jwks": {"inline_string": json.dumps(authentication.jwks)},
@@ -241,6 +238,11 @@ def _make_check(authentication: Authentication) -> Object:
                 "home": {
                     "issuer": authentication.issuer,
                     "payload_in_metadata": guard.PAYLOAD,
+                    # Named, so that none is taken from the URL, where logs would keep it.
+                    "from_headers": [
+                        {"name": "Authorization", "value_prefix": f"{scheme} "}
+                        for scheme in ("Bearer", "bearer", "BEARER")
+                    ],
                     **trusted,
                 },
                 "nobody": {"issuer": "nobody", **trusted},

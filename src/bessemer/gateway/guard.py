@@ -8,6 +8,7 @@ admin's. Source: Envoy's API v3 (rbac.proto, jwt_authn config.proto, metadata.pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from bessemer.kube.permissions import (
@@ -43,7 +44,7 @@ OPEN: Object = {
 
 def make_filters(admin_token: str) -> list[Object]:
     """The two filters; to be put after ``jwt_authn``."""
-    bearer = {"name": "authorization", "string_match": {"exact": f"Bearer {admin_token}"}}
+    bearer = match_bearer(admin_token)
     marking = {
         "@type": f"{_TYPES}.RBAC",
         # Shadow rules refuse nothing: they only leave behind whether they would have.
@@ -57,15 +58,32 @@ def make_filters(admin_token: str) -> list[Object]:
     ]
 
 
-def make_guard(namespace: str, subjects: Iterable[Subject]) -> Object:
-    """What a route of the namespace carries: only its own accounts and the subjects may take it.
+def match_bearer(token: str) -> Object:
+    """A header matcher of that very token; the scheme's case is nobody's business (RFC 9110)."""
+    regex = f"(?i:bearer) {re.escape(token)}"
+    return {"name": "authorization", "string_match": {"safe_regex": {"regex": regex}}}
+
+
+def make_guard(
+    namespace: str, callers: Iterable[Subject], changers: Iterable[Subject] | None = None
+) -> Object:
+    """What a route of the namespace carries: only its own accounts and the callers may take it.
+
+    Where ``changers`` are given, the route leads to a model, and the calls that load and unload it
+    are theirs alone.
 
     Users that are no service accounts, and groups that are not all accounts', are nobody's: no
     token proves them.
     """
     own = _begins(f"{ACCOUNT_PREFIX}{namespace}:")
-    others = [found for subject in sorted(subjects) if (found := _match(subject)) is not None]
-    rules = _allow([_ADMIN, _says([own, *others])])
+    everything = {"any": True}
+    asking = everything if changers is None else {"not_rule": _CHANGING}
+    named = _match_all(changers or ())
+    policies = {
+        "callers": _policy(asking, [_says([own, *_match_all(callers)])]),
+        "changers": _policy(everything, [_ADMIN, *([_says(named)] if named else ())]),
+    }
+    rules = {"action": "ALLOW", "policies": policies}
     return {
         "metadata": {"filter_metadata": {_ROUTE: {"namespace": namespace}}},
         "typed_per_filter_config": {
@@ -74,14 +92,33 @@ def make_guard(namespace: str, subjects: Iterable[Subject]) -> Object:
     }
 
 
+# What comes escaped is taken for it too: behind the gateway it may be read as anything.
+_CHANGES = "/v2/repository/models/"
+_CHANGING: Object = {
+    "url_path": {"path": {"safe_regex": {"regex": f".*({re.escape(_CHANGES)}|%).*"}}}
+}
+
+
 def make_refusal() -> Object:
-    """What a caller is told whom a route's rules refuse (``local_reply_config``)."""
+    """How Envoy itself answers: in JSON, as the model servers do (``local_reply_config``).
+
+    A caller whom a route's rules refuse is told what would let it pass.
+    """
     caller = f"%DYNAMIC_METADATA({_JWT}:{PAYLOAD}:sub)%"
     namespace = f"%METADATA(ROUTE:{_ROUTE}:namespace)%"
     text = (
         f'the models of namespace "{namespace}" answer its own service accounts and whoever may '
         f'get inferenceservices.serving.kserve.io there; got "{caller}"; a RoleBinding to '
         f'ClusterRole "view" in namespace "{namespace}" lets it pass'
+    )
+    changing = (
+        "only who may update inferenceservices.serving.kserve.io in namespace "
+        f'"{namespace}" loads and unloads its models; got "{caller}"; a RoleBinding to '
+        f'ClusterRole "edit" in namespace "{namespace}" lets it pass'
+    )
+    unproven = (
+        "the gateway needs the header 'Authorization: Bearer TOKEN' with a token of this home "
+        "(%LOCAL_REPLY_BODY%)"
     )
     forbidden = {"op": "EQ", "value": {"default_value": 403, "runtime_key": "gateway.forbidden"}}
     proven = {
@@ -92,26 +129,35 @@ def make_refusal() -> Object:
         },
         "match_if_key_not_found": False,
     }
+    refused: list[Object] = [
+        {"status_code_filter": {"comparison": forbidden}},
+        {"metadata_filter": proven},
+    ]
+    path = {"name": ":path", "string_match": {"contains": _CHANGES}}
+    unauthorized = {"op": "EQ", "value": {"default_value": 401, "runtime_key": "gateway.unproven"}}
+    failed = {"op": "GE", "value": {"default_value": 400, "runtime_key": "gateway.failed"}}
     return {
+        # The first that fits decides.
         "mappers": [
-            {
-                "filter": {
-                    "and_filter": {
-                        "filters": [
-                            {"status_code_filter": {"comparison": forbidden}},
-                            {"metadata_filter": proven},
-                        ]
-                    }
-                },
-                "body_format_override": {"json_format": {"error": text}},
-            }
+            _tell(changing, *refused, {"header_filter": {"header": path}}),
+            _tell(text, *refused),
+            _tell(unproven, {"status_code_filter": {"comparison": unauthorized}}),
+            _tell("%LOCAL_REPLY_BODY%", {"status_code_filter": {"comparison": failed}}),
         ]
     }
 
 
+def _tell(text: str, *filters: Object) -> Object:
+    together = {"and_filter": {"filters": [*filters]}} if len(filters) > 1 else filters[0]
+    return {"filter": together, "body_format_override": {"json_format": {"error": text}}}
+
+
 def _allow(principals: list[Object]) -> Object:
-    policy = {"permissions": [{"any": True}], "principals": principals}
-    return {"action": "ALLOW", "policies": {"callers": policy}}
+    return {"action": "ALLOW", "policies": {"callers": _policy({"any": True}, principals)}}
+
+
+def _policy(permission: Object, principals: list[Object]) -> Object:
+    return {"permissions": [permission], "principals": principals}
 
 
 def _left_behind(by: str, path: list[str], value: Object) -> Object:
@@ -133,6 +179,10 @@ def _says(users: list[Object]) -> Object:
 
 def _begins(prefix: str) -> Object:
     return {"string_match": {"prefix": prefix}}
+
+
+def _match_all(subjects: Iterable[Subject]) -> list[Object]:
+    return [found for subject in sorted(subjects) if (found := _match(subject)) is not None]
 
 
 def _match(subject: Subject) -> Object | None:

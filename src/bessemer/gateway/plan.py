@@ -141,6 +141,8 @@ def write_files(snapshot: Snapshot, stripped_headers: tuple[str, ...]) -> dict[s
         "name": "gateway",
         "ignore_port_in_host_matching": True,
         "request_headers_to_remove": list(stripped_headers),
+        # Nor may a model put one into the browser, where it would count for every port.
+        "response_headers_to_remove": ["set-cookie", "clear-site-data"],
         "virtual_hosts": [
             {**host, "routes": [*own, *host["routes"]]} for host in snapshot.hosts.values()
         ],

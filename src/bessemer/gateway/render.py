@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bessemer.gateway import guard
-from bessemer.gateway.access import Grants, find_model
+from bessemer.gateway.access import CHANGE, Grants, find_model
 from bessemer.gateway.plan import Snapshot
 from bessemer.resources import meta
 from bessemer.resources.httproute import seconds
@@ -22,9 +22,13 @@ from bessemer.resources.kind import Object
 _SERVICE_LABEL = "kubernetes.io/service-name"
 # Longest that an answer may take where the route says nothing.
 _TIMEOUT = "300s"
-# What only we may say to those behind the gateway, and the caller's own token, which is for us.
+# What only we may say to those behind the gateway, and what is the caller's own: the token, which
+# is for us, and all cookies. A browser sends a host's cookies to all its ports, so those of the
+# pages come here too, and no client of a model has any of its own.
 STRIPPED_HEADERS = (
     "authorization",
+    "cookie",
+    "proxy-authorization",
     "kubeflow-userid",
     "kubeflow-groups",
     "x-goog-authenticated-user-email",
@@ -59,7 +63,7 @@ _NOWHERE = {
     "match": {"prefix": "/"},
     "direct_response": {
         "status": 404,
-        "body": {"inline_string": '{"error":"no route leads to this host and path"}'},
+        "body": {"inline_string": "no route leads to this host and path"},
     },
     **guard.OPEN,
 }
@@ -289,8 +293,11 @@ def _make_gate(route: Object, grants: Grants | None) -> Object:
     """What lets only those pass who may."""
     if grants is None:
         return {}
-    namespace = meta.namespace(route)
-    return guard.make_guard(namespace, grants.find_subjects(namespace, find_model(route)))
+    namespace, model = meta.namespace(route), find_model(route)
+    callers = grants.find_subjects(namespace, model)
+    if not model:
+        return guard.make_guard(namespace, callers)
+    return guard.make_guard(namespace, callers, grants.find_subjects(namespace, model, CHANGE))
 
 
 def _make_rules(route: Object, spec: Object, gate: Object) -> list[_Rule]:
@@ -324,7 +331,7 @@ def _make_action(route: Object, spec: Object) -> Object:
     ]
     if not any(entry["weight"] for entry in weights):
         # Envoy refuses weights that add up to nothing.
-        text = f'{{"error":"no version of {namespace}/{meta.name(route)} takes requests yet"}}'
+        text = f"no version of {namespace}/{meta.name(route)} takes requests yet"
         return {"direct_response": {"status": 503, "body": {"inline_string": text}}}
     return {
         "route": {

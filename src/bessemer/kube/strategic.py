@@ -8,6 +8,7 @@ Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -58,7 +59,7 @@ def merge(type_name: str, current: Object, patch: Object) -> Object:
             result[key] = _merge_object(rule, result.get(key), value)
         else:
             result[key] = value
-    _apply_list_directives(result, patch, described)
+    _apply_list_directives(result, patch, described, current)
     return result
 
 
@@ -97,9 +98,11 @@ def _merge_list(rule: _Rule, current: Any, patch: Any) -> list[Any]:
     found: list[Any] = list(current) if isinstance(current, list) else []
     if not rule.merges:
         return [entry for entry in patch if not _is_directive(entry)]
-    if not rule.key:
-        return list({_mark(entry): entry for entry in (*found, *patch)}.values())
-    return _merge_by_key(rule, found, patch)
+    if rule.key:
+        merged = _merge_by_key(rule, found, patch)
+    else:
+        merged = list({_mark(entry): entry for entry in (*found, *patch)}.values())
+    return _order(rule, merged, patch, found)
 
 
 def _mark(value: Any) -> str | bytes:
@@ -132,7 +135,7 @@ def _merge_by_key(rule: _Rule, found: list[Any], patch: list[Any]) -> list[Any]:
     return merged
 
 
-def _apply_list_directives(result: Object, patch: Object, described: Any) -> None:
+def _apply_list_directives(result: Object, patch: Object, described: Any, current: Object) -> None:
     for key, values in patch.items():
         if key.startswith(_DELETE_FROM):
             name = key.removeprefix(_DELETE_FROM)
@@ -144,7 +147,9 @@ def _apply_list_directives(result: Object, patch: Object, described: Any) -> Non
             name = key.removeprefix(_ORDER)
             order = _as_list(key, order)
             if isinstance(items := result.get(name), list):
-                result[name] = _reorder(_rule(described.get(name)), items, order)
+                before = current.get(name)
+                server = before if isinstance(before, list) else []
+                result[name] = _order(_rule(described.get(name)), items, order, server)
 
 
 def _as_list(directive: str, value: Any) -> list[Any]:
@@ -153,22 +158,35 @@ def _as_list(directive: str, value: Any) -> list[Any]:
     return value
 
 
-def _reorder(rule: _Rule, items: list[Any], order: list[Any]) -> list[Any]:
-    """The items in the asked order; those that the order doesn't name stay where they were."""
+def _order(rule: _Rule, items: list[Any], wanted: list[Any], server: list[Any]) -> list[Any]:
+    """The items in upstream's order (``mergeSortedSlice``).
+
+    Those that ``wanted`` (the patch, or its ``$setElementOrder``) names come in its order. Each of
+    the others comes before the first of them that it stood before on the server; so what is new
+    there goes to the front of what the patch doesn't name.
+    """
 
     def identity(item: Any) -> str | bytes:
         return _mark(item.get(rule.key) if rule.key and isinstance(item, dict) else item)
 
-    ranks: dict[str | bytes, int] = {}
-    for entry in order:
-        ranks.setdefault(identity(entry), len(ranks))
-    places = [(place, ranks.get(identity(item))) for place, item in enumerate(items)]
-    named = sorted((rank, place) for place, rank in places if rank is not None)
-    others = deque(place for place, rank in places if rank is None)
-    # Server-only items keep their neighbours: each goes before the named one it stood before.
+    ranks, places = _positions(map(identity, wanted)), _positions(map(identity, server))
+    marked = [(identity(item), item) for item in items]
+    named = sorted(
+        ((mark, item) for mark, item in marked if mark in ranks), key=lambda one: ranks[one[0]]
+    )
+    others = deque((mark, item) for mark, item in marked if mark not in ranks)
     result: list[Any] = []
-    for _, place in named:
-        while others and others[0] < place:
-            result.append(items[others.popleft()])
-        result.append(items[place])
-    return result + [items[place] for place in others]
+    for mark, item in named:
+        place = places.get(mark)
+        while place is not None and others and places.get(others[0][0], place) < place:
+            result.append(others.popleft()[1])
+        result.append(item)
+    return result + [item for _, item in others]
+
+
+def _positions(marks: Iterable[str | bytes]) -> dict[str | bytes, int]:
+    """Where each stands first."""
+    found: dict[str | bytes, int] = {}
+    for place, mark in enumerate(marks):
+        found.setdefault(mark, place)
+    return found

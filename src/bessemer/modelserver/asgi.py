@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from bessemer.modelserver import metrics
 from bessemer.modelserver.codecs import compression, v1, v2
 from bessemer.modelserver.dataplane import DataPlane
 from bessemer.modelserver.errors import (
+    CallerGone,
     InvalidRequest,
     LoadFailure,
     ModelFailure,
@@ -41,6 +43,8 @@ STATUS: dict[type[ServingError], int] = {
     ModelFailure: 500,
     NotSupported: 501,
     NotReady: 503,
+    # nginx's word for it; nobody reads it but our own metrics.
+    CallerGone: 499,
 }
 _JSON = b"application/json"
 _MOST_DIGITS = 18  # of a length
@@ -60,10 +64,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """What came in."""
+    """What came in, and what waits until the caller has hung up."""
 
     headers: dict[bytes, bytes]
     body: bytes
+    gone: Callable[[], Awaitable[object]]
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -107,7 +112,7 @@ class App:
             handler = self._find(scope["method"], path)
             headers = dict(scope["headers"])
             body = await self._read(headers, receive)
-            answer = await handler(Call(headers, body))
+            answer = await handler(Call(headers, body, partial(_wait_gone, receive)))
         except ServingError as error:
             answer = _refuse(error)
         except Exception:  # noqa: BLE001 - one request's bug must not end the server
@@ -200,7 +205,7 @@ class App:
         length = call.headers.get(b"inference-header-content-length")
         request = v2.decode(call.body, _length(length))
         metrics_.preprocess.observe(clock() - start)
-        response = await self._plane.infer(request)
+        response = await self._plane.infer(request, call.gone)
         start = clock()
         body, json_length = v2.encode(response, request)
         metrics_.postprocess.observe(clock() - start)
@@ -213,9 +218,10 @@ class App:
     async def _predict(self, call: Call) -> Answer:
         metrics_, clock = self._plane.metrics, self._clock.monotonic
         start = clock()
-        request = v1.decode(call.body, self._plane.signature.feature_names)
+        signature = self._plane.signature
+        request = v1.decode(call.body, signature.feature_names, table=signature.table)
         metrics_.preprocess.observe(clock() - start)
-        response = await self._plane.infer(request)
+        response = await self._plane.infer(request, call.gone)
         start = clock()
         body = v1.encode(response)
         metrics_.postprocess.observe(clock() - start)
@@ -241,7 +247,9 @@ class App:
         return _json({"live": True})
 
     async def _ready(self, call: Call) -> Answer:
-        return _json({"ready": self._takes_requests}, 200 if self._takes_requests else 503)
+        # Of the server, not of the model: one that was unloaded can be loaded again only where
+        # requests still come.
+        return _json({"ready": not self.draining}, 503 if self.draining else 200)
 
     @property
     def _takes_requests(self) -> bool:
@@ -280,6 +288,12 @@ class _WrongMethod(ServingError):
 
 
 STATUS[_WrongMethod] = 405
+
+
+async def _wait_gone(receive: Receive) -> None:
+    """Return when the connection has ended: after its body that is all that a request brings."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _length(header: bytes | None) -> int | None:

@@ -64,6 +64,11 @@ class Batcher:
             self._loop.call_soon(self._flush)
         return future
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether callers wait long enough to give up: their calls run in the thread."""
+        return self._running or self._seconds > _SLOW_SECONDS
+
     def close(self) -> None:
         """Let go of the thread once all that was asked for is answered."""
         self._closed = True
@@ -101,13 +106,14 @@ class Batcher:
         return [batch for batches in groups.values() for batch in batches if batch]
 
     def _run_aside(self, batches: list[list[_Call]]) -> None:
-        outcomes = [self._run(batch) for batch in batches]
-        self._loop.call_soon_threadsafe(self._finish, outcomes)
+        for batch in batches:
+            # Who gave up while the batches before ran is passed over.
+            if calls := [call for call in batch if not call.future.cancelled()]:
+                self._loop.call_soon_threadsafe(_settle, self._run(calls))
+        self._loop.call_soon_threadsafe(self._finish)
 
-    def _finish(self, outcomes: list[list[_Outcome]]) -> None:
+    def _finish(self) -> None:
         self._running = False
-        for outcome in outcomes:
-            _settle(outcome)
         if self._waiting and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
-from bessemer.modelserver.batching import Batcher
+from bessemer.modelserver.batching import Batcher, Prediction
 from bessemer.modelserver.errors import (
+    CallerGone,
     InvalidRequest,
     ModelFailure,
     NotReady,
@@ -20,7 +21,14 @@ from bessemer.modelserver.errors import (
 )
 from bessemer.modelserver.frameworks.base import Model, Signature
 from bessemer.modelserver.metrics import Metrics
-from bessemer.modelserver.tensors import BYTES, InferRequest, InferResponse, Tensor, datatype_of
+from bessemer.modelserver.tensors import (
+    BYTES,
+    Columns,
+    InferRequest,
+    InferResponse,
+    Tensor,
+    datatype_of,
+)
 
 _log = logs.get(__name__)
 
@@ -97,10 +105,15 @@ class DataPlane:
         self._model = self._batcher = None
         self.metrics.loaded.set(0)
 
-    async def infer(self, request: InferRequest) -> InferResponse:
+    async def infer(
+        self, request: InferRequest, gone: Callable[[], Awaitable[object]] | None = None
+    ) -> InferResponse:
         """The model's answer.
 
+        ``gone`` returns when the caller has left: then a slow model is spared the call.
+
         Raises:
+            CallerGone: the caller left before the answer.
             InvalidRequest: the inputs don't fit the model.
             NotReady: the model is not loaded.
             ModelFailure: the model raised.
@@ -110,16 +123,15 @@ class DataPlane:
         _check_outputs(request, self._model.signature)
         rows = _rows(request.inputs, self._model.signature)
         try:
-            prediction = await self._batcher.predict(rows)
-        except InvalidRequest:
+            prediction = await _unless_gone(self._batcher, rows, gone)
+        except (InvalidRequest, CallerGone):
             raise
         except Exception as error:
             _log.exception("model raised", extra=fields(model=self.name, request=request.id))
             raise ModelFailure(f"the model raised {type(error).__name__}: {error}") from error
         self.metrics.predict.observe(prediction.seconds)
-        array = prediction.array
-        output = Tensor("output-0", datatype_of(array.dtype), array)
-        return InferResponse(self.name, self.version, request.id, (output,))
+        outputs = _make_outputs(prediction.array, request)
+        return InferResponse(self.name, self.version, request.id, outputs)
 
     def metadata(self) -> dict[str, Any]:
         """The V2 metadata of the model, with what is to be known of its file."""
@@ -156,6 +168,34 @@ class DataPlane:
         return NotReady(f"Model with name {self.name} is not ready.")
 
 
+async def _unless_gone(
+    batcher: Batcher, rows: Any, gone: Callable[[], Awaitable[object]] | None
+) -> Prediction:
+    prediction = batcher.predict(rows)
+    if gone is None or not batcher.is_slow:  # the answer comes before anybody can leave
+        return await prediction
+    leaving = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((prediction, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not prediction.done():
+            prediction.cancel()
+    if prediction.cancelled():
+        raise CallerGone("the caller left before the model's answer")
+    return prediction.result()
+
+
+def _make_outputs(predicted: Any, request: InferRequest) -> tuple[Tensor, ...]:
+    """The outputs ``output-0``, ``output-1`` …, or those of them that the request names."""
+    arrays = predicted if isinstance(predicted, tuple) else (predicted,)
+    made = [
+        Tensor(f"output-{position}", datatype_of(array.dtype), array)
+        for position, array in enumerate(arrays)
+    ]
+    return tuple(each for each in made if not request.outputs or each.name in request.outputs)
+
+
 def _check_outputs(request: InferRequest, signature: Signature) -> None:
     known = {spec.name for spec in signature.outputs}
     if unknown := sorted(set(request.outputs) - known):
@@ -165,7 +205,9 @@ def _check_outputs(request: InferRequest, signature: Signature) -> None:
 
 
 def _rows(inputs: tuple[Tensor, ...], signature: Signature) -> Any:
-    """What the model is given: a 2-D array, or a list of texts."""
+    """What the model is given: a 2-D array, a list of texts, or a table's columns."""
+    if signature.table:
+        return _make_columns(inputs, signature)
     tensor = inputs[0] if len(inputs) == 1 else _join(inputs, signature)
     if len(tensor.array) == 0 if tensor.array.ndim else True:
         raise InvalidRequest(
@@ -184,8 +226,30 @@ def _rows(inputs: tuple[Tensor, ...], signature: Signature) -> Any:
     return tensor.array
 
 
+def _make_columns(inputs: tuple[Tensor, ...], signature: Signature) -> Columns:
+    """A column an input by name, or one input of rows whose columns are in the model's order."""
+    names = signature.feature_names
+    first = inputs[0]
+    if len(inputs) == 1 and first.array.ndim == 2 and first.shape[1] == len(names):
+        columns = {name: first.array[:, position] for position, name in enumerate(names)}
+    else:
+        ordered = _order(inputs, signature)
+        columns = {tensor.name: tensor.array.reshape(-1) for tensor in ordered}
+    made = Columns(columns)
+    if not len(made):
+        raise InvalidRequest(f"input {first.name!r}: needs at least one row, got none")
+    return made
+
+
 def _join(inputs: tuple[Tensor, ...], signature: Signature) -> Tensor:
     """One column an input, in the model's order where it knows the names."""
+    ordered = _order(inputs, signature)
+    array = np.stack([tensor.array.reshape(-1) for tensor in ordered], axis=1)
+    return Tensor("inputs", datatype_of(array.dtype), array)
+
+
+def _order(inputs: tuple[Tensor, ...], signature: Signature) -> tuple[Tensor, ...]:
+    """The inputs as equally long columns, in the model's order where it knows the names."""
     by_name = {tensor.name: tensor for tensor in inputs}
     if len(by_name) < len(inputs):
         names = ", ".join(tensor.name for tensor in inputs)
@@ -205,5 +269,4 @@ def _join(inputs: tuple[Tensor, ...], signature: Signature) -> Tensor:
             f"several inputs must be one column each, equally long; got {shapes}; "
             "send one input of shape [rows, features] instead"
         )
-    array = np.stack([tensor.array.reshape(-1) for tensor in inputs], axis=1)
-    return Tensor("inputs", datatype_of(array.dtype), array)
+    return inputs

@@ -10,6 +10,7 @@
       NotReady             the model is not loaded now
       NotSupported         the protocol knows it, this model can't do it
       ModelFailure         the model itself raised
+      CallerGone           nobody waits for the answer any more
 """
 
 from bessemer.base.errors import BessemerError
@@ -41,6 +42,10 @@ class NotReady(ServingError):
 
 class NotSupported(ServingError):
     """This model has no such ability."""
+
+
+class CallerGone(ServingError):
+    """The caller hung up before the answer."""
 
 
 class ModelFailure(ServingError):

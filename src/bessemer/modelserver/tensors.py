@@ -49,6 +49,16 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """A table's equally long columns by name; those of texts hold ``str``, or None for a gap."""
+
+    arrays: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values()), ()))
+
+
+@dataclass(frozen=True)
 class InferRequest:
     """A call: inputs, the outputs wanted (name -> binary; empty: all), and its id."""
 
@@ -129,6 +139,38 @@ def _check_values(values: Any, dtype: Any, name: str) -> None:
             raise InvalidRequest(
                 f"input {name!r}: every value must be {datatype_of(dtype)}, but got {value!r:.40}"
             )
+
+
+def column_array(values: list[Any], name: str) -> tuple[str, Any]:
+    """The datatype and array of one column's JSON values; null is NaN among numbers, else None.
+
+    Raises:
+        InvalidRequest: the values are not all numbers, all texts or all booleans.
+    """
+    kinds = {_KIND_OF.get(type(value), "") for value in values} - {"null"}
+    gaps = None in values
+    try:
+        if kinds <= {"integer", "number"}:
+            exact = kinds == {"integer"} and not gaps
+            array = np.array(values, dtype="<i8" if exact else "<f8")
+            return datatype_of(array.dtype), array
+    except OverflowError as error:
+        raise InvalidRequest(f"input {name!r}: an integer must have at most 64 bits") from error
+    if kinds == {"boolean"} and not gaps:
+        return "BOOL", np.array(values, dtype=bool)
+    if kinds in ({"text"}, {"boolean"}):
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return BYTES, array
+    raise InvalidRequest(
+        f"input {name!r}: a column must be all numbers, all texts or all booleans, got "
+        f"{values!r:.80}"
+    )
+
+
+_KIND_OF: Mapping[type, str] = {
+    bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null",
+}  # fmt: skip
 
 
 def iterate(values: Any) -> Iterator[Any]:

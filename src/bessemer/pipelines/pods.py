@@ -23,6 +23,8 @@ TASK_LABEL = "bessemer.dev/task-id"
 CLAIM = "pipeline-artifacts"
 SERVICE_ACCOUNT = "pipeline-runner"
 CONTAINER = "main"
+# Else Python keeps what a step prints until its end, and the log has it behind the traceback.
+_UNBUFFERED = ("PYTHONUNBUFFERED", "1")
 _GIGABYTE = 1_000_000_000
 
 
@@ -50,7 +52,8 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     container: Object = {
         "name": CONTAINER,
         "image": placeholders.fill_text(body.image, lookup),
-        "env": [{"name": name, "value": value} for name, value in body.env],
+        # What the step sets itself comes later, and counts.
+        "env": [{"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)],
         "volumeMounts": _mounts(task, place),
     }
     if executor.is_old(action.component):

@@ -15,6 +15,7 @@ from bessemer.resources.inferenceservice import POD_FIELDS
 from bessemer.resources.kind import Object
 from bessemer.resources.service import SERVICE
 from bessemer.resources.servingruntime import POD_FIELDS as RUNTIME_POD_FIELDS
+from bessemer.serving.runtimes import OUR_SERVER
 from bessemer.serving.storage import Location
 
 # Source: kserve pkg/constants.
@@ -62,10 +63,12 @@ def revision_name(isvc: Object, number: int) -> str:
 
 
 def digest_of(isvc: Object) -> str:
-    """Of the predictor's part whose change makes a new revision."""
+    """Of all whose change makes a new revision: of the predictor, and what pods get of its own."""
     predictor = {
         key: value for key, value in isvc["spec"]["predictor"].items() if key not in _NO_REVISION
     }
+    handed_down = {"labels": meta.labels(isvc), "annotations": _annotations(isvc)}
+    predictor |= {f"metadata.{key}": value for key, value in handed_down.items() if value}
     text = json.dumps(predictor, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -76,14 +79,15 @@ def make_deployment(
     """A revision's Deployment; what the predictor says of its pods goes before the runtime's."""
     predictor, own = isvc["spec"]["predictor"], runtime["spec"]
     name = revision_name(isvc, number)
-    labels = _labels(isvc, name)
+    labels = {**meta.labels(isvc), **(predictor.get("labels") or {}), **_labels(isvc, name)}
+    annotations = {**_annotations(isvc), **(predictor.get("annotations") or {})}
     pod: dict[str, Any] = {
         # A model needs no right to the API, so it gets no token, unless it is given an account.
         "automountServiceAccountToken": bool(predictor.get("serviceAccountName")),
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         **{key: own[key] for key in RUNTIME_POD_FIELDS if own.get(key) is not None},
         **{key: predictor[key] for key in POD_FIELDS if predictor.get(key) is not None},
-        "containers": [_finish(container, meta.name(isvc), location)],
+        "containers": [_finish(container, location)],
     }
     claim = {"claimName": location.claim, "readOnly": True}
     pod["volumes"] = [
@@ -93,11 +97,8 @@ def make_deployment(
     ]
     template = {
         "metadata": {
-            "labels": {**(own.get("labels") or {}), **(predictor.get("labels") or {}), **labels},
-            "annotations": {
-                **(own.get("annotations") or {}),
-                **(predictor.get("annotations") or {}),
-            },
+            "labels": {**(own.get("labels") or {}), **labels},
+            "annotations": {**(own.get("annotations") or {}), **annotations},
         },
         "spec": pod,
     }
@@ -106,7 +107,12 @@ def make_deployment(
         name,
         meta.namespace(isvc),
         labels=labels,
-        annotations={DIGEST: digest_of(isvc), NUMBER: str(number), RUNTIME: meta.name(runtime)},
+        annotations={
+            **annotations,
+            DIGEST: digest_of(isvc),
+            NUMBER: str(number),
+            RUNTIME: meta.name(runtime),
+        },
         owners=[meta.owner_reference(isvc)],
         spec={
             "replicas": max(1, predictor.get("minReplicas") or 1),
@@ -121,15 +127,44 @@ def make_deployment(
     )
 
 
-def _finish(container: Object, model: str, location: Location) -> Object:
-    probe = {"path": f"/v2/models/{model}/ready", "port": SERVER_PORT}
+def _annotations(isvc: Object) -> dict[str, str]:
+    """Those that its Deployments and pods get: the others configure the InferenceService itself.
+
+    Source: kserve pkg/constants, ServiceAnnotationDisallowedList.
+    """
+    return {
+        key: value
+        for key, value in meta.annotations(isvc).items()
+        if not key.startswith(_OWN_ANNOTATIONS)
+    }
+
+
+_OWN_ANNOTATIONS = (
+    "autoscaling.knative.dev/",
+    "internal.serving.kserve.io/",
+    "kubectl.kubernetes.io/",
+    "serving.kserve.io/",
+)
+
+
+def _make_probe(container: Object) -> Object:
+    """Whether the server answers, whatever its model is called (``--model_name``).
+
+    Of a server of another make, its port: KServe's default.
+    """
+    if container["image"].startswith(OUR_SERVER):
+        return {"httpGet": {"path": "/v2/health/ready", "port": SERVER_PORT}}
+    return {"tcpSocket": {"port": SERVER_PORT}}
+
+
+def _finish(container: Object, location: Location) -> Object:
     mounts = [*container.get("volumeMounts", [])]
     mounts.append({"name": _MODEL_VOLUME, "mountPath": location.mount_path, "readOnly": True})
     host = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return {
         "resources": _REQUESTS,
         "readinessProbe": {
-            "httpGet": probe,
+            **_make_probe(container),
             "periodSeconds": 1,
             "timeoutSeconds": 5,
             "failureThreshold": 3,
@@ -161,6 +196,32 @@ def make_service(isvc: Object, revision: str) -> Object:
                     "targetPort": SERVER_PORT,
                     "protocol": "TCP",
                 }
+            ],
+        },
+    )
+
+
+def entry_name(isvc: Object) -> str:
+    """Of the Service by which pods reach the predictor: ``iris-predictor``, as KServe's."""
+    return f"{meta.name(isvc)}-predictor"
+
+
+def make_entry(isvc: Object, revision: str) -> Object:
+    """That Service, leading to the pods of a revision.
+
+    Port 80 is KServe's; where no unprivileged program may open that, the server's own port works.
+    """
+    return meta.new(
+        SERVICE,
+        entry_name(isvc),
+        meta.namespace(isvc),
+        labels={ISVC_LABEL: meta.name(isvc), "component": "predictor"},
+        owners=[meta.owner_reference(isvc)],
+        spec={
+            "selector": {REVISION_LABEL: revision},
+            "ports": [
+                {"name": name, "port": port, "targetPort": SERVER_PORT, "protocol": "TCP"}
+                for name, port in (("http", SERVICE_PORT), ("http1", SERVER_PORT))
             ],
         },
     )

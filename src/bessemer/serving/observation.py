@@ -18,6 +18,7 @@ def read_revision(
     deployment: Object, slices: Iterable[Object], pods: Iterable[Object]
 ) -> Revision:
     """The revision of a Deployment, its Service's EndpointSlices and its pods."""
+    pods = list(pods)
     notes = meta.annotations(deployment)
     idle = notes.get(manifests.IDLE_SINCE)
     ready = _count_ready(slices)
@@ -29,6 +30,7 @@ def read_revision(
         ready=ready,
         failure=None if ready else _find_failure(pods) or _read_creation(deployment),
         idle_since=parse_time(idle) if idle else None,
+        waits_for="" if ready else _find_wait(pods),
     )
 
 
@@ -60,6 +62,35 @@ def _find_failure(pods: Iterable[Object]) -> Failure | None:
                 meta.dig(pod, "status.reason") or "PodFailed", meta.dig(pod, "status.message", "")
             )
     return None
+
+
+def _find_wait(pods: Iterable[Object]) -> str:
+    """Which running container's readiness probe has not passed, and what it asks for."""
+    for pod in pods:
+        probes = {
+            container["name"]: container.get("readinessProbe")
+            for container in meta.dig(pod, "spec.containers") or ()
+        }
+        for status in meta.dig(pod, "status.containerStatuses") or ():
+            probe = probes.get(status.get("name"))
+            if probe and meta.dig(status, "state.running") and not status.get("ready"):
+                return (
+                    f"container {status['name']} runs, but its readiness probe "
+                    f"({_describe_probe(probe)}) has not passed yet"
+                )
+    return ""
+
+
+def _describe_probe(probe: Object) -> str:
+    match probe:
+        case {"httpGet": {"port": port, **rest}}:
+            return f"GET {rest.get('path', '/')} at port {port}"
+        case {"tcpSocket": {"port": port}}:
+            return f"a connection to port {port}"
+        case {"grpc": {"port": port}}:
+            return f"a gRPC health check at port {port}"
+        case _:
+            return "a command"
 
 
 def _read_container(status: Object) -> Failure | None:

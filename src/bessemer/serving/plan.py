@@ -62,6 +62,7 @@ class Revision:
     ready: int = 0  # that answer
     failure: Failure | None = None
     idle_since: datetime | None = None  # since when it gets no traffic
+    waits_for: str = ""  # why a pod that runs takes no requests yet
 
     @property
     def is_ready(self) -> bool:

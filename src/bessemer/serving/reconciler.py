@@ -120,6 +120,7 @@ class InferenceServiceReconciler:
         elif not any(isinstance(action, Create) for action in step.actions):
             await self._write_routes(isvc, weights)
         await self._keep_services(isvc, weights)
+        await self._keep_entry(isvc, {} if stopped else step.weights)
         facts = Facts(
             plan=step,
             revisions={entry.name: entry for entry in revisions},
@@ -257,6 +258,24 @@ class InferenceServiceReconciler:
         for name in revisions:
             if self._caches.services.get(name, meta.namespace(isvc)) is None:
                 await self._make(SERVICE, manifests.make_service(isvc, name))
+
+    async def _keep_entry(self, isvc: Object, weights: Mapping[str, int]) -> None:
+        """Have the Service of the predictor lead to the revision that gets the most traffic."""
+        name, namespace = manifests.entry_name(isvc), meta.namespace(isvc)
+        known = self._caches.services.get(name, namespace)
+        if known is not None and _is_stranger(known, isvc):
+            return  # that is for its owner: requests come by the gateway all the same
+        busiest = max(weights, key=lambda revision: (weights[revision], revision), default="")
+        if not weights.get(busiest):
+            if known is not None and is_stopped(isvc):
+                await self._remove(SERVICE, name, namespace)
+            return
+        wanted = manifests.make_entry(isvc, busiest)
+        if known is None:
+            await self._make(SERVICE, wanted)
+        elif known["spec"]["selector"] != wanted["spec"]["selector"]:
+            spec = {**known["spec"], "selector": wanted["spec"]["selector"]}
+            await self._client.update(SERVICE, {**known, "spec": spec})
 
     async def _remove(self, kind: Kind, name: str, namespace: str) -> None:
         try:

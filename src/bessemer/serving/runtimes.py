@@ -15,7 +15,8 @@ from bessemer.resources.inferenceservice import CONTAINER_FIELDS
 from bessemer.resources.kind import Object
 from bessemer.serving.errors import Unservable
 
-_OURS = "bessemer/modelserver:"
+#: What images of our own model server begin with.
+OUR_SERVER = "bessemer/modelserver:"
 
 
 def select(model: Object, runtimes: Iterable[Object], namespace: str) -> Object:
@@ -157,7 +158,7 @@ def _pin(image: str, model: Object) -> str:
     """The image with the framework version that the model asks for."""
     form: dict[str, Any] = model["modelFormat"]
     version = str(model.get("runtimeVersion") or "")
-    if not image.startswith(_OURS):
+    if not image.startswith(OUR_SERVER):
         # The tag alone: what follows an earlier colon is a registry's port.
         return re.sub(r"(:[\w.-]*)?$", f":{version}", image, count=1) if version else image
     asked = str(form.get("version") or "")
@@ -165,7 +166,7 @@ def _pin(image: str, model: Object) -> str:
     version = version or (asked if "." in asked else "")
     if not version:
         return image
-    parts = image.removeprefix(_OURS).split("_")
+    parts = image.removeprefix(OUR_SERVER).split("_")
     name = form["name"]
     pinned = [f"{name}-{version}" if part.startswith(f"{name}-") else part for part in parts]
-    return _OURS + "_".join(pinned)
+    return OUR_SERVER + "_".join(pinned)

@@ -108,6 +108,8 @@ def _judge_predictor(facts: Facts) -> _Verdict:
         return _TRUE
     if latest.failure is None:
         message = f"revision {latest.name} is starting: {latest.ready} of {latest.replicas} ready"
+        if latest.waits_for:
+            message += f"; {latest.waits_for}"
         return _Verdict("Unknown", "Deploying", message)
     if not latest.failure.final:
         return _Verdict("Unknown", latest.failure.reason, latest.failure.message)

@@ -35,12 +35,13 @@ def make_grants(*subjects: Object) -> Grants:
 
 
 def find_values(entry: Object) -> list[Any]:
-    """What a route's rules look for in the token's ``sub``."""
+    """What a route's rules look for in the ``sub`` of who asks, beside the admin."""
     rules = entry["typed_per_filter_config"][GUARD]["rbac"]["rules"]
     assert rules["action"] == "ALLOW"
-    (policy,) = rules["policies"].values()
-    admin, token = policy["principals"]
+    assert set(rules["policies"]) == {"callers", "changers"}
+    admin = rules["policies"]["changers"]["principals"][0]
     assert "admin" in json.dumps(admin)
+    (token,) = rules["policies"]["callers"]["principals"]
     value = token["sourced_metadata"]["metadata_matcher"]["value"]
     matchers: list[Any] = value["or_match"]["value_matchers"] if "or_match" in value else [value]
     return matchers

@@ -155,7 +155,7 @@ def test_strategic_primitive_lists_are_sets():
 
     found = apply(patch, PatchType.STRATEGIC)
 
-    assert found["metadata"]["finalizers"] == ["a/b", "e/f"]
+    assert found["metadata"]["finalizers"] == ["e/f", "a/b"]
 
 
 def test_strategic_atomic_lists_are_replaced():
@@ -217,18 +217,34 @@ def test_lists_as_long_as_a_body_are_merged_deleted_and_ordered_at_once():
     gone = [{"name": name, "$patch": "delete"} for name in names]
     left = apply({"spec": {"containers": gone}}, PatchType.STRATEGIC, current=found)
 
-    assert found["metadata"]["finalizers"] == ["a/b", "c/d", "x/0"]
-    assert [c["name"] for c in found["spec"]["containers"]] == ["m", "n", *names[::-1]]
+    assert found["metadata"]["finalizers"] == ["x/0", "a/b", "c/d"]
+    assert [c["name"] for c in found["spec"]["containers"]] == [*names[::-1], "m", "n"]
     assert [c["name"] for c in left["spec"]["containers"]] == ["m", "n"]
 
 
-def test_strategic_elements_that_the_order_does_not_name_keep_their_neighbours():
-    order = {"$setElementOrder/containers": [{"name": "o"}, {"name": "m"}]}
-    patch = {"spec": {**order, "containers": [{"name": "o", "image": "k"}]}}
+@pytest.mark.parametrize(
+    ("before", "patched", "order", "after"),
+    [
+        # As k8s.io/apimachinery's mergeSortedSlice: what is new goes before what the patch
+        # doesn't name; who was before a named one stays before it.
+        ("mn", "o", None, "omn"),
+        ("mn", "no", None, "mno"),
+        ("mn", "on", None, "omn"),
+        ("mn", "o", "om", "omn"),
+        ("mn", "o", "no", "mno"),
+        ("mnp", "p", "pn", "mpn"),
+        ("mnp", "po", None, "mnpo"),
+    ],
+)
+def test_strategic_lists_are_in_upstreams_order(before, patched, order, after):
+    current = {"spec": {"containers": [{"name": name} for name in before]}}
+    patch = {"spec": {"containers": [{"name": name, "image": "k"} for name in patched]}}
+    if order:
+        patch["spec"]["$setElementOrder/containers"] = [{"name": name} for name in order]
 
-    found = apply(patch, PatchType.STRATEGIC)
+    found = apply(patch, PatchType.STRATEGIC, current=current)
 
-    assert [c["name"] for c in found["spec"]["containers"]] == ["n", "o", "m"]
+    assert "".join(c["name"] for c in found["spec"]["containers"]) == after
 
 
 @pytest.mark.parametrize("directive", ["$deleteFromPrimitiveList", "$setElementOrder"])

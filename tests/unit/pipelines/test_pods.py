@@ -14,6 +14,10 @@ from pipelines_world import World
 PLACE = pods.Place("/artifacts")
 
 
+# So that the log of a step is in the order of its time.
+UNBUFFERED = {"name": "PYTHONUNBUFFERED", "value": "1"}
+
+
 def build(
     container: dict[str, Any], settings: dict[str, Any] | None = None, **parameters: Any
 ) -> Object:
@@ -57,7 +61,7 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
 
     assert main(pod)["image"] == "python:3.12"
     assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameter-Output"]
-    assert main(pod)["env"] == [{"name": "A", "value": "$(B)"}]
+    assert main(pod)["env"] == [UNBUFFERED, {"name": "A", "value": "$(B)"}]
     assert main(pod)["volumeMounts"] == [
         {"name": pods.CLAIM, "mountPath": "/artifacts", "readOnly": True},
         {"name": pods.CLAIM, "mountPath": root, "subPath": "p/run-1/a"},
@@ -127,7 +131,7 @@ def test_kubernetes_settings_are_written_into_the_pod() -> None:
             "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
         },
     )
-    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"]}
+    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"] if entry != UNBUFFERED}
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in main(pod)["volumeMounts"]}
 
@@ -174,7 +178,7 @@ def test_what_a_parameter_without_value_would_set_is_left_out() -> None:
         },
     )
 
-    assert main(pod)["env"] == []
+    assert main(pod)["env"] == [UNBUFFERED]
     assert [volume["name"] for volume in pod["spec"]["volumes"]] == [pods.CLAIM]
     assert not pod["spec"].get("imagePullSecrets")
     assert not pod["spec"].get("tolerations")

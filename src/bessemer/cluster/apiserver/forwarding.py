@@ -10,11 +10,12 @@ import httpx
 from bessemer.cluster.apiserver.exchange import Exchange, without_identity
 from bessemer.kube.errors import ServiceUnavailable
 
-# Between two parties only, or ours and not the service's business.
+# Between two parties only, or ours and not the service's business: a browser sends a host's
+# cookies to all its ports, the pages' too, and takes cookies of a Service for all of them.
 _HOP_HEADERS = frozenset({
-    b"authorization", b"connection", b"content-length", b"host", b"keep-alive",
-    b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding",
-    b"upgrade",
+    b"authorization", b"clear-site-data", b"connection", b"content-length", b"cookie", b"host",
+    b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"set-cookie", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
 })  # fmt: skip
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 

@@ -31,7 +31,7 @@ def write(path: Path, server: str, ca: str, token: str) -> None:
         "contexts": [
             {
                 "name": _NAME,
-                "context": {"cluster": _NAME, "user": _NAME, "namespace": "default"},
+                "context": {"cluster": _NAME, "user": _NAME, "namespace": "kubeflow"},
             }
         ],
     }

@@ -42,6 +42,8 @@ _UBI_PYTHON = re.compile(r"registry\.access\.redhat\.com/ubi\d+/python-(\d)(\d+)
 _PLAIN_PYTHONS = re.compile(r"(?:ghcr\.io/kubeflow|gcr\.io/ml-pipeline)/.*\bpython[\w-]*")
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.\d+)?(?![\d.])")
 _PACKAGES = {"sklearn": "scikit-learn"}
+# What models of a framework may need beside it: those that choose columns by name take DataFrames.
+_COMPANIONS = {"sklearn": ("pandas",)}
 # Without the GPU communication library (200 MB) that the full package pulls in.
 _CPU_ONLY = {"xgboost": "xgboost-cpu"}
 _SERVER_PACKAGES = (
@@ -168,4 +170,4 @@ def _requirement(name: str, version: str) -> list[str]:
             f"{light}=={version}; sys_platform == 'linux'",
             f"{name}=={version}; sys_platform != 'linux'",
         ]
-    return [f"{_PACKAGES.get(name, name)}=={version}"]
+    return [f"{_PACKAGES.get(name, name)}=={version}", *_COMPANIONS.get(name, ())]

@@ -14,6 +14,7 @@ from bessemer.modelserver.tensors import (
     InferRequest,
     InferResponse,
     Tensor,
+    column_array,
     datatype_of,
     iterate,
     shape_array,
@@ -21,8 +22,12 @@ from bessemer.modelserver.tensors import (
 )
 
 
-def decode(body: bytes, feature_names: tuple[str, ...]) -> InferRequest:
+def decode(body: bytes, feature_names: tuple[str, ...], *, table: bool = False) -> InferRequest:
     """The request in a body; instances may be objects by the model's feature names.
+
+    For a model of a table each feature becomes an input of its own, for columns may differ in
+    type. An instance is then an object, a row of values, or a list of one such object, as KServe's
+    server takes them.
 
     Raises:
         InvalidRequest: it breaks a rule of the protocol.
@@ -31,6 +36,8 @@ def decode(body: bytes, feature_names: tuple[str, ...]) -> InferRequest:
     instances = call.get("inputs", call.get("instances"))
     if not isinstance(instances, list):
         raise InvalidRequest('the body must have a list "instances" (or "inputs")')
+    if table:
+        return InferRequest(id="", inputs=_columns(instances, feature_names))
     if instances and isinstance(instances[0], dict):
         instances = [_row(instance, feature_names) for instance in instances]
     return InferRequest(id="", inputs=(_tensor(instances),))
@@ -53,6 +60,28 @@ def _tensor(instances: list[Any]) -> Tensor:
     return Tensor("input-0", datatype_of(array.dtype), array)
 
 
+def _columns(instances: list[Any], names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    rows = [_table_row(instance, names) for instance in instances]
+    columns = []
+    for position, name in enumerate(names):
+        datatype, array = column_array([row[position] for row in rows], name)
+        columns.append(Tensor(name, datatype, array))
+    return tuple(columns)
+
+
+def _table_row(instance: Any, names: tuple[str, ...]) -> list[Any]:
+    if isinstance(instance, list) and len(instance) == 1 and isinstance(instance[0], dict):
+        instance = instance[0]
+    if not isinstance(instance, list):
+        return _row(instance, names)
+    if len(instance) != len(names):
+        raise InvalidRequest(
+            f"an instance must have a value for each of the features {list(names)}, got "
+            f"{instance!r:.300}"
+        )
+    return instance
+
+
 def _row(instance: Any, names: tuple[str, ...]) -> list[Any]:
     if not names:
         raise InvalidRequest(
@@ -67,5 +96,7 @@ def _row(instance: Any, names: tuple[str, ...]) -> list[Any]:
 
 
 def encode(response: InferResponse) -> bytes:
-    """The answer's body."""
-    return orjson.dumps({"predictions": to_plain(response.outputs[0].array)})
+    """The answer's body: of each row its prediction, or a list of those of several outputs."""
+    plain = [to_plain(output.array) for output in response.outputs]
+    predictions = plain[0] if len(plain) == 1 else [list(row) for row in zip(*plain, strict=True)]
+    return orjson.dumps({"predictions": predictions})

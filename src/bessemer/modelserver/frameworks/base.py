@@ -32,6 +32,7 @@ class Signature:
     feature_names: tuple[str, ...] = ()
     rowwise: bool = False
     text: bool = False  # may be given a list of strings
+    table: bool = False  # is given Columns, named by feature_names
 
 
 class Model(Protocol):
@@ -40,7 +41,10 @@ class Model(Protocol):
     signature: Signature
 
     def predict(self, rows: Any) -> Any:
-        """The predictions for an array (or a list of strings) as an array; may raise anything."""
+        """The predictions for an array, a list of strings or Columns; may raise anything.
+
+        An array, or a tuple of arrays where the model has several outputs of different shapes.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ KServe's own xgboost server; a pickled XGBClassifier answers its labels.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ import xgboost
 from bessemer.modelserver.errors import InvalidRequest, LoadFailure
 from bessemer.modelserver.frameworks import files
 from bessemer.modelserver.frameworks.base import Signature
-from bessemer.modelserver.tensors import TensorSpec
+from bessemer.modelserver.tensors import TensorSpec, datatype_of
 
 _VERSION = re.compile(rb'"version":\[(\d+),(\d+),(\d+)\]')
 
@@ -37,7 +38,23 @@ class XGBoostModel:
         """
         if isinstance(rows, list) or rows.dtype == object:
             raise InvalidRequest("the model takes numbers, got texts (BYTES)")
+        _check_range(rows)
         return np.asarray(self._predict(rows))
+
+
+def _check_range(rows: Any) -> None:
+    """XGBoost computes in 32 bits: what doesn't fit would become infinity without a word."""
+    if rows.dtype.kind != "f" or np.abs(rows).max(initial=0) <= _LARGEST:
+        return
+    wrong = rows[np.abs(rows) > _LARGEST]
+    if wrong.size:  # else it was a NaN, which is a missing value
+        raise InvalidRequest(
+            f"every value must be FP32, the largest of which is {_LARGEST:g}, but {wrong[0]:g} "
+            "is out of its range"
+        )
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def load(file: Path, form: files.Form) -> XGBoostModel:
@@ -63,18 +80,41 @@ def load(file: Path, form: files.Form) -> XGBoostModel:
             + (f"it was written by xgboost {wrote}, " if wrote else "")
             + f"this environment has xgboost {xgboost.__version__}"
         ) from error
+    proba = os.environ.get("PREDICT_PROBA", "").lower() == "true"
     if isinstance(loaded, xgboost.Booster):
         loaded.set_param({"nthread": threads})
-        return XGBoostModel(_in_place(loaded), _describe(loaded, file, "FP32"))
+        predict = _in_place(loaded)
+        if proba:
+            predict = _make_proba(loaded, predict)
+        return XGBoostModel(predict, _describe(loaded, file, predict))
     if not callable(getattr(loaded, "predict", None)) or not hasattr(loaded, "get_booster"):
         raise LoadFailure(
             f"storageUri: {file} holds a {type(loaded).__name__}; expected a Booster or an "
             "estimator of xgboost"
         )
     loaded.set_params(n_jobs=threads)
-    classes = hasattr(loaded, "n_classes_")
-    signature = _describe(loaded.get_booster(), file, "INT64" if classes else "FP32")
-    return XGBoostModel(loaded.predict, signature)
+    if proba and not hasattr(loaded, "predict_proba"):
+        raise LoadFailure(f"PREDICT_PROBA: {type(loaded).__name__} has no predict_proba()")
+    predict = loaded.predict_proba if proba else loaded.predict
+    return XGBoostModel(predict, _describe(loaded.get_booster(), file, predict))
+
+
+def _make_proba(booster: Any, predict: Any) -> Any:
+    """``predict`` as a probability for each class, which is what predict_proba gives."""
+    objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    if objective == "multi:softprob":
+        return predict
+    if objective == "binary:logistic":
+
+        def of_both(rows: Any) -> Any:
+            positive = predict(rows)
+            return np.stack([1 - positive, positive], axis=-1)
+
+        return of_both
+    raise LoadFailure(
+        f"PREDICT_PROBA needs a booster of multi:softprob or binary:logistic, got {objective}; "
+        "train it with one of these, or remove PREDICT_PROBA"
+    )
 
 
 def _read_booster(file: Path, form: files.Form) -> Any:
@@ -97,14 +137,14 @@ def _in_place(booster: Any) -> Any:
     return booster.inplace_predict
 
 
-def _describe(booster: Any, file: Path, datatype: str) -> Signature:
+def _describe(booster: Any, file: Path, predict: Any) -> Signature:
     features = booster.num_features()
-    outputs = np.asarray(_in_place(booster)(np.zeros((1, features), dtype=np.float32)))
-    shape = (-1, *outputs.shape[1:]) if datatype == "FP32" else (-1,)
+    outputs = np.asarray(predict(np.zeros((1, features), dtype=np.float32)))
+    shape = (-1, *outputs.shape[1:])
     return Signature(
         platform="xgboost",
         inputs=(TensorSpec("input-0", "FP32", (-1, features)),),
-        outputs=(TensorSpec("output-0", datatype, shape),),
+        outputs=(TensorSpec("output-0", datatype_of(outputs.dtype), shape),),
         file=file.name,
         framework_version=xgboost.__version__,
         features=features,

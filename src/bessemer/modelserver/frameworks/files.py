@@ -5,10 +5,15 @@ A pipeline's model artifact is a plain path called ``model``, so the name alone 
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import importlib
+import io
+import lzma
 import pickle
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -111,7 +116,28 @@ def unpickle(file: Path) -> Any:
 
 
 def pickled_version(file: Path) -> str:
-    """The scikit-learn version that an uncompressed pickle says it was written by, or ""."""
-    with file.open("rb") as stream:
-        match = _SKLEARN_VERSION.search(stream.read(64 * 1024 * 1024))
+    """The scikit-learn version that a pickle says it was written by; empty: it says none."""
+    with file.open("rb") as plain:
+        opened = _OPENERS.get(plain.read(2))
+    try:
+        with opened(file) if opened else file.open("rb") as stream:
+            match = _SKLEARN_VERSION.search(stream.read(_SEARCHED))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return ""
     return match.group(1).decode() if match else ""
+
+
+def _open_zlib(file: Path) -> io.BytesIO:
+    return io.BytesIO(zlib.decompressobj().decompress(file.read_bytes(), _SEARCHED))
+
+
+# By the first two bytes: what joblib compresses with, lz4 excepted, which Python can't read.
+_OPENERS: Mapping[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+    b"\x5d\x00": lzma.open,
+    **{b"\x78" + level: _open_zlib for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")},
+}
+#: How much of a pickle is searched for its version, in bytes.
+_SEARCHED = 64 * 1024 * 1024
