@@ -95,7 +95,6 @@ class RunReconciler:
         self._settings = settings
         self._drives: dict[str, _Drive] = {}
         self._stale: set[str] = set()  # runs to be read again
-        self._claims: set[str] = set()  # namespaces whose claim is known to exist
 
     def forget(self, run_id: str) -> None:
         """Read the run again at its next reconcile: somebody else changed its row."""
@@ -160,20 +159,25 @@ class RunReconciler:
         )
 
     async def _have_claim(self, namespace: str) -> None:
-        if namespace in self._claims:
-            return
-        claim = meta.new(
-            PERSISTENT_VOLUME_CLAIM,
-            pods.CLAIM,
-            namespace,
-            spec={
-                "accessModes": ["ReadWriteMany"],
-                "resources": {"requests": {"storage": "10Gi"}},
-            },
-        )
-        with contextlib.suppress(AlreadyExists):
-            await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
-        self._claims.add(namespace)
+        """Have the claim of artifacts; a namespace of that name may have gone and come again.
+
+        Raises:
+            NotFound: there is no such namespace.
+        """
+        try:
+            await self._client.get(PERSISTENT_VOLUME_CLAIM, pods.CLAIM, namespace)
+        except NotFound:
+            claim = meta.new(
+                PERSISTENT_VOLUME_CLAIM,
+                pods.CLAIM,
+                namespace,
+                spec={
+                    "accessModes": ["ReadWriteMany"],
+                    "resources": {"requests": {"storage": "10Gi"}},
+                },
+            )
+            with contextlib.suppress(AlreadyExists):
+                await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
 
     async def _drive(self, drive: _Drive) -> Result:
         plan = drive.plan
