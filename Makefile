@@ -48,5 +48,7 @@ format: install ## rewrite the sources as check wants them
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-clean: ## delete what was installed and made here
+clean: ## delete what was installed and made here; not while a Bessemer runs from it
+	@if running=$$(pgrep -f "^$(CURDIR)/.venv/bin/python[^ ]* [^ ]*bessemer up"); then \
+	  echo "error: make clean takes the program away from a Bessemer that runs from here (pid" $$running"), which then nobody can end well; end it with \`.venv/bin/bessemer down\` (and the --home it runs on) first" >&2; exit 1; fi
 	rm -rf .uv .venv $(EXAMPLE)/.venv .bessemer .mypy_cache .ruff_cache .pytest_cache .hypothesis

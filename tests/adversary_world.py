@@ -7,7 +7,8 @@ cgroup: walls that stand for one of them only are no walls.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,14 @@ class World:
 def pods(tenant: str) -> str:
     """The path of a tenant's pods."""
     return f"/api/v1/namespaces/{tenant}/pods"
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for the disk, which tells nobody of its changes."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # noqa: TID251 -- files tell nobody
 
 
 def _phase(found: list[Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bessemer.base.clock import SystemClock
+from bessemer.base.clock import Clock, SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
@@ -27,6 +27,7 @@ from bessemer.cluster.node.runtime.choose import choose_runtime
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.workloads.protection import ClaimProtection
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
@@ -98,6 +99,20 @@ class Cluster:
         claim = meta.new(PERSISTENT_VOLUME_CLAIM, name, namespace, spec=spec)
         return await self.client.create(PERSISTENT_VOLUME_CLAIM, claim)
 
+    async def bound(self, name: str, namespace: str = "default") -> Path:
+        """Create a claim; its folder once it is bound."""
+        claim = await self.claim(name, namespace)
+        ready = asyncio.Event()
+
+        def changed(_type: EventType, each: Object) -> None:
+            if meta.uid(each) == meta.uid(claim) and meta.dig(each, "status.phase") == "Bound":
+                ready.set()
+
+        self.informers.of(PERSISTENT_VOLUME_CLAIM).subscribe(changed)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await ready.wait()
+        return self.home.claim(namespace, name)
+
     async def until(
         self, name: str, holds: Callable[[Object], bool], namespace: str = "default"
     ) -> Object:
@@ -118,6 +133,19 @@ class Cluster:
                 return await found
         except TimeoutError:
             raise AssertionError(f"pod {name} never got there: {last}") from None
+
+    async def gone(self, name: str, namespace: str = "default") -> None:
+        """Wait until no pod has that name."""
+        gone = asyncio.Event()
+
+        def changed(type_: EventType, pod: Object) -> None:
+            if type_ is EventType.DELETED and meta.name(pod) == name:
+                gone.set()
+
+        self.informers.of(POD).subscribe(changed)
+        if self.informers.of(POD).get(name, namespace) is not None:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await gone.wait()
 
     async def phase(self, name: str, *phases: str, namespace: str = "default") -> Object:
         return await self.until(
@@ -185,12 +213,13 @@ async def open_cluster(
     runtime: Runtime | None = None,
     *,
     leave_pods: bool = False,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Cluster]:
     """Begin a cluster; at its end its pods end too, or are left as by a crash."""
     home = Home(root)
     home.root.mkdir(parents=True, exist_ok=True)
     home.run.mkdir(exist_ok=True)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     store = Store(home.objects)
     holder: list[Machine] = []
     admission = Admission(lambda *where: holder[0].lookup(*where), _NoAddresses())  # type: ignore[arg-type]  # see class
@@ -209,6 +238,7 @@ async def open_cluster(
         informers.run(),
         Scheduler(client, informers, clock).controller().run(),
         ClaimBinder(client, informers, clock, home).controller().run(),
+        ClaimProtection(client, informers).controller(clock).run(),
         agent.run(),
     ]
     for namespace in ("default", "kube-node-lease"):

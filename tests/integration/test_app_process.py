@@ -55,11 +55,13 @@ def test_it_starts_and_says_that_nothing_is_isolated(running: harness.Running) -
 
     (node,) = running.get("/api/v1/nodes")["items"]
     status = harness.run("status", "--home", str(running.home))
-    told = {each["type"]: each for each in node["status"]["conditions"]}["bessemer.dev/Sandboxed"]
+    conditions = {each["type"]: each for each in node["status"]["conditions"]}
+    told, own = conditions["bessemer.dev/Sandboxed"], conditions["bessemer.dev/OwnAddresses"]
 
     assert "process (no isolation: " in line
     assert (told["status"], told["reason"]) == ("False", "NoIsolation")
     assert "no isolation: BESSEMER_RUNTIME asks for that" in told["message"]
+    assert (own["status"], own["reason"]) == ("False", "NotGuarded")
     assert status.code == 0
     assert "process (no isolation: " in status.out
     assert "no isolation: " in doctor.out

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import math
 from collections import Counter
@@ -274,3 +275,22 @@ async def test_only_known_bearers_pass(tmp_path: Path) -> None:
         assert {token: answer.status_code for token, answer in seen.items()} == tokens
         assert len(backend.requests) == 2
         assert not any("authorization" in headers for _, headers in backend.requests)
+
+
+async def test_a_head_without_end_is_cut_and_others_are_answered(world: World) -> None:
+    await world.add_backend("a")
+    await world.set_route("a", make_route_spec("/a", {"a": 100}))
+    await world.until_programmed("a")
+    url = httpx.URL(world.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+
+    writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\nX: ")
+    with contextlib.suppress(ConnectionError):
+        for _ in range(64):
+            writer.write(b"a" * 65_536)
+            await writer.drain()
+        assert b" 431 " in await reader.readline()
+    writer.close()
+
+    async with httpx.AsyncClient(base_url=world.url) as http:
+        assert (await http.get("/a")).text == "a"

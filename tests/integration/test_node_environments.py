@@ -18,8 +18,11 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
+from bessemer.cluster.node.bounded import Bounds
 from bessemer.cluster.node.environments import Environments, Wish
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls
+from bessemer.cluster.node.runtime import layout
+from bessemer.cluster.node.runtime.base import RuntimeFailure
 from bessemer.resources import lightweight
 from bessemer.resources.lightweight import Install
 from node_cluster import open_cluster
@@ -45,8 +48,20 @@ def make_wheel(
             wheel.writestr(path, text)
 
 
+def make_bomb(folder: Path, size: int) -> None:
+    """A package that is a thousand times as large as its archive."""
+    make_wheel(folder, "bomb", "1.0")
+    with (
+        zipfile.ZipFile(
+            folder / "bomb-1.0-py3-none-any.whl", "a", zipfile.ZIP_DEFLATED, compresslevel=1
+        ) as wheel,
+        wheel.open("bomb_data.bin", "w", force_zip64=True) as file,
+    ):
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+
+
 def store_wheels(wheels: Path, claim: Path) -> None:
-    claim.mkdir(parents=True)
     for wheel in wheels.iterdir():
         (claim / wheel.name).write_bytes(wheel.read_bytes())
 
@@ -115,7 +130,7 @@ async def test_what_was_resolved_once_is_reused(home: Home, wheels: Path) -> Non
 
 async def test_a_build_that_was_cut_off_is_built_anew(home: Home, wheels: Path) -> None:
     made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
-    (made.path / ".ready").unlink()
+    layout.record_of(made.path).unlink()
     next((made.path / "lib").rglob("ore.py")).unlink()
     again = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
     assert again.path == made.path
@@ -124,8 +139,8 @@ async def test_a_build_that_was_cut_off_is_built_anew(home: Home, wheels: Path) 
 
 async def test_a_build_waits_for_one_that_a_killed_server_left(home: Home, wheels: Path) -> None:
     made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
-    (made.path / ".ready").unlink()
-    lock = os.open(home.environments / f".{made.path.name}.lock", os.O_RDWR)
+    layout.record_of(made.path).unlink()
+    lock = os.open(home.environments / f".{made.path.parent.name}.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)  # as the uv of the killed one
     again = asyncio.create_task(Environments(home, SystemClock()).ensure(wish("ore"), Told()))
     done, _ = await asyncio.wait({again}, timeout=0.5)
@@ -154,18 +169,90 @@ async def test_a_failed_build_leaves_nothing_on_the_disk(home: Home, wheels: Pat
 async def test_an_environment_that_cannot_be_finished_is_a_build_failure(
     home: Home, wheels: Path
 ) -> None:
-    # A package that leaves a folder where the record's draft must go: the write fails.
-    make_wheel(wheels, "spoil", "1.0", {"spoil-1.0.data/data/.ready.new/x": ""})
+    # A package that leaves a folder where the stand-in's program must go: the write fails.
+    make_wheel(wheels, "spoil", "1.0", {"spoil-1.0.data/data/bin/pip/x": ""})
     with pytest.raises(BuildFailure, match="the environment could not be written"):
         await Environments(home, SystemClock()).ensure(wish("spoil"), Told())
     assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("data/pyvenv.cfg", "package 'evil-1.0' brings 'pyvenv.cfg', which is the environment's"),
+        (
+            "data/bin/activate",
+            "package 'evil-1.0' brings 'bin/activate', which is the env",
+        ),
+        ("data/.ready", "package 'evil-1.0' brings '.ready', which is a name of Bessemer's own"),
+        ("purelib/_bessemer.pth", "_bessemer.pth', which is a name of Bessemer's own"),
+        (f"data/{'d/' * 70}x", "folders of packages lie at most 64 deep, but a package brings"),
+    ],
+)
+async def test_what_no_package_may_bring_is_refused_with_its_name(
+    home: Home, wheels: Path, path: str, told: str
+) -> None:
+    make_wheel(wheels, "evil", "1.0", {f"evil-1.0.data/{path}": "home = /etc/bin\n"})
+    with pytest.raises(BuildFailure) as failure:
+        await Environments(home, SystemClock()).ensure(wish("evil"), Told())
+    assert told in str(failure.value)
+    assert "use another release of it" in str(failure.value)
+    assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [
+        (Bounds(written=64 << 20), "packages may unpack to 64 MiB, but these are larger"),
+        (Bounds(size=64 << 20), "at most 400000 files and 64 MiB, but these packages bring more"),
+        (Bounds(files=3), "at most 3 files and"),
+        (Bounds(file=64 << 20), "uv pip install failed"),
+        (Bounds(room=1 << 60), "leaves"),
+    ],
+)
+async def test_an_archive_that_unpacks_to_too_much_is_refused(
+    home: Home, wheels: Path, bounds: Bounds, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(home.cache / "uv"))
+    make_bomb(wheels, 700 << 20)
+    with pytest.raises(BuildFailure, match=told):
+        await Environments(home, SystemClock(), bounds).ensure(wish("bomb"), Told())
+    assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
+    assert list(home.cache.rglob(".tmp*")) == []
+
+
+async def test_a_mark_that_a_package_brings_makes_no_environment_whole(
+    home: Home, wheels: Path
+) -> None:
+    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    layout.record_of(made.path).unlink()  # as a kill -9 in the middle of the build leaves it
+    (made.path / "record.json").write_text('{"bases": ["/etc"]}')
+    settings = made.path / "pyvenv.cfg"
+    settings.write_text("home = /etc/bin\n")
+
+    with pytest.raises(RuntimeFailure, match="build it again"):
+        layout.environment(made.path)
+    again = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    assert again.path == made.path
+    assert "/etc" not in settings.read_text()
+
+
+async def test_the_base_is_what_was_recorded_whatever_the_environment_says_later(
+    home: Home, wheels: Path
+) -> None:
+    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    before = layout.environment(made.path)
+    (made.path / "pyvenv.cfg").write_text(f"home = {home.root}/bin\n")
+    (made.path / "bin" / "python3").unlink()
+    (made.path / "bin" / "python3").symlink_to(home.root / "lib" / "x" / "python3")
+    assert layout.environment(made.path) == before
+
+
 async def test_a_stop_does_not_wait_for_a_lock(home: Home, wheels: Path) -> None:
     made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
-    (made.path / ".ready").unlink()
+    layout.record_of(made.path).unlink()
     environments = Environments(home, SystemClock())
-    with (home.environments / f".{made.path.name}.lock").open() as lock:
+    with (home.environments / f".{made.path.parent.name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         waits = asyncio.create_task(environments.ensure(wish("ore"), Told()))
         done, _ = await asyncio.wait({waits}, timeout=0.5)
@@ -208,8 +295,7 @@ async def test_a_pod_installs_more_for_itself_only(tmp_path: Path, wheels: Path)
         "python -c 'import ingot; print(ingot.version)'"
     )
     async with open_cluster(tmp_path / "home") as cluster:
-        store_wheels(wheels, cluster.home.claim("default", "wheels"))
-        await cluster.claim("wheels")
+        store_wheels(wheels, await cluster.bound("wheels"))
         parts = {
             "volumeMounts": [{"name": "w", "mountPath": "/wheels"}],
             "spec": {"volumes": [{"name": "w", "persistentVolumeClaim": {"claimName": "wheels"}}]},
@@ -315,8 +401,7 @@ async def test_a_container_then_installs_for_itself(tmp_path: Path, wheels: Path
     command = ["sh", "-c", installs, "sh", "-ec", program, "text of the component", "--f", "g"]
     assert lightweight.parse(command) is not None
     async with open_cluster(tmp_path / "home") as cluster:
-        store_wheels(wheels, cluster.home.claim("default", "wheels"))
-        await cluster.claim("wheels")
+        store_wheels(wheels, await cluster.bound("wheels"))
         volumes = [{"name": "w", "persistentVolumeClaim": {"claimName": "wheels"}}]
         mounts = [{"name": "w", "mountPath": "/wheels"}]
         await cluster.run(

@@ -313,3 +313,13 @@ async def test_without_namespaces_pods_run_and_absolute_mounts_are_refused(tmp_p
                           spec={"volumes": [{"name": "v", "emptyDir": {}}]})  # fmt: skip
         assert "switch user namespaces on" in await cluster.event("b", "Failed")
     await runtime.close()
+
+
+async def test_numerical_libraries_get_the_pods_share_of_the_cores(cluster: Cluster) -> None:
+    script = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['LOKY_MAX_CPU_COUNT'])"
+    parts = {"image": "python:3", "resources": {"limits": {"cpu": "1"}}}
+    own = [{"name": "OMP_NUM_THREADS", "value": "7"}]
+    await cluster.run("a", "python3", "-c", script, **parts)
+    await cluster.run("b", "python3", "-c", script, env=own, **parts)
+    assert await cluster.log(await cluster.finished("a")) == "1 1\n"
+    assert await cluster.log(await cluster.finished("b")) == "7 1\n"

@@ -216,3 +216,37 @@ async def test_readiness_waits_for_the_startup_probe(cluster: Cluster) -> None:
     assert not first["status"]["containerStatuses"][0]["started"]
     pod = await cluster.until("a", is_ready)
     assert pod["status"]["containerStatuses"][0]["started"]
+
+
+async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize("kind", ["httpGet", "tcpSocket"])
+async def test_what_somebody_else_answers_makes_no_pod_ready(cluster: Cluster, kind: str) -> None:
+    # Outside of all pods, on all addresses: it answers at each pod's own, too.
+    async with await asyncio.start_server(answer, "0.0.0.0") as server:
+        port = server.sockets[0].getsockname()[1]
+        await cluster.run("a", "sleep", "600", readinessProbe={kind: {"port": port}, **FAST})
+        message = await cluster.event("a", "Unhealthy")
+    assert "answered by a process that is not this pod's" in message
+
+
+async def test_a_probe_of_localhost_asks_in_the_pod(cluster: Cluster) -> None:
+    server = SERVER.replace('os.environ["IP"]', '"127.0.0.1"')
+    probe = {"httpGet": {"host": "127.0.0.1", "port": 8080}, **FAST}
+    await cluster.run("a", "python3", "-c", server, image="python:3", readinessProbe=probe)
+    await cluster.until("a", is_ready)
+
+
+async def test_another_container_of_the_pod_may_answer(cluster: Cluster) -> None:
+    server = {"name": "server", "image": "python:3", "command": ["python3", "-c", SERVER]}
+    main = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sleep", "600"],
+        "readinessProbe": {"tcpSocket": {"port": 8080}, **FAST},
+    }
+    await cluster.run("a", spec={"containers": [main, {**server, "env": [IP]}]})
+    await cluster.until("a", is_ready)

@@ -17,8 +17,13 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.runtime import machine
-from bessemer.cluster.node.runtime.base import ContainerState, Observation, WarmProgram
+from bessemer.cluster.node.runtime import layout, machine
+from bessemer.cluster.node.runtime.base import (
+    ContainerState,
+    Network,
+    Observation,
+    WarmProgram,
+)
 from bessemer.cluster.node.runtime.choose import choose
 from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
 from bessemer.cluster.node.runtime.zygotes import Zygotes
@@ -114,7 +119,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(template: Path, tmp_path: Path) -> Path:
     """One of its own for each test, so that zygotes are told apart by it."""
-    return shutil.copytree(template, tmp_path / "env", symlinks=True)
+    folder = shutil.copytree(template, tmp_path / "made" / "env", symlinks=True)
+    layout.record_bases(folder, layout.find_bases(folder))
+    return folder
 
 
 @pytest.fixture
@@ -330,3 +337,76 @@ def processes_in(namespace: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+# Two pods of one zygote, each with what it may have of the network.
+NETWORKS = [
+    Network(f"127.1{step}.128.9", f"127.1{step}.160.9", f"127.1{step}.192.9", (7480,))
+    for step in (2, 3)
+]
+LISTENS = """import errno, os, socket, subprocess, sys, tempfile, threading
+    def listen(address, port=18085):
+        with socket.socket() as sock:
+            try:
+                sock.bind((address, port))
+                sock.listen()
+            except OSError as error:
+                return errno.errorcode[error.errno]
+            return sock.getsockname()[0]
+    found = [listen("0.0.0.0"), listen("127.0.0.1"), listen("127.9.0.10"), listen("", 7480)]
+    thread = threading.Thread(target=lambda: found.append(listen("0.0.0.0")))
+    thread.start()
+    thread.join()
+    code = "import socket; print(socket.create_server(('', 18085)).getsockname()[0])"
+    found.append(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
+    with socket.socket(socket.AF_UNIX) as sock:
+        path = os.path.join(tempfile.mkdtemp(), "a-long-name")
+        sock.bind(path)
+        found.append(str(os.path.exists(path)))
+    server = socket.create_server(("0.0.0.0", 18086))
+    found.append(socket.create_connection(("localhost", 18086)).getpeername()[0])
+    print(*found)"""
+
+
+async def test_each_program_listens_at_its_own_pods_addresses(
+    bench: Bench, environment: Path
+) -> None:
+    done = await asyncio.gather(
+        *(run(bench, environment, LISTENS, warm=True, network=network) for network in NETWORKS)
+    )
+
+    for network, (_, log, folder) in zip(NETWORKS, done, strict=True):
+        assert was_warm(folder)
+        own = network.address
+        assert log.splitlines()[-1].split() == [
+            own, network.localhost, "EADDRNOTAVAIL", "EADDRINUSE", own, own, "True", own
+        ]  # fmt: skip
+
+
+def spoil(environment: Path) -> None:
+    """Have a package do what it can before the fork, where nothing of ours can be relied on."""
+    (module,) = environment.glob("lib/python*/site-packages/kfp/__init__.py")
+    module.write_text(
+        "import socket\n"
+        "from bessemer.launcher import confinement\n"
+        "confinement.confine = lambda *arguments: None\n"
+        "try:\n"
+        "    kept = socket.create_server(('0.0.0.0', 18087)).getsockname()\n"
+        "except OSError as error:\n"
+        "    kept = error.strerror\n"
+    )
+
+
+async def test_a_package_that_runs_in_the_zygote_names_no_socket(
+    bench: Bench, environment: Path
+) -> None:
+    spoil(environment)
+    body = "print(kfp.kept)\n    " + LISTENS
+
+    _, log, folder = await run(bench, environment, body, warm=True, network=NETWORKS[0])
+
+    assert was_warm(folder)
+    assert "Cannot assign requested address" in log
+    assert log.splitlines()[-1].split()[:3] == [
+        NETWORKS[0].address, NETWORKS[0].localhost, "EADDRNOTAVAIL"
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from bessemer.app import bootstrap, embedded, folder, readiness, shutdown
 from bessemer.app.folder import Config
 from bessemer.app.platform import Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
-from bessemer.app.servers import Server
+from bessemer.app.servers import Server, raise_descriptors
 from bessemer.app.supervision import PartDied, Parts
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
@@ -18,6 +18,7 @@ from bessemer.cluster.apiserver import certificates, kubeconfig
 from bessemer.cluster.apiserver.app import Collaborators, build_app
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.expiry import EventExpiry
+from bessemer.cluster.node import claimfolders
 from bessemer.cluster.node.agent import NodeAgent
 from bessemer.cluster.node.claims import ClaimBinder
 from bessemer.cluster.node.logfiles import LogFiles
@@ -27,6 +28,7 @@ from bessemer.cluster.node.services import NodeConfig
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.workloads import controllers
 from bessemer.dashboard import entrance
+from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
 NODE = "bessemer"
 
@@ -108,11 +110,14 @@ class ControlPlane:
             host_ip=HOST,
             api_host=HOST,
             api_port=config.port,
+            platform_ports=tuple(range(config.port, config.port + 3)),
+            unguarded=choice.unguarded,
             unisolated="" if choice.runtime.name == SandboxRuntime.name else choice.reason,
         )
         agent = NodeAgent(
             node, home, (core.client, core.informers), choice.runtime, clock, core.issuer.issue
         )
+        claimfolders.restore(home, core.machine.lookup_all(PERSISTENT_VOLUME_CLAIM))
         binder = ClaimBinder(core.client, core.informers, clock, home)
         self._parts.start("claims", binder.controller().run())
         self._parts.start("node agent", agent.run())
@@ -136,8 +141,10 @@ class ControlPlane:
         )
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(keys.certificate_file, keys.key_file)
-        self._serve("https server", Server(api, self._setting.ports.api, tls))
-        self._serve("http server", Server(platform.pages, self._setting.ports.pages))
+        limits = raise_descriptors()
+        self._serve("https server", Server(api, self._setting.ports.api, tls, limits))
+        pages = Server(platform.pages, self._setting.ports.pages, limits=limits)
+        self._serve("http server", pages)
 
     def _serve(self, name: str, server: Server) -> None:
         self._servers.append(server)

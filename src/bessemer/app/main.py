@@ -47,6 +47,9 @@ async def run(home: Home, port: int | None, say: Say) -> int:
     lock = folder.Lock(home)
     network = None
     try:
+        folder.check_whole(home)
+        if warning := folder.make_room(home):
+            say(f"warning: {warning}")
         lock.sign()
         config = folder.read_config(home)
         network = Network(config.network)

@@ -2,6 +2,7 @@
 
 The claim is a name in Linux' abstract socket namespace. It reaches as far as the addresses do
 (one network namespace, all users), leaves no file, and the kernel lets go of it with the process.
+Pods can't have names that begin as ours do (``launcher/bindings``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import struct
 import sys
 
+from bessemer.app import holders
 from bessemer.app.folder import HomeError
 
 # 127.0 is everybody's; some distributions put names on 127.0 and 127.1.
@@ -22,7 +24,7 @@ class Network:
     """A claimed X. The kept one, or for a new home any that nobody has.
 
     Raises:
-        HomeError: another Bessemer has it.
+        HomeError: somebody else has it.
     """
 
     def __init__(self, kept: int) -> None:
@@ -40,7 +42,7 @@ class Network:
             )
         raise HomeError(
             f"the home's loopback network 127.{kept}.0.0/16 must be its own, but {_holder(kept)} "
-            "runs another Bessemer on it; stop that one first"
+            "holds it; stop that first"
         )
 
     def release(self) -> None:
@@ -70,7 +72,7 @@ def _holder(number: int) -> str:
         except OSError:
             return "another process"
     pid, _, _ = _CREDENTIALS.unpack(found)
-    return f"pid {pid}" if pid else "another process"
+    return holders.describe(pid) if pid else "another process"
 
 
 def _name(number: int) -> str:

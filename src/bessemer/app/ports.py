@@ -7,8 +7,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from bessemer.app import holders
 from bessemer.app.folder import LAST_PORT, Config, HomeError
 
 HOST = "127.0.0.1"
@@ -114,13 +113,5 @@ def _open(port: int, name: str) -> socket.socket:
 
 
 def _holder(port: int) -> str:
-    """Who listens there, as far as this user may see it."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status != psutil.CONN_LISTEN or connection.laddr[1:] != (port,):
-                continue
-            if connection.pid:
-                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()}) holds it"
-    except psutil.Error:
-        pass
-    return "it can't be had"
+    holder = holders.find_listener(port)
+    return f"{holder} holds it" if holder else "it can't be had"

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+#: The bounds of what can be written as a time. What would lie beyond them lies on them.
+EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+# Times in objects are of whole seconds.
+_WHOLE_SECOND = 1.0
 
 
 class Clock(Protocol):
@@ -38,6 +46,49 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait that many seconds on the event loop."""
         await asyncio.sleep(seconds)
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """That many seconds after the moment, or before it; LATEST or EARLIEST if that is no date.
+
+    Seconds that somebody declared are added by this alone: the API takes up to 2^63 of them.
+    """
+    try:
+        found = moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return LATEST if seconds > 0 else EARLIEST
+    return min(max(found, EARLIEST), LATEST)
+
+
+def remaining(since: datetime, seconds: float, now: datetime) -> float:
+    """The seconds that are left of a wait of that many, which began then; 0 or less: it is over.
+
+    One that begins in the future is over, for the wall clock was set back since: nobody waits for
+    hours because of that. Only for waits which may as well be short, never for rights.
+    """
+    if (since - now).total_seconds() > _WHOLE_SECOND:
+        return 0.0
+    return (later(since, seconds) - now).total_seconds()
+
+
+class Steps:
+    """By how much somebody has set the wall clock, from look to look.
+
+    Who keeps moments of it to wait for moves them along: what is waited for is time, not a date.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = self._measure()
+
+    def take(self) -> timedelta | None:
+        """The step since the last look; None where the clock only went on."""
+        before, self._ahead = self._ahead, self._measure()
+        step = self._ahead - before
+        return timedelta(seconds=step) if abs(step) > _WHOLE_SECOND else None
+
+    def _measure(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 def format_time(moment: datetime) -> str:

@@ -48,6 +48,11 @@ class Home:
         return self.root / "objects.db"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk for deletions and starts on a full one."""
+        return self.root / "reserve"
+
+    @property
     def history(self) -> Path:
         """The SQLite file of what has a long history: runs, tasks, artifacts."""
         return self.root / "history.db"
@@ -64,8 +69,13 @@ class Home:
 
     @property
     def volumes(self) -> Path:
-        """``<namespace>/<claim>/``: what PersistentVolumeClaims are on one machine."""
+        """``<namespace>/<claim>``: links to the claims' folders, and those folders."""
         return self.root / "volumes"
+
+    @property
+    def claims(self) -> Path:
+        """``<uid>/``: what PersistentVolumeClaims are on one machine. No namespace has a dot."""
+        return self.volumes / ".claims"
 
     @property
     def environments(self) -> Path:
@@ -83,5 +93,9 @@ class Home:
         return self.root / "run"
 
     def claim(self, namespace: str, name: str) -> Path:
-        """The folder behind a PersistentVolumeClaim."""
+        """A link to a PersistentVolumeClaim's folder: artifacts' URIs begin with it."""
         return self.volumes / namespace / name
+
+    def claim_folder(self, uid: str) -> Path:
+        """The folder behind the PersistentVolumeClaim of that uid, and of no other ever."""
+        return self.claims / uid

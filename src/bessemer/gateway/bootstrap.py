@@ -20,7 +20,8 @@ from bessemer.gateway import guard
 from bessemer.gateway.plan import ADMIN_CLUSTER, READY_PATH, VERSION_PATH
 from bessemer.resources.kind import Object
 
-_MOST_CONNECTIONS = 20_000
+# Each takes a descriptor, and one behind it another; on many machines a process has 20 000.
+_MOST_CONNECTIONS = 8192
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,9 @@ def _make_listener(settings: Settings) -> Object:
         "forward_client_cert_details": "SANITIZE",
         "generate_request_id": False,
         "server_header_transformation": "APPEND_IF_ABSENT",
+        # Nobody needs a token to connect: who asks nothing makes room, and heads have an end.
+        "common_http_protocol_options": {"idle_timeout": "60s"},
+        "max_request_headers_kb": 64,
         "stream_idle_timeout": "300s",
         "request_headers_timeout": "10s",
     }

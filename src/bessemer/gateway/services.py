@@ -17,8 +17,10 @@ _PRIVILEGED = 1024
 def judge(service: Object, doors: Iterable[Door], in_use: InUse, now: datetime) -> Object | None:
     """The Service with what is true of its address now; None: it says so already.
 
-    The condition is there only where there was a failure once: most Services have none.
+    The condition is there only where there was a failure once: most Services have none. It is
+    true only while Envoy itself has all of the Service's ports, for then nobody else has.
     """
+    doors = list(doors)
     failures = [
         _explain(door, in_use.refused[door.listener])
         for door in doors
@@ -28,12 +30,14 @@ def judge(service: Object, doors: Iterable[Door], in_use: InUse, now: datetime) 
     old = meta.condition(service, CONDITION)
     if old is None and not failures:
         return None
-    wanted = {
-        "type": CONDITION,
-        "status": "False" if failures else "True",
-        "reason": "PortNotBound" if failures else "Programmed",
-        "message": "; ".join(failures) or "the gateway listens on the Service's address",
-    }
+    idle = [door.listener for door in doors if door.listener not in in_use.listeners]
+    if failures:
+        told = ("False", "PortNotBound", "; ".join(failures))
+    elif idle or not doors:
+        told = ("False", "NoEndpoints", f"nothing is ready behind {', '.join(idle) or 'it'}")
+    else:
+        told = ("True", "Programmed", "the gateway listens on the Service's address")
+    wanted = dict(zip(("status", "reason", "message"), told, strict=True)) | {"type": CONDITION}
     merged = meta.merge_conditions(conditions, [wanted], now)
     if merged == conditions:
         return None
@@ -45,6 +49,6 @@ def _explain(door: Door, why: str) -> str:
     if door.backend.port < _PRIVILEGED:
         return f"{text}; choose a port of {_PRIVILEGED} or more, smaller ones need root"
     return (
-        f"{text}; a program that binds the port on all addresses holds it: "
-        "have it bind its pod's own (status.podIP)"
+        f"{text}; a program outside of pods holds the port, perhaps on all addresses: "
+        "stop it or have it bind an address of its own"
     )

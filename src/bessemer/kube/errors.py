@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from bessemer.base.errors import BessemerError
 from bessemer.resources.kind import Cause, Kind, Object
+from bessemer.resources.rules import MOST_CAUSES
 
 #: The cause of a refusal by a namespace that is being deleted (core/v1).
 NAMESPACE_TERMINATING = "NamespaceTerminating"
@@ -187,7 +188,11 @@ def conflict(kind: Kind, name: str, why: str = "") -> Conflict:
 def invalid(kind: Kind, name: str, causes: Iterable[Cause]) -> Invalid:
     """``Pod "a" is invalid: spec.x: Required value``, one cause or a list, in upstream's form."""
     causes = list(causes)
+    left_out = len(causes) - MOST_CAUSES
+    causes = causes[:MOST_CAUSES]
     parts = [f"{cause.field}: {cause.message}" for cause in causes]
+    if left_out > 0:
+        parts.append("and more")
     text = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
     details = {
         "name": name,

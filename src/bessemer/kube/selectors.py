@@ -22,6 +22,8 @@ _KEY = re.compile(
     r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$"
 )
 _VALUE = re.compile(r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")  # upstream's have 64 bits
+_SHORT = 1024
 _REQUIREMENT = re.compile(
     r"""\s*(?:
         (?P<absent>!)\s*(?P<absent_key>[^\s=!,()<>]+)
@@ -58,11 +60,9 @@ class Requirement(NamedTuple):
 
 
 def _compare(value: str | None, operator: str, bound: str) -> bool:
-    try:
-        number = int(value or "")
-    except ValueError:
+    if value is None or not _INTEGER.fullmatch(value):
         return False
-    return number > int(bound) if operator == "Gt" else number < int(bound)
+    return int(value) > int(bound) if operator == "Gt" else int(value) < int(bound)
 
 
 class FieldTerm(NamedTuple):
@@ -73,10 +73,6 @@ class FieldTerm(NamedTuple):
     value: str
     equal: bool
 
-    def matches(self, obj: Object) -> bool:
-        """Whether the object's field (empty when absent) is, or is not, the value."""
-        return (_text(meta.dig(obj, self.path)) == self.value) is self.equal
-
 
 def _text(value: Any) -> str:
     if value is None:
@@ -86,21 +82,31 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-@lru_cache(maxsize=1024)
 def parse_labels(text: str) -> tuple[Requirement, ...]:
     """The terms of ``app=a,tier in (x,y),!old``.
 
     Raises:
         BadRequest: the text is no label selector.
     """
+    # Selectors that programs use again and again are short; long ones would fill the memory.
+    return _parse_short(text) if len(text) <= _SHORT else _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse_short(text: str) -> tuple[Requirement, ...]:
+    return _parse(text)
+
+
+def _parse(text: str) -> tuple[Requirement, ...]:
     terms, position = [], 0
     text = text.strip()
     while position < len(text):
         found = _REQUIREMENT.match(text, position)
         if not found or (found.end() == len(text) and text.endswith(",")):
             raise BadRequest(
-                f"unable to parse requirement: {text[position:]!r} is no term of a label "
-                "selector; write key, !key, key=value, key!=value, key in (a,b), key notin (a,b)"
+                f"unable to parse requirement: {text[position : position + 80]!r} is no term of a "
+                "label selector; write key, !key, key=value, key!=value, key in (a,b), "
+                "key notin (a,b)"
             )
         terms.append(_requirement(found))
         position = found.end()
@@ -122,7 +128,7 @@ def _requirement(found: re.Match[str]) -> Requirement:
         case "!=":
             return Requirement(key, "NotIn", _checked((found["value"],)))
         case sign:
-            if not re.fullmatch(r"-?\d+", found["value"]):
+            if not _INTEGER.fullmatch(found["value"]):
                 raise BadRequest(
                     f"unable to parse requirement: values[0][{key}]: Invalid value: "
                     f"\"{found['value']}\": for 'Gt', 'Lt' operators, the value must be an integer"
@@ -172,20 +178,92 @@ def parse_fields(text: str, kind: Kind) -> tuple[FieldTerm, ...]:
 
 def matcher(kind: Kind, selection: Selection) -> Matcher | None:
     """Whether an object of the namespace has the labels and fields; None: every one has."""
-    labels = parse_labels(selection.labels) if selection.labels else ()
-    fields = parse_fields(selection.fields, kind) if selection.fields else ()
+    labels = _join(parse_labels(selection.labels)) if selection.labels else None
+    fields = _join_fields(parse_fields(selection.fields, kind)) if selection.fields else ()
     if not labels and not fields:
         return None
 
     def matches(obj: Object) -> bool:
-        if labels:
-            have = obj["metadata"].get("labels") or {}
-            for term in labels:
-                if not term.matches(have):
-                    return False
+        if labels and not labels.matches(obj["metadata"].get("labels") or {}):
+            return False
         return all(field.matches(obj) for field in fields)
 
     return matches
+
+
+class _Joined(NamedTuple):
+    """The terms of a selector by label: of thousands of them few look at an object's labels."""
+
+    needed: tuple[tuple[str, frozenset[str] | None], ...]  # present, and one of these or any
+    refused: Mapping[str, frozenset[str] | None]  # absent, or none of these; None: absent alone
+    others: tuple[Requirement, ...]  # bounds, the narrowest of each label
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        for key, allowed in self.needed:
+            value = labels.get(key)
+            if value is None or (allowed is not None and value not in allowed):
+                return False
+        refused = self.refused
+        for key in labels if len(labels) < len(refused) else refused:
+            if key in refused and key in labels:
+                denied = refused[key]
+                if denied is None or labels[key] in denied:
+                    return False
+        return not self.others or matches_labels(self.others, labels)
+
+
+def _join(terms: Iterable[Requirement]) -> _Joined:
+    needed: dict[str, frozenset[str] | None] = {}
+    denied: dict[str, set[str]] = {}
+    absent: set[str] = set()
+    bounds: dict[tuple[str, str], Requirement] = {}
+    for term in terms:
+        match term.operator:
+            case "In":
+                before = needed.get(term.key)
+                values = frozenset(term.values)
+                needed[term.key] = values if before is None else before & values
+            case "Exists":
+                needed.setdefault(term.key, None)
+            case "NotIn":
+                denied.setdefault(term.key, set()).update(term.values)
+            case "DoesNotExist":
+                absent.add(term.key)
+            case operator:
+                narrowest = max if operator == "Gt" else min
+                known = bounds.setdefault((term.key, operator), term)
+                bounds[term.key, operator] = narrowest(
+                    known, term, key=lambda bound: int(bound.values[0])
+                )
+    refused = {key: frozenset(values) for key, values in denied.items()} | dict.fromkeys(absent)
+    return _Joined(tuple(needed.items()), refused, tuple(bounds.values()))
+
+
+class _JoinedFields(NamedTuple):
+    """The terms of a field selector on one field."""
+
+    path: str
+    equal: frozenset[str] | None  # one of these, if it is not None
+    unequal: frozenset[str]
+
+    def matches(self, obj: Object) -> bool:
+        value = _text(meta.dig(obj, self.path))
+        return value not in self.unequal and (self.equal is None or value in self.equal)
+
+
+def _join_fields(terms: Iterable[FieldTerm]) -> tuple[_JoinedFields, ...]:
+    equal: dict[str, frozenset[str]] = {}
+    unequal: dict[str, set[str]] = {}
+    for term in terms:
+        if term.equal:
+            value = frozenset((term.value,))
+            equal[term.path] = equal.get(term.path, value) & value
+        else:
+            unequal.setdefault(term.path, set()).add(term.value)
+    return tuple(
+        _JoinedFields(path, equal.get(path), frozenset(unequal.get(path, ())))
+        for path in dict.fromkeys([*equal, *unequal])
+    )
 
 
 def named(selection: Selection) -> str:

@@ -7,7 +7,8 @@ Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 
 from __future__ import annotations
 
-from collections import deque
+import operator
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from bessemer.resources.kind import Object
 
 _DELETE_FROM = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
+_MOST_REPEATS = 100
 
 
 class _Rule(NamedTuple):
@@ -119,7 +121,10 @@ def _merge_by_key(rule: _Rule, found: list[Any], patch: list[Any]) -> list[Any]:
         return [entry for entry in patch if not _is_directive(entry)]
     for entry in patch:
         if not isinstance(entry, dict) or rule.key not in entry:
-            raise BadRequest(f"map: {entry!r} does not contain declared merge key: {rule.key}")
+            raise BadRequest(
+                f"map: {repr(entry)[:200]} does not contain declared merge key: {rule.key}"
+            )
+    _refuse_repeats(rule.key, patch)
     gone = {_mark(entry[rule.key]) for entry in patch if entry.get("$patch") == "delete"}
     merged = [item for item in found if _mark(item.get(rule.key)) not in gone]
     places: dict[str | bytes, int] = {}
@@ -133,6 +138,17 @@ def _merge_by_key(rule: _Rule, found: list[Any], patch: list[Any]) -> list[Any]:
             merged.append({})
         merged[place] = merge(rule.type_name, merged[place], entry)
     return merged
+
+
+def _refuse_repeats(key: str, patch: list[Any]) -> None:
+    """Refuse a list that names one element again and again: each time all in it is merged anew."""
+    times = Counter(_mark(entry[key]) for entry in patch)
+    mark, most = max(times.items(), key=operator.itemgetter(1), default=("", 0))
+    if most > _MOST_REPEATS:
+        raise BadRequest(
+            f"a patch's list may name one element {_MOST_REPEATS} times, but {str(mark)[:80]!r} "
+            f"is named {most} times as {key}: put its changes into one"
+        )
 
 
 def _apply_list_directives(result: Object, patch: Object, described: Any, current: Object) -> None:

@@ -26,7 +26,7 @@ FORWARDED = (
 def settle(output: int) -> None:
     """In a fresh child: default signals, a session of its own, the streams."""
     for number in (*FORWARDED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGRTMIN, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)  # the others are so since the zygote's start
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,8 @@
-"""A command beside a running container, in the same namespaces."""
+"""A command beside a running container, in the same namespaces.
+
+The container's init shows its namespaces to nobody; its supervisor holds them, outside, and they
+are taken from there.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,25 @@ import os
 import select
 import signal
 import time
-from typing import Tuple
+from typing import Dict, List, Tuple
 
-from bessemer.launcher import command, linux, processes
+from bessemer.launcher import (
+    command,
+    confinement,
+    limits,
+    linux,
+    processes,
+    protocol,
+    seccomp,
+    sockets,
+)
 from bessemer.launcher.folder import Record, start_time
 from bessemer.launcher.protocol import Closed, Line
 
 #: As much as probes and `kubectl exec` of a line or two need; more is cut.
 MOST_OUTPUT = 65536
 TIMED_OUT = 124
+_FILTER = seccomp.own_program()
 
 
 def execute(request: Record, asker: Line) -> None:
@@ -31,29 +45,27 @@ def execute(request: Record, asker: Line) -> None:
 
 
 def _run(request: Record) -> Tuple[int, bytes]:
-    pid = request["pid"]
-    spec = request["spec"]
-    names = linux.NAMESPACES if spec["sandbox"] else ()
-    namespaces = {name: linux.open_namespace(pid, name) for name in names}
-    if start_time(pid) != request["start_time"]:
+    spec, supervisor = request["spec"], request["supervisor"]
+    namespaces = _namespaces_held_by(supervisor["pid"]) if spec["sandbox"] else {}
+    if start_time(supervisor["pid"]) != supervisor["start_time"]:
         return command.NOT_STARTED, b"the container has ended"
-    for name, descriptor in namespaces.items():
-        linux.enter_namespace(descriptor, name)
+    poll = select.poll()
+    guard = sockets.Sockets(spec, poll)
+    ours, theirs = protocol.pair()
+    group = limits.open_entries(request["cgroups"])
+    for name in linux.NAMESPACES if spec["sandbox"] else ():
+        linux.enter_namespace(namespaces[name], name)
     reader, writer = os.pipe()
+    if spec["sandbox"]:
+        linux.set_dumpable(dumpable=False)  # until its exec: its memory is the zygote's
     child = os.fork()
     if child == 0:
-        try:
-            command.settle(writer)
-            command.enter(spec["cwd"])
-            if spec["sandbox"]:
-                linux.drop_privileges()
-            code, reason = command.execute(request["argv"], spec["env"])
-        except OSError as error:
-            code, reason = command.NOT_STARTED, str(error)
-        os.write(2, reason.encode())
-        os._exit(code)
+        _become(request, writer, group, theirs)
     os.close(writer)
-    output, timed_out = _read(reader, time.monotonic() + request["timeout"])
+    theirs.connection.close()
+    guard.expect(ours)
+    output, timed_out = _read(reader, time.monotonic() + request["timeout"], poll, guard)
+    guard.close()
     if timed_out:
         for one in (*processes.descendants(child), child):
             with contextlib.suppress(ProcessLookupError):
@@ -66,15 +78,56 @@ def _run(request: Record) -> Tuple[int, bytes]:
     ), output
 
 
-def _read(reader: int, deadline: float) -> Tuple[bytes, bool]:
+def _namespaces_held_by(supervisor: int) -> Dict[str, int]:
+    """Name -> descriptor, of the container's namespaces."""
+    folder = "/proc/%d/fd/" % supervisor
+    found: Dict[str, int] = {}
+    for number in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            name, _, _ = os.readlink(folder + number).partition(":[")
+            if name in linux.NAMESPACES:
+                found[name] = os.open(folder + number, os.O_RDONLY | os.O_CLOEXEC)
+    if len(found) < len(linux.NAMESPACES):
+        raise ProcessLookupError("the container has ended")
+    return found
+
+
+def _become(request: Record, output: int, group: List[int], line: Line) -> None:
+    """In the child: be the command; never returns."""
+    spec = request["spec"]
+    try:
+        for entry in group:
+            os.write(entry, b"0")
+        command.settle(output)
+        command.enter(spec["cwd"])
+        if spec["sandbox"]:
+            confinement.confine(_FILTER if spec["filtered"] else None, (line.fileno(),))
+            sockets.guard(spec, line, {})
+            line.connection.close()
+        else:
+            linux.close_all_but(())
+        code, reason = command.execute(request["argv"], spec["env"])
+    except (OSError, Closed) as error:
+        code, reason = command.NOT_STARTED, str(error)
+    os.write(2, reason.encode())
+    os._exit(code)
+
+
+def _read(
+    reader: int, deadline: float, poll: select.poll, guard: sockets.Sockets
+) -> Tuple[bytes, bool]:
     """What the command writes until its end, and whether the time ran out before that."""
-    poll = select.poll()
     poll.register(reader, select.POLLIN)
     output = b""
     while True:
         left = deadline - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
+        events = dict(poll.poll(left * 1000)) if left > 0 else {}
+        if not events:
             return output, True
+        for descriptor, event in events.items():
+            guard.take(descriptor, event)
+        if reader not in events:
+            continue
         piece = os.read(reader, 65536)
         if not piece:
             return output, False

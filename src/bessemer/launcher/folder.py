@@ -8,6 +8,8 @@ import os
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict
 
+from bessemer.launcher.log import Log
+
 Record = Dict[str, Any]
 #: What a record's file is called until it is whole.
 DRAFT = ".tmp"
@@ -54,10 +56,6 @@ class Folder:
             return False
         return True
 
-    def release(self) -> None:
-        """In a forked child: let go of what only the supervisor holds."""
-        os.close(self._directory)
-
     def was_started(self) -> bool:
         """Whether somebody ran, or tried to run, this attempt before."""
         names = os.listdir(self._directory)
@@ -69,17 +67,13 @@ class Folder:
 
     def read_spec(self) -> Record:
         """What to run."""
-        with open(self.open_spec(), "rb") as file:
+        with open(self.spec, "rb") as file:
             spec: Record = json.loads(file.read())
         return spec
 
-    def open_spec(self) -> int:
-        """A descriptor to read the spec from."""
-        return os.open(self.spec, os.O_RDONLY | os.O_CLOEXEC)
-
-    def open_log(self) -> int:
-        """A descriptor that appends to the log."""
-        return self._open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def open_log(self) -> Log:
+        """The log, to write to."""
+        return Log(self._directory)
 
     def write(self, name: str, record: Record, heard: Callable[[], None] = _nobody) -> None:
         """Write a record whole or not at all; on disk when this returns.

@@ -1,7 +1,12 @@
 """PID 1 of a container: builds its root, starts its command, reaps, and takes all along.
 
-Words on its line to the supervisor: it says ``ready`` (or ``failed``), hears ``go`` (or ``wait``
-when a warm zygote brings the program), says ``ended``.
+Words on its line to the supervisor: it says ``here`` with its namespaces, ``ready`` (or
+``failed``), hears ``go`` (or ``wait`` when a warm zygote brings the program), says ``ended``.
+
+In a sandbox it is not dumpable from its birth to its end: it sees the machine until its root is
+built, its memory is a fork of the zygote's, and whoever is inside, or around it in an
+environment's own namespaces, would else trace it or read it. So nobody can open its namespaces by
+its pid either, and it hands them out itself. What it holds is its line and nothing more.
 """
 
 from __future__ import annotations
@@ -11,28 +16,41 @@ import signal
 import sys
 from typing import Optional, Tuple
 
-from bessemer.launcher import command, linux, processes, root
+from bessemer.launcher import (
+    command,
+    confinement,
+    limits,
+    linux,
+    processes,
+    root,
+    seccomp,
+    sockets,
+)
 from bessemer.launcher.folder import Record
 from bessemer.launcher.protocol import Closed, Line
 
 _PARENT_DIED = signal.SIGRTMIN if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
 
 
+#: Built with the zygote, so that no container waits for it.
+_FILTER = seccomp.own_program()
+
+
 def run(spec: Record, line: Line, log: int) -> None:
     """Be the init of this container; never returns."""
-    try:
-        _prepare(spec)
-    except (OSError, KeyError) as error:
-        line.send({"failed": "the container could not be set up: %s" % error})
-        os._exit(1)
     signals = {*command.FORWARDED, signal.SIGCHLD, _PARENT_DIED}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        line.send({"ready": True})
+        _prepare(spec, line, log)
+        sockets.guard(spec, line, {"ready": True})
         go = line.receive()
+    except (OSError, KeyError) as error:
+        line.send({"failed": "the container could not be set up: %s" % error})
+        os._exit(1)
     except Closed:
         os._exit(1)
-    child, failure = _start(spec, log) if go["go"] else (0, None)
+    child, failure = _start(spec, log) if go.get("go") else (0, None)
+    os.close(log)
     if failure is not None:
         line.send({"failed": failure[1], "code": failure[0]})
         os._exit(1)
@@ -45,17 +63,35 @@ def run(spec: Record, line: Line, log: int) -> None:
         os._exit(0)
 
 
-def _prepare(spec: Record) -> None:
+def _prepare(spec: Record, line: Line, log: int) -> None:
+    linux.close_all_but((line.fileno(), log))  # the supervisor's lock least of all
+    _let_go_of_streams()
+    limits.join(spec["cgroups"]["paths"])
     if not spec["sandbox"]:
         if sys.platform == "linux":
             linux.become_subreaper()
             linux.die_with_parent(_PARENT_DIED)
+        line.send({"here": []})
         return
-    linux.unshare(linux.CLONE_NEWNS)
+    # In its cgroup by now, so that this is the root of all that it can see of cgroups.
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
+    namespaces = [linux.open_namespace(None, name) for name in linux.NAMESPACES]
+    line.send({"here": list(linux.NAMESPACES)}, tuple(namespaces))
+    for descriptor in namespaces:
+        os.close(descriptor)
+    linux.forbid_user_namespaces()
     root.build(spec)
     linux.sethostname(spec["hostname"])
-    linux.drop_privileges()
+    confinement.confine(_FILTER if spec["filtered"] else None, (line.fileno(), log))
     linux.die_with_parent(signal.SIGKILL)
+
+
+def _let_go_of_streams() -> None:
+    """The zygote's own are the server's business."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    os.close(nothing)
 
 
 def _start(spec: Record, log: int) -> Tuple[int, Optional[Tuple[int, str]]]:
@@ -66,6 +102,7 @@ def _start(spec: Record, log: int) -> Tuple[int, Optional[Tuple[int, str]]]:
         try:
             command.settle(log)
             command.enter(spec["cwd"], make_folder=spec["makes_cwd"])
+            linux.close_all_but((writer,))  # which the exec closes
             code, reason = command.execute(spec["argv"], spec["env"])
         except OSError as error:
             code, reason = command.NOT_STARTED, "%s: %s" % (spec["cwd"], error.strerror)

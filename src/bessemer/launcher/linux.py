@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import signal
+import sys
+from typing import Iterable
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -23,6 +28,7 @@ MS_SLAVE = 0x80000
 MNT_DETACH = 0x2
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -35,7 +41,17 @@ _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
+_SYS_CLOSE_RANGE = 436
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_CLONE_PARENT = 0x8000
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_SECCOMP_SET_MODE_FILTER = 1
+#: Without it, kernels before 5.16 slow a filtered process down for a weakness of processors.
+_SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
+_LAST_DESCRIPTOR = 0xFFFFFFFF
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
@@ -45,6 +61,7 @@ _RESOLVE_BENEATH = 0x08
 _RESOLVE_IN_ROOT = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_holding_gil = ctypes.PyDLL(None, use_errno=True)
 _word = ctypes.c_ulong
 _libc.prctl.argtypes = (ctypes.c_int, _word, _word, _word, _word)
 
@@ -189,6 +206,90 @@ def die_with_parent(signum: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signum)
 
 
+def set_dumpable(*, dumpable: bool) -> None:
+    """Whether others of the same user may trace this process and look into it in /proc.
+
+    While it is not dumpable, only who has CAP_SYS_PTRACE in the user namespace that its program
+    was started in may: nobody in a container, nor in a namespace around it. Forks inherit that,
+    and an exec ends it. The owner's right to write its id maps is gone meanwhile, too.
+    """
+    _prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def fork_sibling() -> int:
+    """As fork, but the child's parent is this process's own parent; for a single-threaded one.
+
+    It lets a process whose pid namespace differs make children for one that stays outside.
+    """
+    number = _SYS_CLONE[os.uname().machine]
+    nothing = _word(0)
+    # Python's own fork would do more for its threads, of which there are none. The call must not
+    # let go of the interpreter's lock, for in the child nobody would be there to give it back.
+    result = _libc_holding_gil.syscall(
+        _word(number), _word(_CLONE_PARENT | signal.SIGCHLD), nothing, nothing, nothing, nothing
+    )
+    return _call("clone", result)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor but the standard streams and these."""
+    first = 3
+    for last in (*sorted(kept), _LAST_DESCRIPTOR + 1):
+        if first < last:
+            _close_range(first, last - 1)
+        first = max(first, last + 1)
+
+
+def _close_range(first: int, last: int) -> None:
+    if sys.platform == "linux":
+        numbers = (_word(first), _word(last), _word(0))
+        if _libc.syscall(_word(_SYS_CLOSE_RANGE), *numbers) == 0:
+            return
+    for name in os.listdir("/dev/fd"):  # before Linux 5.9, and on other systems
+        if first <= int(name) <= last:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def join_session_keyring() -> None:
+    """Have a session keyring of our own, and the one of whoever started us no more.
+
+    Where none can be had (no keys in this kernel, or the user's quota is used up) the zygote's
+    own one stays, which nobody puts a key in; and no container may call for a key anyway.
+    """
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is not None and sys.platform == "linux":
+        _libc.syscall(_word(number), _word(_KEYCTL_JOIN_SESSION_KEYRING), None)
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install_filter(program: bytes) -> None:
+    """Hold this process and all that it starts to a filter of system calls, for good."""
+    number = _word(_SYS_SECCOMP[os.uname().machine])
+    packed = _FilterProgram(len(program) // 8, program)
+    result = -1
+    for flags in (_SECCOMP_FILTER_FLAG_SPEC_ALLOW, 0):  # the flag came with Linux 4.17
+        result = _libc.syscall(
+            number, _word(_SECCOMP_SET_MODE_FILTER), _word(flags), ctypes.byref(packed)
+        )
+        if result == 0 or ctypes.get_errno() != errno.EINVAL:
+            break
+    _call("seccomp", result)
+
+
+def forbid_user_namespaces() -> None:
+    """In a user namespace of our own, with its rights: no other one is ever made beneath it."""
+    with contextlib.suppress(OSError):  # read-only there: then the filter alone says so
+        fd = os.open("/proc/sys/user/max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
 def become_subreaper() -> None:
     """Adopt orphaned descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -232,13 +333,15 @@ NAMESPACES = {
     "ipc": CLONE_NEWIPC,
     "uts": CLONE_NEWUTS,
     "pid": CLONE_NEWPID,
+    "cgroup": CLONE_NEWCGROUP,
     "mnt": CLONE_NEWNS,
 }
 
 
-def open_namespace(pid: int, name: str) -> int:
-    """A descriptor of one of a process's namespaces."""
-    return os.open("/proc/%d/ns/%s" % (pid, name), os.O_RDONLY)
+def open_namespace(pid: int | None, name: str) -> int:
+    """A descriptor of one of a process's namespaces; None means this one."""
+    whose = "self" if pid is None else "%d" % pid
+    return os.open("/proc/%s/ns/%s" % (whose, name), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def enter_namespace(descriptor: int, name: str) -> None:

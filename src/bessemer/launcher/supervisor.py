@@ -2,11 +2,14 @@
 
 A process of the machine's own namespaces (but for the user namespace, which it makes), in a
 session of its own. When it dies, the kernel kills the init and with it the whole container.
+What is said on the lines from the container is a user's word: anything but a plain end is taken
+for a broken container, which is ended as by SIGKILL.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -15,7 +18,7 @@ import struct
 import sys
 from typing import Any, Dict, List, Optional
 
-from bessemer.launcher import command, init, limits, linux, processes, protocol
+from bessemer.launcher import command, init, limits, linux, processes, protocol, sockets, tenants
 from bessemer.launcher.folder import Folder, Record, now, start_time
 from bessemer.launcher.protocol import Closed, Line
 
@@ -24,7 +27,13 @@ _WARM_PATIENCE = 20.0
 #: How often a supervisor looks whether its folder is still there, in seconds.
 _CARE = 3.0
 _PIECE = 1 << 16
-_EARLY = [name for name in linux.NAMESPACES if name != "mnt"]
+#: How long the init may take to build the root, in seconds.
+_SETUP_PATIENCE = 120.0
+#: How long the end of all processes may take, and how long if a zygote's forks stand in its way.
+_END_PATIENCE, _LAST_PATIENCE = 5.0, 15.0
+#: What a program enters before its root is built, and what after that.
+_EARLY, _LATE = ("user", "ipc", "uts", "pid"), ("cgroup", "mnt")
+_LONGEST_REASON = 4096
 _PEER = struct.Struct("3i")
 
 
@@ -41,12 +50,17 @@ class Supervisor:
             self._spec["cgroups"]["paths"], self._spec["cgroups"]["version"]
         )
         self._watcher = limits.watcher(self._spec["limits"], list(self._spec["cgroups"]["paths"]))
+        self._poll = select.poll()
+        self._sockets = sockets.Sockets(self._spec, self._poll)
         self._init = 0
         self._line: Optional[Line] = None  # to the init
         self._warm: Optional[Line] = None  # to the warm zygote's fork, if it runs the program
         self._warm_pid = 0
-        # Its mounts: held until the end is told, for the kernel takes its time to undo them.
-        self._mounts = -1
+        self._tenancy: Optional[Line] = None  # to the zygote's keeper, who answers for its forks
+        self._keeper = 0  # PID 1 of the zygote's pid namespace, once we are to make children there
+        # Held until the end is told: the kernel takes its time to undo the mounts, and commands
+        # beside the container come in by these.
+        self._namespaces: Dict[str, int] = {}
 
     def run(self, asker: Line) -> None:
         """Run the attempt to its end; the asker hears when it is on its way, and of its end."""
@@ -71,28 +85,15 @@ class Supervisor:
             self._cgroup.create(self._spec["limits"])
             self._fork_init()
             if zygote is not None:
+                self._hear_namespaces()
                 self._invite(zygote)
-        except OSError as error:
-            return _failure(command.NOT_STARTED, "the container could not be set up: %s" % error)
-        line = self._line
-        if line is None:
-            return _failure(command.NOT_STARTED, "no init")
-        # While the init builds the root, the disk takes the record of this start.
-        record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
-        record["supervisor"] = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
-        record["spec"] = self._folder.spec
-        self._folder.write("started", record)
-        try:
-            message = line.receive()
-            if "failed" in message:
-                return _failure(command.NOT_STARTED, message["failed"])
-            self._cgroup.add(self._init)
-            if self._spec["sandbox"]:
-                self._mounts = linux.open_namespace(self._init, "mnt")
-            if zygote is None or not self._go_warm(zygote):
-                line.send({"go": True})
-            else:
-                line.send({"go": False})
+            # While the init builds the root, the disk takes the record of this start.
+            self._record_start()
+            if zygote is None:
+                self._hear_namespaces()
+            self._say_go(zygote)
+        except _NotStartedError as error:
+            return _failure(command.NOT_STARTED, str(error))
         except Closed:
             return _failure(command.NOT_STARTED, "the container's init ended before its command")
         except OSError as error:
@@ -102,77 +103,150 @@ class Supervisor:
         return None
 
     def _fork_init(self) -> None:
+        is_inside = self._keeper != 0
         if self._spec["sandbox"]:
             uid, gid = os.getuid(), os.getgid()
             kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
-            linux.unshare(kinds | linux.CLONE_NEWPID)
+            linux.unshare(kinds if is_inside else kinds | linux.CLONE_NEWPID)
             linux.map_owner(uid, gid)
+            linux.set_dumpable(dumpable=False)
         elif sys.platform == "linux":
             linux.become_subreaper()
         self._line, other = protocol.pair()
-        self._init = os.fork()
-        if self._init == 0:
-            self._folder.release()
-            self._line.connection.close()
-            for number in command.FORWARDED:
-                signal.signal(number, signal.SIG_IGN)
-            os.close(self._output)
-            os.close(self._log)
-            init.run(self._spec, other, self._writer)
+        if self._spec["sandbox"]:
+            self._line.ask_for_sender()
+        child = os.fork()
+        if child == 0:
+            if is_inside:  # beneath the zygote's pid namespace, but still a child of ours
+                linux.unshare(linux.CLONE_NEWPID)
+                if linux.fork_sibling():
+                    os._exit(0)
+            self._be_init(other)
         other.connection.close()
+        if self._spec["sandbox"]:
+            linux.set_dumpable(dumpable=True)  # nobody inside sees this process
+        if is_inside:
+            os.waitpid(child, 0)
+        else:
+            self._init = child
+
+    def _be_init(self, line: Line) -> None:
+        for number in command.FORWARDED:
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            init.run(self._spec, line, self._writer)
+        finally:
+            os._exit(1)
+
+    def _hear_namespaces(self) -> None:
+        """Take the init's first words: who it is, and its namespaces."""
+        line = self._the_line()
+        message, descriptors = line.receive_with_descriptors(_SETUP_PATIENCE)
+        _check(message)
+        self._init = self._init or line.sender
+        self._namespaces = dict(zip(message["here"], descriptors))  # noqa: B905 -- 3.8
+
+    def _record_start(self) -> None:
+        record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
+        record["supervisor"] = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
+        record["spec"] = self._folder.spec
+        self._folder.write("started", record)
+
+    def _say_go(self, zygote: Optional[Line]) -> None:
+        """Let the program run, warm or cold, as soon as the root is built."""
+        line = self._the_line()
+        message, listeners = line.receive_with_descriptors(_SETUP_PATIENCE)
+        self._sockets.watch(listeners)
+        _check(message)
+        is_warm = zygote is not None and self._go_warm(zygote)
+        line.send({"go": not is_warm})
+
+    def _the_line(self) -> Line:
+        if self._line is None:
+            raise Closed
+        return self._line
 
     # The warm way
 
     def _reach_warm(self) -> Optional[Line]:
-        """A line to a fork of the warm zygote, inside whose user namespace we now are."""
+        """A line to a fork of the warm zygote, in whose namespaces our children now begin."""
         if not self._spec["warm"] or not self._spec["sandbox"]:
             return None
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_WARM_PATIENCE)
         line = Line(connection)
+        line.ask_for_sender()
         try:
             connection.connect(self._spec["warm"]["socket"])
+            connection.settimeout(None)
             size = _PEER.size
             peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            namespace = os.open("/proc/%d/ns/user" % _PEER.unpack(peer)[0], os.O_RDONLY)
-            linux.setns(namespace, linux.CLONE_NEWUSER)
-            os.close(namespace)
+            keeper = _PEER.unpack(peer)[0]
+            namespaces = {name: linux.open_namespace(keeper, name) for name in ("user", "pid")}
+            for name, descriptor in namespaces.items():
+                linux.enter_namespace(descriptor, name)
         except OSError:
             connection.close()
             return None
+        self._keeper = keeper
         return line
 
     def _invite(self, zygote: Line) -> None:
         """Have the zygote's fork come in, as far as it can before the root is built."""
-        spec = self._folder.open_spec()
-        namespaces = [linux.open_namespace(self._init, name) for name in _EARLY]
+        job = os.memfd_create("job")
         try:
+            names = ("env", "cwd", "makes_cwd", "warm")
+            with open(job, "wb", closefd=False) as file:
+                file.write(json.dumps({name: self._spec[name] for name in names}).encode())
+            os.lseek(job, 0, os.SEEK_SET)
+            namespaces = [self._namespaces[name] for name in _EARLY]
+            self._register()
             with contextlib.suppress(Closed):  # _go_warm finds that too
-                zygote.send({"namespaces": _EARLY}, (spec, self._writer, *namespaces))
+                zygote.send({"namespaces": _EARLY}, (job, self._writer, *namespaces))
         finally:
-            for descriptor in (spec, *namespaces):
-                os.close(descriptor)
+            os.close(job)
+
+    def _register(self) -> None:
+        if not self._spec["warm"]["guarded"]:
+            return
+        place, record = self._spec["warm"]["socket"], self._spec["sockets"]
+        with contextlib.suppress(OSError, Closed):  # _go_warm finds that too
+            self._tenancy = tenants.register(place, record, self._namespaces["pid"])
 
     def _go_warm(self, zygote: Line) -> bool:
         """Have the zygote's fork run the program; False: it can't, so the command starts cold."""
         try:
-            pid = int(zygote.receive()["pid"])
-            if not _same_namespace(pid, self._init):
+            zygote.receive(_WARM_PATIENCE)
+            pid = zygote.sender
+            if not self._is_inside(pid) or not self._is_registered():
                 return False
             self._cgroup.add(pid)
-            zygote.send({"go": True}, (self._mounts,))
-            zygote.connection.settimeout(None)
+            late = tuple(self._namespaces[name] for name in _LATE)
+            zygote.send({"namespaces": _LATE}, late)
         except Closed:
             return False
         self._warm, self._warm_pid = zygote, pid
         return True
+
+    def _is_registered(self) -> bool:
+        if not self._spec["warm"]["guarded"]:
+            return True
+        return self._tenancy is not None and tenants.confirm(self._tenancy)
+
+    def _is_inside(self, pid: int) -> bool:
+        """Whether the process is in the container's pid namespace."""
+        inside = os.fstat(self._namespaces["pid"])
+        try:
+            return os.path.samestat(os.stat("/proc/%d/ns/pid" % pid), inside)
+        except OSError:
+            return False
 
     # Running
 
     def _wait(self) -> Record:
         """Wait for the command's end: how it ended, by SIGKILL when it was cut off."""
         ways: Dict[int, Line] = {}
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._output, select.POLLIN)
         for line in (self._line, self._warm):
             if line is not None:
@@ -180,18 +254,16 @@ class Supervisor:
                 poll.register(line.fileno(), select.POLLIN)
         pause = _CARE if self._watcher is None else limits.WATCH_EVERY
         while True:
-            for descriptor, _ in poll.poll(pause * 1000):
+            for descriptor, event in poll.poll(pause * 1000):
+                if self._sockets.take(descriptor, event):
+                    continue
                 if descriptor == self._output:
                     if not self._copy():
                         poll.unregister(self._output)
                     continue
-                try:
-                    message = ways[descriptor].receive()
-                except Closed:
-                    return _ending(signal.SIGKILL)
-                if "failed" in message:
-                    return _failure(message["code"], message["failed"])
-                return _ending(message["ended"])
+                ending = _hear_end(ways[descriptor])
+                if ending is not None:
+                    return ending
             if self._must_end():
                 return _ending(signal.SIGKILL)
 
@@ -203,14 +275,8 @@ class Supervisor:
     def _copy(self) -> bool:
         """Move some output to the log; False at its end."""
         piece = os.read(self._output, _PIECE)
-        while piece:
-            try:
-                piece = piece[os.write(self._log, piece) :]
-            except OSError:
-                return True  # a full disk must not stop the container
-            if not piece:
-                return True
-        return False
+        self._log.write(piece)
+        return bool(piece)
 
     def _drain(self) -> None:
         """Move the rest; the container has ended, so nobody writes any more."""
@@ -224,13 +290,35 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Nothing of the container is left when this returns."""
+        self._sockets.close()
+        if not self._init and self._keeper:  # it was made, but never said so
+            self._init = (processes.children(os.getpid()) or [0])[0]
         if not self._init:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._init, signal.SIGKILL)
-        os.waitpid(self._init, 0)  # in a pid namespace this waits for all that was in it
+        self._reap_init()
         if not self._spec["sandbox"]:
             processes.end_descendants(os.getpid())
+
+    def _reap_init(self) -> None:
+        """In a pid namespace this waits for all that was in it.
+
+        They are dead by now, but one whose parent is outside, in a zygote, counts until that
+        parent took note of it: then the zygote has to go.
+        """
+        if not self._keeper:
+            os.waitpid(self._init, 0)
+            return
+        end = os.pidfd_open(self._init)
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        if not poll.poll(_END_PATIENCE * 1000):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._keeper, signal.SIGTERM)
+            poll.poll(_LAST_PATIENCE * 1000)
+        os.close(end)
+        os.waitpid(self._init, os.WNOHANG)
 
     def _catch_signals(self) -> None:
         for number in command.FORWARDED:
@@ -244,9 +332,36 @@ class Supervisor:
                 os.kill(target, number)
 
 
-def _same_namespace(pid: int, other: int) -> bool:
-    names = ("/proc/%d/ns/pid" % one for one in (pid, other))
-    return len({os.stat(name).st_ino for name in names}) == 1
+class _NotStartedError(Exception):
+    """The init says why it could not set the container up."""
+
+
+def _check(message: Record) -> None:
+    if "failed" in message:
+        raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
+
+
+def _hear_end(line: Line) -> Optional[Record]:
+    """How the command ended, if the line says so; None: it says nothing whole yet."""
+    try:
+        message = line.receive_ready()
+    except Closed:
+        return _ending(signal.SIGKILL)
+    if message is None:
+        return None
+    code, reason, status = (message.get(name) for name in ("code", "failed", "ended"))
+    if isinstance(reason, str) and isinstance(code, int) and 0 <= code <= _LAST_CODE:
+        return _failure(code, reason[:_LONGEST_REASON])
+    if isinstance(status, int) and 0 <= status <= _LAST_STATUS and _is_end(status):
+        return _ending(status)
+    return _ending(signal.SIGKILL)
+
+
+_LAST_CODE, _LAST_STATUS = 0xFF, 0xFFFF
+
+
+def _is_end(status: int) -> bool:
+    return os.WIFEXITED(status) or os.WIFSIGNALED(status)
 
 
 def _failure(code: int, reason: str) -> Record:

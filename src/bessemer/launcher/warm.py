@@ -4,6 +4,9 @@ For each connection it forks twice: the first fork enters the container that a s
 made, the second is the program, in the container's pid namespace. What the program does and how
 it ends is that of ``python3 -m kfp.dsl.executor_main --component_module_path F …``: the same
 module run by the same door of runpy, the same streams, traceback and code.
+
+The environment's packages run in here, so nothing in here is believed by anyone: ``warmstart``
+says what holds it. The zygote itself never reads a job, only the forks do that run it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import threading
 import types
 from typing import Any, Dict, Optional
 
-from bessemer.launcher import command, linux
+from bessemer.launcher import command, confinement, linux
 from bessemer.launcher.protocol import Closed, Line
 
 _EXECUTOR = "kfp.dsl.executor_main"
@@ -110,15 +113,14 @@ def _join(line: Line) -> Dict[str, Any]:
     """Enter the container and fork the program; returns in the program's process only."""
     try:
         message, descriptors = line.receive_with_descriptors()
-        spec, log = descriptors[:2]
+        job, log = descriptors[:2]
         for name, descriptor in zip(message["namespaces"], descriptors[2:]):  # noqa: B905 -- 3.8
             linux.enter_namespace(descriptor, name)
         child = os.fork()
         if child == 0:
-            return _settle(spec, line, log)
-        os.close(spec)
+            return _settle(job, line, log)
+        os.close(job)
         os.close(log)
-        line.send({"pid": child})
         status = os.waitpid(child, 0)[1]
         line.send({"ended": status})
     except Closed:
@@ -128,17 +130,19 @@ def _join(line: Line) -> Dict[str, Any]:
     os._exit(0)
 
 
-def _settle(spec: int, line: Line, log: int) -> Dict[str, Any]:
+def _settle(description: int, line: Line, log: int) -> Dict[str, Any]:
     """In the program's fork: become what the command would have been at its exec."""
     try:
-        with open(spec, "rb") as file:  # here and no earlier: what is read is not copied twice
+        line.send({"here": True})  # by which the supervisor learns who the program is
+        with open(description, "rb") as file:  # here and no earlier: it is not copied twice
             job: Dict[str, Any] = json.loads(file.read())
         _dress(job, log)  # while the init builds the root
-        (root,) = line.receive_with_descriptors()[1]
-        linux.enter_namespace(root, "mnt")
+        message, descriptors = line.receive_with_descriptors()
+        for name, descriptor in zip(message["namespaces"], descriptors):  # noqa: B905 -- 3.8
+            linux.enter_namespace(descriptor, name)
         command.enter(job["cwd"], make_folder=job["makes_cwd"])
-        line.connection.close()
-        linux.drop_privileges()
+        line.connection.detach()  # closed with all others
+        confinement.confine(None)
     except Closed:
         os._exit(command.NOT_STARTED)  # it starts cold instead
     except BaseException:  # noqa: BLE001 -- no program without its sandbox

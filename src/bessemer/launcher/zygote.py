@@ -8,6 +8,7 @@ plane holds it, the zygote stays.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -17,17 +18,40 @@ import sys
 import time
 from typing import List, Tuple
 
-from bessemer.launcher import execution, protocol, supervisor, warmstart
+from bessemer.launcher import execution, linux, protocol, sockets, supervisor, warmstart
 from bessemer.launcher.protocol import Closed, Line, Message
+
+#: Signals that have no other disposition, and those that Python ignores for our own good.
+_STAY = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
+#: How long one who connected may take to ask, in seconds.
+_PATIENCE = 10.0
 
 
 def main() -> None:
     """Serve requests until nobody holds the leash and nothing was asked for a while."""
     listener, idle = socket.socket(fileno=int(sys.argv[1])), float(sys.argv[2])
     listener.set_inheritable(False)
+    _let_go(listener)
     gc.collect()
     gc.freeze()
     serve(listener, idle)
+
+
+def _let_go(listener: socket.socket) -> None:
+    """Keep nothing of whoever started the server: all containers inherit from here."""
+    linux.close_all_but((listener.fileno(),))
+    linux.join_session_keyring()
+    os.chdir("/")
+    os.umask(0o022)
+    for number in signal.valid_signals() - _STAY:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(PermissionError):  # an ordinary user can't leave his groups
+        os.setgroups(())
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) < 0:  # the server's protection isn't for what it runs
+            file.seek(0)
+            file.write("0")
 
 
 def serve(listener: socket.socket, idle: float) -> None:
@@ -50,13 +74,16 @@ def serve(listener: socket.socket, idle: float) -> None:
         connection = listener.accept()[0]
         line = Line(connection)
         try:
-            request = line.receive()
+            request = line.receive(_PATIENCE)
         except Closed:
             connection.close()
             continue
-        if request["do"] == "leash":
+        if request.get("do") == "leash":
             line.send({"pid": os.getpid()})
             leashes.append(connection)
+            continue
+        if request.get("do") not in _DEEDS:
+            connection.close()
             continue
         try:
             spare.send(request, (connection.fileno(),))
@@ -107,4 +134,5 @@ _DEEDS = {
     "start": supervisor.start,
     "execute": execution.execute,
     "warm": warmstart.start,
+    "try sockets": sockets.answer_trial,
 }

@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bessemer.base.errors import BessemerError
@@ -38,7 +39,7 @@ class Expression:
         Raises:
             InvalidCondition: an input is missing, or of a type that can't be compared.
         """
-        result = _Parser(self.text).parse()(values)
+        result = _compile(self.text)(values)
         if not isinstance(result, bool):
             raise InvalidCondition(
                 f"a condition must be true or false, but {self.text!r} is {types.shorten(result)}"
@@ -52,9 +53,19 @@ def parse(text: str) -> Expression:
     Raises:
         InvalidCondition: it is not one that we know.
     """
+    if len(text) > _MOST_TEXT:
+        raise InvalidCondition(
+            f"a condition may have {_MOST_TEXT} characters, but {types.shorten(text)} has "
+            f"{len(text)}"
+        )
     parser = _Parser(text)
     parser.parse()
     return Expression(text, frozenset(parser.inputs))
+
+
+@lru_cache(maxsize=16)  # a loop asks the same one for each of its iterations
+def _compile(text: str) -> _Evaluate:
+    return _Parser(text).parse()
 
 
 _TOKEN = re.compile(
@@ -79,6 +90,8 @@ _ESCAPES: Mapping[str, str] = {
     **dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)),
     **{char: char for char in "\\?\"'`"},
 }
+_MOST_TEXT = 64 * 1024
+_MOST_DIGITS = 400  # a float ends with 309
 _MOST_DEPTH = 50  # of parentheses, casts and negations in each other
 
 
@@ -111,8 +124,8 @@ class _Parser:
 
     def _error(self, why: str) -> InvalidCondition:
         return InvalidCondition(
-            f"{self.text!r} is no condition that can be evaluated ({why}): use comparisons of "
-            "inputs.parameter_values['name'] with literals, joined by && and !( )"
+            f"{types.shorten(self.text, 1000)} is no condition that can be evaluated ({why}): use "
+            "comparisons of inputs.parameter_values['name'] with literals, joined by && and !( )"
         )
 
     def _peek(self) -> str:
@@ -170,6 +183,8 @@ class _Parser:
     def _primary(self) -> _Evaluate:
         kind, text = self._take()
         if kind == "number":
+            if len(text) > _MOST_DIGITS:
+                raise self._error(f"a number may have {_MOST_DIGITS} digits")
             number = float(text) if any(mark in text for mark in ".eE") else int(text)
             return lambda _: number
         if kind == "string":

@@ -37,6 +37,15 @@ class InvalidRoot(BessemerError):
     """The pipeline root is no place where this cluster keeps artifacts."""
 
 
+class NotBound(BessemerError):
+    """The claim that keeps a namespace's artifacts has no folder yet."""
+
+
+def is_bound(claim: Path) -> bool:
+    """Whether the claim's folder is there; it is before the claim is said to be bound."""
+    return claim.is_dir()
+
+
 def run_root(run: Run, spec: Spec, claim: Path) -> Path:
     """The folder of a run's outputs.
 
@@ -64,7 +73,6 @@ def run_root(run: Run, spec: Spec, claim: Path) -> Path:
 
 def lay_out(tasks: Iterable[Task], claim: str) -> dict[str, str]:
     """Make the folders that steps write into; the pods that can't have one, and why."""
-    Path(claim).mkdir(parents=True, exist_ok=True)
     refused = {}
     for task in tasks:
         try:
@@ -140,7 +148,7 @@ def _read(folder: int, name: str) -> str | None:
         if error.errno != errno.ELOOP:
             raise
         raise InvalidOutput(f"{name} must be a plain file, but is a link") from None
-    with open(file, "rb") as opened:
+    try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidOutput(f"{name} must be a plain file, but is something else")
@@ -149,7 +157,10 @@ def _read(folder: int, name: str) -> str | None:
                 f"{name} must not be larger than {MOST_BYTES} bytes, but has {status.st_size}; "
                 "write large outputs as artifacts"
             )
-        content = opened.read(MOST_BYTES)
+        with open(file, "rb", closefd=False) as opened:
+            content = opened.read(MOST_BYTES)
+    finally:
+        os.close(file)
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -159,7 +170,8 @@ def _read(folder: int, name: str) -> str | None:
 def exist(artifacts: Iterable[Artifact], claim: str) -> bool:
     """Whether all those artifacts that are files are still there.
 
-    One outside of the claim counts as gone: nobody is to learn which files the machine has.
+    One outside of the claim counts as gone, and so does one that a link leads to: nobody is to
+    learn which files the machine has.
     """
     return all(
         holds(one.uri, claim)
@@ -171,13 +183,13 @@ def exist(artifacts: Iterable[Artifact], claim: str) -> bool:
 def holds(path: str, claim: str) -> bool:
     """Whether the claim has a file or folder at that path, to which no link leads."""
     place = Path(path)
-    if ".." in place.parts or not place.is_relative_to(claim):
+    if "\0" in path or ".." in place.parts or not place.is_relative_to(claim):
         return False
     if place == Path(claim):
         return True
     try:
         with _open_folder(str(place.parent), claim) as folder:
-            os.stat(place.name, dir_fd=folder, follow_symlinks=False)
-    except (OSError, ValueError):  # a path may hold a NUL
+            os.lstat(place.name, dir_fd=folder)
+    except OSError:
         return False
     return True

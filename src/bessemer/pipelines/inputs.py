@@ -57,6 +57,8 @@ class Scope(Protocol):
         ...
 
 
+#: Of one loop: each is a task with a row and, mostly, a pod.
+MOST_ITERATIONS = 10_000
 _ABSENT = object()
 
 
@@ -68,18 +70,25 @@ class Resolved:
     extra: Mapping[str, Any]
 
 
-def resolve(task: TaskSpec, component: Component, scope: Scope) -> Resolved:
+def resolve(
+    task: TaskSpec,
+    component: Component,
+    scope: Scope,
+    allowance: placeholders.Allowance | None = None,
+) -> Resolved:
     """All inputs of a task, with defaults, each of its declared type.
 
     A loop's item that leaked out of its loop is left out of a DAG's inputs: what reads it in there
-    finds it at the loop (``Scope.items``).
+    finds it at the loop (``Scope.items``). ``allowance`` is what placeholders in them may come to;
+    None: one for this task alone.
 
     Raises:
         InputError: one is missing though required, or mistyped.
+        placeholders.TooLong: they are too much together.
         Unavailable: one comes from a task that was skipped.
     """
     found = {name: _parameter(item, scope) for name, item in task.parameters.items()}
-    lookup = _make_lookup(task, found, scope)
+    lookup = placeholders.Metered(_make_lookup(task, found, scope), allowance)
     found = {
         name: placeholders.fill_value(value, lookup)
         if isinstance(task.parameters[name].source, Constant)
@@ -188,7 +197,7 @@ def get(item: ParameterInput, scope: Scope) -> Any:
     value = look_up(item, scope)
     if value is _ABSENT:
         raise InputError(f"a Kubernetes setting takes {item.source}, which has no value")
-    return placeholders.fill_value(value, _make_lookup(None, {}, scope))
+    return placeholders.fill_value(value, placeholders.Metered(_make_lookup(None, {}, scope)))
 
 
 def _select(value: Any, name: str) -> Any:
@@ -276,11 +285,17 @@ def _artifact(
     return ids
 
 
-def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
-    """What a loop goes over: parameters, or artifact ids.
+def loop_items(
+    task: TaskSpec,
+    given: Resolved,
+    scope: Scope,
+    allowance: placeholders.Allowance | None = None,
+) -> list[Any]:
+    """What a loop goes over: parameters, or artifact ids; ``allowance`` as in ``resolve``.
 
     Raises:
-        InputError: it is no list.
+        InputError: it is no list, or too long a one.
+        placeholders.TooLong: its items are too much together.
     """
     iterator = task.iterator
     assert iterator is not None, "only loops have items"
@@ -289,13 +304,22 @@ def loop_items(task: TaskSpec, given: Resolved, scope: Scope) -> list[Any]:
             raise InputError(
                 f"loop {task.name!r} must go over a list, but input {iterator.artifact!r} has none"
             )
-        return list(given.values.artifacts[iterator.artifact])
+        return _check_length(task, list(given.values.artifacts[iterator.artifact]))
     parameters = {**given.extra, **given.values.parameters}
-    if iterator.raw is not None:
-        raw = _parse_items(task, iterator.raw)
-        lookup = _make_lookup(task, parameters, scope)
-        return [placeholders.fill_value(item, lookup) for item in raw]
-    return _parse_items(task, parameters.get(iterator.parameter))
+    if iterator.raw is None:
+        return _check_length(task, _parse_items(task, parameters.get(iterator.parameter)))
+    raw = _check_length(task, _parse_items(task, iterator.raw))
+    lookup = placeholders.Metered(_make_lookup(task, parameters, scope), allowance)
+    return [placeholders.fill_value(item, lookup) for item in raw]
+
+
+def _check_length(task: TaskSpec, items: list[Any]) -> list[Any]:
+    if len(items) > MOST_ITERATIONS:
+        raise InputError(
+            f"loop {task.name!r} may go over {MOST_ITERATIONS} items, but got {len(items)}; give "
+            "each iteration several of them"
+        )
+    return items
 
 
 def _parse_items(task: TaskSpec, value: Any) -> list[Any]:

@@ -25,8 +25,61 @@ UNKNOWN = object()
 #: From what stands between ``{{$`` and ``}}`` to its value, or UNKNOWN.
 Lookup = Callable[[str], Any]
 
+#: Characters that the placeholders of one command may come to.
+LIMIT = 16 * 1024 * 1024
+#: And those in the inputs of all tasks of a run, which are kept while it runs.
+RUN_LIMIT = 256 * 1024 * 1024
 _TOKEN = re.compile(r"\{\{\$(.*?)\}\}", re.DOTALL)
-_QUOTED = re.compile(r"\[(?P<quote>['\"])(?P<name>.*?)(?P=quote)\]")
+_OPENING = re.compile(r"\[(['\"])")
+
+
+class TooLong(BessemerError):
+    """What placeholders stand for is too much together; it was not built."""
+
+
+class Allowance:
+    """The characters that placeholders may still come to, in one command or in all of a run."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = self.left = limit
+
+
+class Metered:
+    """A lookup that gives up once all that it gave is more than allowed.
+
+    A short text can name a long value again and again; what is written out literally is bounded
+    by the pipeline's own size. Values are looked up once each, so they must stay the same.
+    """
+
+    def __init__(self, lookup: Lookup, allowance: Allowance | None = None) -> None:
+        self._lookup = lookup
+        self._allowance = allowance or Allowance()
+        self._known: dict[str, tuple[Any, int]] = {}
+
+    def __call__(self, path: str) -> Any:
+        """The value, counted. Raises TooLong."""
+        value, size = self._look(path)
+        allowance = self._allowance
+        if size > allowance.left:
+            raise TooLong(
+                f"placeholders may stand for {allowance.limit} characters in all, but "
+                f"{types.shorten('{{$' + path + '}}')} has {size} and {allowance.left} are left: "
+                "pass a great value once, or as an artifact"
+            )
+        allowance.left -= size
+        return value
+
+    def peek(self, path: str) -> Any:
+        """The value, which goes nowhere."""
+        return self._look(path)[0]
+
+    def _look(self, path: str) -> tuple[Any, int]:
+        known = self._known.get(path)
+        if known is None:
+            value = self._lookup(path)
+            size = 0 if value is UNKNOWN else len(types.to_text(value))
+            known = self._known[path] = (value, size)
+        return known
 
 
 def has_any(value: Any) -> bool:
@@ -40,11 +93,18 @@ def has_any(value: Any) -> bool:
 
 def split(path: str) -> list[str]:
     """``.inputs.artifacts['a.b'].path`` as its steps: inputs, artifacts, a.b, path."""
-    steps, at = [], 0
-    for match in _QUOTED.finditer(path):
-        steps += [step for step in path[at : match.start()].split(".") if step]
-        steps.append(match["name"])
-        at = match.end()
+    steps: list[str] = []
+    at = 0
+    # Where the last name of each kind of quote ends: an opening after it is none.
+    last = {quote: path.rfind(f"{quote}]") for quote in "'\""}
+    for opening in _OPENING.finditer(path):
+        begin, quote = opening.end(), opening[1]
+        if opening.start() < at or begin > last[quote]:
+            continue
+        end = path.index(f"{quote}]", begin)
+        steps += [step for step in path[at : opening.start()].split(".") if step]
+        steps.append(path[begin:end])
+        at = end + 2
     return steps + [step for step in path[at:].split(".") if step]
 
 
@@ -83,7 +143,9 @@ def fill_text(text: str, lookup: Lookup) -> str:
             )
         return types.to_text(found)
 
-    return _TOKEN.sub(replace, text)
+    # After the last end none begins: each look for its end would read the whole rest.
+    end = text.rfind("}}") + 2
+    return _TOKEN.sub(replace, text[:end]) + text[end:] if end > 1 else text
 
 
 def fill_arguments(arguments: Sequence[str], lookup: Lookup) -> list[str]:
@@ -132,8 +194,9 @@ def _concat(body: Any, lookup: Lookup) -> str | list[str]:
 
 def _if_present(body: Any, lookup: Lookup) -> str | list[str]:
     name = body.get("InputName", "")
+    look = lookup.peek if isinstance(lookup, Metered) else lookup
     present = any(
-        lookup(f".inputs.{kind}['{name}']") not in (UNKNOWN, None, [])
+        look(f".inputs.{kind}['{name}']") not in (UNKNOWN, None, [])
         for kind in ("parameters", "artifacts")
     )
     chosen = body.get("Then") if present else body.get("Else")

@@ -14,9 +14,10 @@ import heapq
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from bessemer.base.clock import later
 from bessemer.pipelines import caching, claims, importer, inputs, platform, tree
 from bessemer.pipelines.actions import (
     Action,
@@ -37,7 +38,7 @@ from bessemer.pipelines.records import (
     Values,
 )
 from bessemer.pipelines.spec import items
-from bessemer.pipelines.spec.model import Claim, Importer, Spec, TaskSpec
+from bessemer.pipelines.spec.model import Claim, Importer, Retry, Spec, TaskSpec
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.walk import Walk
 
@@ -129,7 +130,7 @@ class Plan:
     def wake(self, now: datetime) -> None:
         """Time passed: start the retries that are due."""
         self._ledger.now = now
-        while self._retries and self._retries[0][0] <= now:
+        while self._retries and self._is_due(*self._retries[0]):
             _, _, node = heapq.heappop(self._retries)
             if node.state is TaskState.PENDING:
                 self._walk.later(self._retry, node)
@@ -344,16 +345,24 @@ class Plan:
             return None
         now = self._ledger.now
         left = policy.window - (now - (task.started_at or now)).total_seconds()
-        delay = policy.backoff
-        for _ in range(tried):  # a power would overflow
-            delay = min(delay * policy.factor, policy.window + 1)
-        return None if delay > left else now + timedelta(seconds=delay)
+        delay = _delay(policy, tried)
+        return None if delay > left else later(now, delay)
+
+    def _is_due(self, at: datetime, _id: str, node: Node) -> bool:
+        """Whether a retry's time has come, or is further off than any wait that led to it.
+
+        Then the wall clock was set back since.
+        """
+        now, policy, task = self._ledger.now, node.retry, node.task
+        if at <= now or policy is None or task is None:
+            return True
+        return (at - now).total_seconds() > _delay(policy, task.attempt) + 1
 
     def _wait_for_retry(self, node: Node) -> None:
         task = node.task
         assert task is not None, "a retry has a row"
         node.given = task.inputs
-        if task.retry_at is None or task.retry_at <= self._ledger.now:
+        if task.retry_at is None or self._is_due(task.retry_at, task.id, node):
             self._walk.later(self._retry, node)
         else:
             heapq.heappush(self._retries, (task.retry_at, task.id, node))
@@ -396,3 +405,11 @@ class Plan:
                 self._ledger.put(node, TaskState.CANCELED, error=why, finished_at=self._ledger.now)
             pending.extend(node.children.values())
         self._ledger.set_run(RunState.FAILED, "the run was terminated")
+
+
+def _delay(policy: Retry, tried: int) -> float:
+    """Seconds before the attempt that follows so many repeated ones."""
+    delay = policy.backoff
+    for _ in range(tried):  # a power would overflow
+        delay = min(delay * policy.factor, policy.window + 1)
+    return delay

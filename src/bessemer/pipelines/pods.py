@@ -42,13 +42,16 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
 
     Raises:
         platform.InvalidSetting: a resource is none.
+        placeholders.TooLong: its command is too much.
     """
     task, body = action.task, action.component.body
     assert isinstance(body, Container), "only containers have pods"
     executor_input = executor.make_input(task, action.component, action.artifacts)
     parameters = {**action.extra, **task.inputs.parameters}
-    lookup = executor.make_lookup(executor_input, parameters, action.scope.constant)
-    escaped = _escape(lookup)
+    lookup = placeholders.Metered(
+        executor.make_lookup(executor_input, parameters, action.scope.constant)
+    )
+    escaped = placeholders.Metered(_escape(lookup.peek))
     container: Object = {
         "name": CONTAINER,
         "image": placeholders.fill_text(body.image, lookup),

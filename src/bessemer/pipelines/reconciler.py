@@ -53,6 +53,9 @@ from bessemer.resources.pod import POD
 
 _log = logs.get(__name__)
 
+# How long a claim may take to be bound, and how often to look: a new one's takes milliseconds.
+_BIND_SECONDS = 10.0
+_BIND_LOOK_SECONDS = 0.01
 # Answers that may change when asked again; any other refusal of a pod is final.
 _PASSING = (ServiceUnavailable, Timeout, TooManyRequests, InternalError)
 
@@ -95,6 +98,7 @@ class RunReconciler:
         self._settings = settings
         self._drives: dict[str, _Drive] = {}
         self._stale: set[str] = set()  # runs to be read again
+        self._claims: set[str] = set()  # namespaces whose claim is known to exist
 
     def forget(self, run_id: str) -> None:
         """Read the run again at its next reconcile: somebody else changed its row."""
@@ -136,7 +140,7 @@ class RunReconciler:
             await self._refuse(run, str(error))
             return None
         try:
-            await self._have_claim(run.namespace)
+            await self._have_claim(run.namespace, claim)
         except NotFound as error:
             await self._refuse(run, f"the run's namespace is gone: {error}")
             return None
@@ -158,26 +162,30 @@ class RunReconciler:
             )
         )
 
-    async def _have_claim(self, namespace: str) -> None:
-        """Have the claim of artifacts; a namespace of that name may have gone and come again.
-
-        Raises:
-            NotFound: there is no such namespace.
-        """
-        try:
-            await self._client.get(PERSISTENT_VOLUME_CLAIM, pods.CLAIM, namespace)
-        except NotFound:
-            claim = meta.new(
-                PERSISTENT_VOLUME_CLAIM,
-                pods.CLAIM,
-                namespace,
-                spec={
-                    "accessModes": ["ReadWriteMany"],
-                    "resources": {"requests": {"storage": "10Gi"}},
-                },
-            )
-            with contextlib.suppress(AlreadyExists):
-                await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
+    async def _have_claim(self, namespace: str, folder: Path) -> None:
+        """Have the namespace's claim, and wait until it is bound: then its folder is there."""
+        if namespace in self._claims and folders.is_bound(folder):
+            return
+        claim = meta.new(
+            PERSISTENT_VOLUME_CLAIM,
+            pods.CLAIM,
+            namespace,
+            spec={
+                "accessModes": ["ReadWriteMany"],
+                "resources": {"requests": {"storage": "10Gi"}},
+            },
+        )
+        with contextlib.suppress(AlreadyExists):
+            await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
+        deadline = self._clock.monotonic() + _BIND_SECONDS
+        while not folders.is_bound(folder):
+            if self._clock.monotonic() > deadline:
+                raise folders.NotBound(
+                    f"a run needs the claim {pods.CLAIM} of namespace {namespace} to be bound, "
+                    f"but it is not after {_BIND_SECONDS:.0f} s; see its Events"
+                )
+            await self._clock.sleep(_BIND_LOOK_SECONDS)
+        self._claims.add(namespace)
 
     async def _drive(self, drive: _Drive) -> Result:
         plan = drive.plan
@@ -314,6 +322,7 @@ class RunReconciler:
             plan.cache_missed(action.task_id, now)
             return
         task, artifacts = found
+        claim = str(self._settings.claim_root(plan.run.namespace))
         # Unlike upstream: a cached artifact that was deleted is no hit.
         if artifacts and not await asyncio.to_thread(folders.exist, artifacts, claim):
             plan.cache_missed(action.task_id, now)
@@ -399,7 +408,7 @@ class RunReconciler:
             raise
         except placeholders.MissingValue as error:
             drive.plan.pod_failed(name, str(error), self._clock.now())
-        except (ApiError, platform.InvalidSetting) as error:
+        except (ApiError, platform.InvalidSetting, placeholders.TooLong) as error:
             drive.plan.pod_failed(name, f"its pod was refused: {error}", self._clock.now())
         else:
             _log.debug("pod created", extra=fields(run=run.id, pod=name))

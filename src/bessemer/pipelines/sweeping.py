@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from bessemer.base.clock import Clock, parse_time
+from bessemer.base.clock import Clock, parse_time, remaining
 from bessemer.base.errors import BessemerError
 from bessemer.control.reconcile import DONE, Result
 from bessemer.kube.client import Client
@@ -109,7 +109,7 @@ class Sweeper:
         if not pods.is_over(pod):
             return 0.0
         since = run.finished_at or self._created(pod)
-        return self.retention - (self._clock.now() - since).total_seconds()
+        return remaining(since, self.retention, self._clock.now())
 
     def _created(self, pod: Object) -> datetime:
         text = pod["metadata"].get("creationTimestamp")

@@ -16,8 +16,11 @@ from typing import IO, Any
 import yaml
 
 from bessemer.pipelines.errors import InvalidArgument, TooLarge
+from bessemer.pipelines.spec.documents import MAX_VALUES
 
-MAX_BYTES = 32 * 1024 * 1024
+# Bytes; 8 MiB of YAML come to a gigabyte of Python's objects if all values are short, so that
+# values are counted, too.
+MAX_BYTES = 8 * 1024 * 1024
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH = 200
 _YAML = (".yaml", ".yml", ".json")
@@ -69,8 +72,14 @@ def _check_shape(text: str) -> None:
 
 def _scan(text: str) -> bool:
     """Whether there are aliases; event by event, so that no depth can harm."""
-    depth, aliases = 0, False
+    depth, aliases, values = 0, False, 0
     for event in yaml.parse(text, _LOADER):
+        values += isinstance(event, yaml.NodeEvent)
+        if values > MAX_VALUES:
+            raise InvalidArgument(
+                f"a pipeline may have {MAX_VALUES} values, but this one has more; it is no "
+                "compiled one"
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -14,6 +14,7 @@ from bessemer.pipelines import claims, conditions, importer, inputs, placeholder
 from bessemer.pipelines.ledger import Ledger
 from bessemer.pipelines.records import Task, TaskKind, TaskState, Values
 from bessemer.pipelines.spec.model import Dag, Spec
+from bessemer.pipelines.spec.size import MOST_TASKS
 from bessemer.pipelines.tree import FINAL, Node
 from bessemer.pipelines.types import MistypedValue, convert
 
@@ -36,6 +37,10 @@ class Leaves(Protocol):
         ...
 
 
+# Iterations of a loop that are under way at once where it says nothing.
+_MOST_OPEN = 256
+
+
 class Walk:
     """The tree of one run, and the steps that are due in it."""
 
@@ -47,6 +52,9 @@ class Walk:
         self._run_root = run_root
         self._rows = rows
         self._leaves = leaves
+        # Known at their begin; after a restart at least those that have rows.
+        self._tasks = max(len(rows), spec.tasks.get(spec.root.name, 0))
+        self._allowance = placeholders.Allowance(placeholders.RUN_LIMIT)
         self._queue: deque[tuple[Callable[[Node], None], Node]] = deque()
 
     def later(self, step: Callable[[Node], None], node: Node) -> None:
@@ -90,6 +98,7 @@ class Walk:
             platform.InvalidSetting,
             importer.InvalidImport,
             claims.InvalidClaim,
+            placeholders.TooLong,
         ) as error:
             self.end(node, TaskState.FAILED, error=str(error))
 
@@ -105,6 +114,7 @@ class Walk:
                 return
         if node.is_loop:
             items = self._loop_items(node)
+            self._count_tasks(node, len(items))
             self._ledger.put(node, TaskState.RUNNING)
             self._open_loop(node, items)
         elif isinstance(node.component.body, Dag):
@@ -112,6 +122,15 @@ class Walk:
             self._open_dag(node)
         else:
             self._leaves.start_leaf(node)
+
+    def _count_tasks(self, loop: Node, iterations: int) -> None:
+        """Count what a loop adds to the run. Raises InputError."""
+        self._tasks += iterations * (1 + self._spec.tasks.get(loop.component.name, 0))
+        if self._tasks > MOST_TASKS:
+            raise inputs.InputError(
+                f"a run may have {MOST_TASKS} tasks, but with the {iterations} iterations of loop "
+                f"{loop.spec.name!r} it has {self._tasks}; give each iteration more to do"
+            )
 
     def _why_skip(self, node: Node) -> str:
         """Why a node must not run, by how the ones before it ended; empty if it may."""
@@ -137,11 +156,11 @@ class Walk:
 
     def resolve(self, node: Node) -> inputs.Resolved:
         """A node's inputs."""
-        return inputs.resolve(node.spec, node.component, self.scope(node))
+        return inputs.resolve(node.spec, node.component, self.scope(node), self._allowance)
 
     def _loop_items(self, node: Node) -> list[Any]:
         given = inputs.Resolved(node.given, node.extra)
-        return inputs.loop_items(node.spec, given, self.scope(node))
+        return inputs.loop_items(node.spec, given, self.scope(node), self._allowance)
 
     def _open_dag(self, node: Node) -> None:
         body = node.component.body
@@ -184,7 +203,8 @@ class Walk:
     def _fill_loop(self, node: Node) -> None:
         """Begin iterations while the loop's parallelism allows; settle it when all have ended."""
         items = node.items or []
-        limit = node.spec.parallelism or len(items)
+        # More than a node takes at once need not be begun at once: each has rows, and pods.
+        limit = node.spec.parallelism or _MOST_OPEN
         if self._leaves.is_canceling:
             limit = len(items)  # to end every row, however few may act at a time
         while node.started < len(items) and node.open < limit:

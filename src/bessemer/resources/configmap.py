@@ -18,8 +18,8 @@ def _validate(new: Object, _old: Object | None) -> list[Cause]:
     size = 0
     data = new.get("data") or {}
     for part in ("data", "binaryData"):
+        causes += rules.config_keys(part, new.get(part) or ())
         for key, value in (new.get(part) or {}).items():
-            causes += rules.config_key(f"{part}[{key}]", key)
             size += len(value.encode()) if part == "data" else decoded_bytes(value)
             if part == "binaryData" and key in data:
                 text = "duplicate of key present in data"

@@ -13,6 +13,7 @@ _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _STANDARD = ("cpu", "memory", "ephemeral-storage")
+_MOST = 256  # containers of a pod, the init ones among them
 _PROBE_NUMBERS = (
     "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold",
     "failureThreshold",
@@ -21,6 +22,10 @@ _PROBE_NUMBERS = (
 
 def check_all(spec: Object, field: str, volumes: Collection[str]) -> list[Cause]:
     """The rules that a spec's containers break."""
+    count = sum(len(spec.get(part) or ()) for part in ("initContainers", "containers"))
+    if count > _MOST:
+        # Each is a process here; and upstream's nodes have ends of their own.
+        return [rules.too_many(f"{field}.containers", count, _MOST)]
     causes: list[Cause] = []
     seen: set[str] = set()
     for part in ("initContainers", "containers"):

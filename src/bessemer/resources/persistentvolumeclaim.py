@@ -5,6 +5,8 @@ from __future__ import annotations
 from bessemer.resources import columns, meta, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
+#: The finalizer that keeps a claim while pods use it.
+PROTECTION = "kubernetes.io/pvc-protection"
 _MODES = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",

@@ -82,7 +82,7 @@ _POD_SPEC: Fields = {
     **_honoured("the scheduler does it",
                 "affinity", "nodeName", "nodeSelector", "priority", "tolerations"),
     **_honoured("another name waits for that scheduler, as upstream", "schedulerName"),
-    **_no_op("every pod is on the machine's network", "hostNetwork"),
+    **_no_op("every pod is on the machine's network, at addresses of its own", "hostNetwork"),
     **_no_op("a sandboxed container is in a user namespace of its own anyway", "hostUsers"),
     **_no_op("no image is pulled from a registry", "imagePullSecrets"),
     **_refused("dnsPolicy", "names are the machine's resolver's and those of Services; use "
@@ -272,8 +272,7 @@ _VOLUMES: Mapping[str, Fields] = {
     },
     "core.v1.EmptyDirVolumeSource": {
         **_no_op("it is a folder on the disk: as large and as lasting, only slower", "medium"),
-        **_no_op("no pod is evicted for what it writes, as on a node that doesn't measure it",
-                 "sizeLimit"),
+        **_honoured("the pod is evicted when it has more there", "sizeLimit"),
         **_refused("mode", "the folder is open to all of the pod; remove it"),
     },
     "core.v1.ConfigMapVolumeSource": {

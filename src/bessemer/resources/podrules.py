@@ -16,7 +16,9 @@ _RESTART = ("Always", "OnFailure", "Never")
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _HOST_PATHS = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File",
                "FileOrCreate", "Socket")  # fmt: skip
+_MOST_VOLUMES = 1024
 _MAX_INT32 = 2**31 - 1
+_LEAST_TOKEN, _MOST_TOKEN = 600, 2**32  # seconds
 
 
 def check(spec: Object, field: str) -> list[Cause]:
@@ -42,6 +44,8 @@ def check(spec: Object, field: str) -> list[Cause]:
 
 
 def _check_volumes(volumes: Collection[Object], field: str) -> list[Cause]:
+    if len(volumes) > _MOST_VOLUMES:
+        return [rules.too_many(field, len(volumes), _MOST_VOLUMES)]
     causes: list[Cause] = []
     seen: set[str] = set()
     for index, volume in enumerate(volumes):
@@ -75,14 +79,14 @@ def _check_source(source: Any, path: str, name: str) -> list[Cause]:
         for key in projection:
             causes += _check_items(projection[key], f"{inner}.{key}")
         seconds = (projection.get("serviceAccountToken") or {}).get("expirationSeconds")
-        if seconds is not None and seconds < 600:
-            causes.append(
-                rules.bad(
-                    f"{inner}.serviceAccountToken.expirationSeconds",
-                    seconds,
-                    "may not specify a duration less than 10 minutes",
-                )
+        if seconds is not None and not _LEAST_TOKEN <= seconds <= _MOST_TOKEN:
+            text = (
+                "may not specify a duration less than 10 minutes"
+                if seconds < _LEAST_TOKEN
+                else "may not specify a duration larger than 2^32 seconds"
             )
+            field = f"{inner}.serviceAccountToken.expirationSeconds"
+            causes.append(rules.bad(field, seconds, text))
     return causes
 
 

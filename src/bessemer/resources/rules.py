@@ -56,6 +56,12 @@ _ENV_NAME_WORDS = (
 )
 
 
+# Surely a key of a ConfigMap; there may be hundreds of thousands.
+_PLAIN_KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
+#: Causes that are told of one refusal; who has found more of them need not go on.
+MOST_CAUSES = 100
+
+
 # ---- the words
 
 
@@ -98,6 +104,12 @@ def too_long(field: str, limit: int) -> Cause:
     return Cause(field, f"Too long: may not be more than {limit} bytes", "FieldValueTooLong")
 
 
+def too_many(field: str, count: int, limit: int) -> Cause:
+    """A list with more items than this cluster takes."""
+    text = f"Too many: {count}: must have at most {limit} items"
+    return Cause(field, text, "FieldValueTooMany")
+
+
 def immutable(field: str, value: Any) -> Cause:
     """``Invalid value: …: field is immutable``."""
     return bad(field, value, "field is immutable")
@@ -137,6 +149,16 @@ def config_key(field: str, value: str) -> list[Cause]:
     if value in (".", "..") or value.startswith(".."):
         return [bad(field, value, "must not be '.' and must not start with '..'")]
     return _matches(field, value, _CONFIG_KEY, (253, _CONFIG_KEY_WORDS))
+
+
+def config_keys(field: str, keys: Iterable[str]) -> list[Cause]:
+    """All keys of a ConfigMap's or Secret's ``field``."""
+    causes: list[Cause] = []
+    for key in keys:
+        if _PLAIN_KEY.fullmatch(key) or len(causes) > MOST_CAUSES:
+            continue
+        causes += config_key(f"{field}[{key}]", key)
+    return causes
 
 
 def env_name(field: str, value: str) -> list[Cause]:
@@ -184,8 +206,10 @@ def qualified_name(field: str, value: str) -> list[Cause]:
 
 def labels(field: str, values: dict[str, str]) -> list[Cause]:
     """Label keys and values."""
-    causes = []
+    causes: list[Cause] = []
     for key, value in values.items():
+        if len(causes) > MOST_CAUSES:
+            break
         if not _QUALIFIED.fullmatch(key) or len(key) > 63:
             causes += qualified_name(field, key)
         if not value:

@@ -81,6 +81,7 @@ def checker(type_name: str) -> Check:
     coercions: dict[str, Callable[[Any], Any]] = {}
     for name, described in entry["fields"].items():
         word = described.get("type", described) if isinstance(described, dict) else described
+        word = _with_size(name, word)
         if isinstance(word, str) and word in _EXACT:
             exact[name] = _EXACT[word]
         if word == "quantity":
@@ -92,11 +93,28 @@ def checker(type_name: str) -> Check:
     return _object_check(type_name, _Fields(exact, checks, coercions), required)
 
 
+def _with_size(name: str, word: Described) -> Described:
+    """A whole number's type says how large it may be."""
+    size = "int64" if name in _INT64 else "int32"
+    if word == "integer":
+        return size
+    return {"list": size} if word == {"list": "integer"} else word
+
+
+# Which of the whole numbers are of 64 bits; a name means the same in all types.
+# Source: k8s.io/api, the generated.proto of each group.
+_INT64 = frozenset({
+    "activeDeadlineSeconds", "capacity", "defaultUser", "deletionGracePeriodSeconds",
+    "expirationSeconds", "fsGroup", "generation", "gid", "gracePeriodSeconds",
+    "observedGeneration", "runAsGroup", "runAsUser", "seconds", "sizeBytes",
+    "supplementalGroups", "terminationGracePeriodSeconds", "tolerationSeconds", "type", "uid",
+    "user",
+})  # fmt: skip
 # Of type MicroTime, whose reader in Go wants its six digits of a second.
 _MICRO_TIMES = frozenset({"acquireTime", "eventTime", "lastObservedTime", "renewTime"})
-_EXACT: Mapping[str, type] = {"string": str, "boolean": bool, "integer": int}
+_EXACT: Mapping[str, type] = {"string": str, "boolean": bool}
 _GO_TYPES = {
-    "string": "string", "boolean": "bool", "integer": "int64", "number": "float64",
+    "string": "string", "boolean": "bool", "number": "float64",
     "time": "v1.Time", "bytes": "[]uint8", "int-or-string": "intstr.IntOrString",
 }  # fmt: skip
 
@@ -185,13 +203,16 @@ def _check_field(holder: Object, key: str, parts: _Fields, found: list[Finding])
         _coerce(holder, key, parts.coercions[key], found)
     elif (rule := parts.checks.get(key)) is None:
         del holder[key]
-        found.append(Finding(Fault.UNKNOWN, "", [key]))
+        if len(found) < _MOST_UNKNOWN:
+            found.append(Finding(Fault.UNKNOWN, "", [key]))
     elif inner := rule(item):
         for finding in inner:
             finding.steps.append(key)
         found += inner
 
 
+# Of one object; a body may have as many as it has bytes, and all are dropped.
+_MOST_UNKNOWN = 1000
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -279,20 +300,41 @@ def _is_base64(value: str) -> bool:
     return True
 
 
+_SIZES = {"int32": 2**31, "int64": 2**63}
 _FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "time": (_is_time, _TIME_WORDS),
     "bytes": (_is_base64, "illegal base64 data: {value}"),
 }
 _ACCEPTED: Mapping[str, tuple[type, ...]] = {
-    "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float),
+    "string": (str,), "boolean": (bool,), "int32": (int,), "int64": (int,), "number": (int, float),
     "time": (str,), "bytes": (str,), "int-or-string": (int, str), "quantity": (str, int, float),
 }  # fmt: skip
+
+
+def _number(word: str, owner: str) -> Check:
+    """A whole number that Go's type can hold."""
+    size = _SIZES[word]
+
+    def check(value: Any) -> Findings:
+        if type(value) is not int:
+            return _mismatch(value, word, owner)
+        if not -size <= value < size:
+            text = (
+                f"json: cannot unmarshal number {value} into Go struct field {owner} "
+                f"of type {word}"
+            )
+            return [Finding(Fault.MISMATCH, text, [])]
+        return None
+
+    return check
 
 
 def _primitive(word: str, owner: str) -> Check:
     if word == "any":
         return lambda _value: None
     accepted = _ACCEPTED[word]
+    if word in _SIZES:
+        return _number(word, owner)
     form = _FORMS.get(word)
 
     def check(value: Any) -> Findings:

@@ -33,10 +33,8 @@ def _validate(new: Object, old: Object | None) -> list[Cause]:
         text = "not supported by this cluster: nobody fills it in; use kubectl create token"
         causes.append(rules.forbidden("type", text))
     data = new.get("data") or {}
-    size = 0
-    for key, value in data.items():
-        causes += rules.config_key(f"data[{key}]", key)
-        size += decoded_bytes(value)
+    causes += rules.config_keys("data", data)
+    size = sum(map(decoded_bytes, data.values()))
     if size > LIMIT:
         causes.append(rules.too_long("data", LIMIT))
     for key in _REQUIRED.get(new["type"], ()):

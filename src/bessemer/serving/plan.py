@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bessemer.base.clock import remaining
+
 # How long a revision without traffic still answers: longer than the gateway needs to learn of it
 # and than a usual request takes.
 DRAIN = timedelta(seconds=5)
@@ -243,7 +245,7 @@ class _Keeper:
         if entry.idle_since is None:
             self._wait(DRAIN)
             return [MarkIdle(entry.name, self._now)]
-        left = entry.idle_since + DRAIN - self._now
+        left = timedelta(seconds=remaining(entry.idle_since, DRAIN.total_seconds(), self._now))
         if left > timedelta(0):
             self._wait(left)
             return []

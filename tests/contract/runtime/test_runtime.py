@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bessemer.cluster.node import rotation
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerState,
@@ -75,11 +76,28 @@ async def test_output_of_both_streams_is_whole_and_in_order(bench: Bench) -> Non
     assert log == "o1\ne1\no2\ne2\no3\ne3\n"
 
 
-async def test_100_megabytes_of_output_arrive(bench: Bench) -> None:
-    folder = await bench.start("sh", "-c", "yes abcdefg | head -c 104857600")
+async def test_output_is_whole_up_to_the_size_of_the_log(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "seq 7000000 | head -c 50000000")
     await bench.wait(folder)
 
-    assert (folder / "log").stat().st_size == 104_857_600
+    text = b"".join(path.read_bytes() for path in rotation.files(folder).values())
+    assert len(text) == 50_000_000
+    assert text.startswith(b"1\n2\n3\n")
+    numbers = list(map(int, text.split()[:-1]))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_of_100_megabytes_of_output_the_end_is_kept_in_order(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "seq -f %09.0f 10000000; echo end >&2")
+    await bench.wait(folder)
+
+    files = rotation.files(folder)
+    assert len(files) == 5
+    assert sum(path.stat().st_size for path in files.values()) <= 50 * 2**20
+    text = b"".join(path.read_bytes() for path in files.values())
+    first, last = int(text[:9]), 10_000_000
+    assert text == b"".join(b"%09d\n" % n for n in range(first, last + 1)) + b"end\n"
+    assert last - first > 4_000_000
 
 
 async def test_a_folder_is_started_once_only(bench: Bench) -> None:

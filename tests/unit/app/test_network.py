@@ -18,7 +18,9 @@ pytestmark = pytest.mark.skipif(
 def test_a_kept_network_that_another_holds_is_refused_with_its_holder() -> None:
     first = Network(0)
 
-    with pytest.raises(HomeError, match=rf"127\.{first.number}\.0\.0/16.*pid {os.getpid()} "):
+    with pytest.raises(
+        HomeError, match=rf"127\.{first.number}\.0\.0/16.*\(pid {os.getpid()}\) holds"
+    ):
         Network(first.number)
     first.release()
     again = Network(first.number)

@@ -261,3 +261,69 @@ def test_copies_of_copies_are_refused_before_they_fill_the_memory():
 
     with pytest.raises(Invalid, match="copy operations may copy 3145728 bytes"):
         apply(operations, PatchType.JSON)
+
+
+class Counted(dict[str, object]):
+    """An object that counts how often it is copied."""
+
+    copies = 0
+
+    def copy(self) -> "Counted":
+        type(self).copies += 1
+        return Counted(self)
+
+
+def test_what_many_operations_change_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counted, "copies", 0)
+    wide = Counted({str(number): "" for number in range(1000)})
+    patch = [{"op": "add", "path": "/data/z", "value": ""}] * 5000
+    patch += [{"op": "test", "path": "/data/z", "value": ""}] * 4999
+    patch += [{"op": "remove", "path": "/data/z"}]
+
+    found = patches.apply(POD, {"data": wide}, patch, PatchType.JSON)
+
+    assert found == {"data": wide}
+    assert Counted.copies == 1
+
+
+def test_a_copy_changes_apart_from_what_it_was_made_of() -> None:
+    patch = [
+        {"op": "add", "path": "/a/x", "value": {"n": 1}},
+        {"op": "copy", "from": "/a", "path": "/b"},
+        {"op": "add", "path": "/b/x/n", "value": 2},
+        {"op": "move", "from": "/a", "path": "/c"},
+        {"op": "add", "path": "/c/y", "value": 3},
+    ]
+
+    found = apply(patch, PatchType.JSON, current={"a": {"o": 0}})
+
+    assert found == {"b": {"o": 0, "x": {"n": 2}}, "c": {"o": 0, "x": {"n": 1}, "y": 3}}
+
+
+def test_elements_that_move_are_bounded() -> None:
+    many = {"op": "add", "path": "/x", "value": [0] * 400_000}
+    patch = [many, *[{"op": "add", "path": "/x/0", "value": 1}] * 9_999]
+
+    with pytest.raises(Invalid, match="may move 50000000 elements of lists"):
+        apply(patch, PatchType.JSON)
+
+
+def test_a_patch_deeper_than_pythons_stack_is_applied() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(200):
+        deep = {"a": deep}
+    paths = ["/a" * (200 * number) for number in range(1, 11)]
+    patch = [{"op": "add", "path": f"{path}/a", "value": deep} for path in ["", *paths]]
+
+    found = apply(patch, PatchType.JSON, current={"a": 1})
+
+    for _ in range(2000):
+        found = found["a"]
+    assert found
+
+
+def test_an_element_named_again_and_again_is_refused() -> None:
+    entries = [{"name": "m", "env": [{"name": f"V{number}"}]} for number in range(101)]
+
+    with pytest.raises(BadRequest, match="may name one element 100 times, but 'm' is named 101"):
+        apply({"spec": {"containers": entries}}, PatchType.STRATEGIC)

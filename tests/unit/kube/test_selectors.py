@@ -123,3 +123,52 @@ def test_labels_and_fields_both_have_to_hold() -> None:
     assert matches is not None
     assert not matches(POD)
     assert selectors.matcher(KIND, Selection("n")) is None
+
+
+_ANY_TERM = st.one_of(
+    _TERMS,
+    st.builds(
+        Requirement, _KEYS, st.sampled_from(["Gt", "Lt"]), st.sampled_from([("1",), ("2",)])
+    ),
+)
+
+
+@given(st.lists(_ANY_TERM, max_size=8), st.dictionaries(_KEYS, _VALUES))
+def test_joined_terms_mean_what_each_of_them_does(
+    terms: list[Requirement], labels: dict[str, str]
+) -> None:
+    matches = selectors.matcher(KIND, Selection(labels=selectors.format_labels(terms)))
+
+    expected = selectors.matches_labels(terms, labels)
+
+    assert (matches is None or matches({"metadata": {"labels": labels}})) is expected
+
+
+class Asked(dict[str, str]):
+    """Labels that count how often they are looked at."""
+
+    times = 0
+
+    def get(self, *arguments: str) -> str | None:
+        type(self).times += 1
+        return super().get(*arguments)
+
+    def __contains__(self, key: object) -> bool:
+        type(self).times += 1
+        return super().__contains__(key)
+
+
+def test_of_thousands_of_terms_few_look_at_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Asked, "times", 0)
+    terms = [f"!k{number}" for number in range(5000)]
+    terms += [f"x!=v{number}" for number in range(5000)]
+    matches = selectors.matcher(KIND, Selection(labels=",".join(terms)))
+
+    assert matches is not None
+    assert matches({"metadata": {"labels": Asked(x="1", y="2")}})
+    assert Asked.times < 10
+
+
+def test_numbers_of_thousands_of_digits_are_no_bounds() -> None:
+    with pytest.raises(BadRequest, match="must be an integer"):
+        selectors.parse_labels(f"a>{'9' * 5000}")

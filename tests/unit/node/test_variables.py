@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.cluster.node import variables
+from bessemer.cluster.node import images, spec, variables
 from bessemer.cluster.node.errors import StartFailure
 from bessemer.cluster.node.variables import Facts, expand, resolve
 from bessemer.resources import meta
@@ -161,3 +161,57 @@ def test_services_are_told_by_variables() -> None:
         "MY_DB_PORT_53_UDP_PORT": "53",
         "MY_DB_PORT_53_UDP_ADDR": "127.9.0.5",
     }
+
+
+def doubled(times: int) -> list[dict[str, str]]:
+    """Variables each of which stands for the one before it twice."""
+    first = [{"name": "E0", "value": "x" * 1000}]
+    return first + [
+        {"name": f"E{number}", "value": f"$(E{number - 1})" * 2} for number in range(1, times)
+    ]
+
+
+def test_variables_that_double_are_refused_by_name_and_size() -> None:
+    with pytest.raises(StartFailure, match=r"variable E13 has 8192000 .* may have 8388608") as why:
+        env(env=doubled(200))
+    assert why.value.reason == "CreateContainerConfigError"
+    assert len(env(env=doubled(12))["E11"]) == 2048 * 1000
+
+
+def test_a_value_may_not_be_taken_without_end() -> None:
+    big = {("ConfigMap", "c"): {"data": {"k": "x" * (1 << 20), "unused": "y"}}}
+    source = {"configMapKeyRef": {"name": "c", "key": "k"}}
+    many = [{"name": f"V{number}", "valueFrom": source} for number in range(9)]
+
+    with pytest.raises(StartFailure, match="variable V7 has 1048580 characters"):
+        env(big, env=many)
+    with pytest.raises(StartFailure, match="may have 8388608 together"):
+        env(big, envFrom=[{"configMapRef": {"name": "c"}, "prefix": f"P{n}"} for n in range(9)])
+
+
+def test_a_command_shares_the_room_with_the_variables() -> None:
+    obj, container = pod(command=["sh", "-c", "$(BIG)$(BIG)$(BIG)"])
+    big = {"BIG": "x" * 3_000_000}
+
+    with pytest.raises(StartFailure, match=r"word 2 of the command has 9000000 characters"):
+        spec.command(container, images.resolve("python:3.11"), big)
+    assert obj
+
+
+class Scanned(str):
+    """A text that counts the looks for a closing parenthesis."""
+
+    __slots__ = ()
+    finds = 0
+
+    def find(self, *arguments: Any) -> int:
+        type(self).finds += arguments[0] == ")"
+        return super().find(*arguments)
+
+
+def test_openings_without_an_end_are_not_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scanned, "finds", 0)
+    text = Scanned("()" + "$(" * 10_000)
+
+    assert expand(text, {}) == text
+    assert Scanned.finds == 0

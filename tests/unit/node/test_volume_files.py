@@ -196,7 +196,7 @@ def test_addresses_are_distinct_and_in_the_pods_half(uids: set[Any], network: in
     for address in taken.values():
         first, second, third, _ = address.split(".")
         assert (first, second) == ("127", str(network))
-        assert int(third) >= 128
+        assert 128 <= int(third) < 160
     assert {uid: pool.take(uid) for uid in taken} == taken
 
 
@@ -212,6 +212,25 @@ def test_an_address_is_adopted_and_released() -> None:
     other.release("b", address)
     other.adopt("e", address)
     assert address not in {other.take(f"x{number}") for number in range(50)}
+
+
+def test_what_stands_for_localhost_is_no_pods_own_address() -> None:
+    pool = Addresses(9)
+    own = addresses.network(pool.take("a"), (7480,))
+    assert len({own.address, own.localhost, own.localhost6}) == 3
+    earlier = Addresses(9)  # an earlier version gave a pod what now stands for a's localhost
+    earlier.adopt("b", own.localhost)
+    assert earlier.take("a") != own.address
+    old = addresses.network(own.localhost, ())
+    assert {old.address, old.localhost, old.localhost6} == {own.localhost}
+
+
+def test_a_pods_folder_names_it(tmp_path: Path) -> None:
+    pool = Addresses(9)
+    address = pool.of_pod(pod(), tmp_path / "a")
+    assert addresses.read_name(tmp_path / "a") == "ns/p"
+    assert Addresses(9).of_pod(pod(), tmp_path / "a") == address
+    assert addresses.read_name(tmp_path / "b") == ""
 
 
 def test_hosts_of_a_pod() -> None:

@@ -96,3 +96,16 @@ def test_a_condition_that_can_not_be_evaluated_says_why(text: str, why: str) -> 
 
 def test_it_tells_which_inputs_it_reads() -> None:
     assert parse(f"{name('n')} == 1 && {name('s')} == 'x'").inputs == {"n", "s"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{'9' * 5000} == 1", "a number may have 400 digits"),
+        (" || ".join(["true"] * 10_000), "a condition may have 65536 characters"),
+    ],
+)
+def test_a_condition_is_bounded(text: str, why: str) -> None:
+    with pytest.raises(InvalidCondition, match=why) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 2000

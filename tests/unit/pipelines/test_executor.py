@@ -13,7 +13,7 @@ import pytest
 from bessemer.pipelines import executor, folders, placeholders, spec
 from bessemer.pipelines.executor import InvalidOutput, Written
 from bessemer.pipelines.folders import InvalidRoot
-from bessemer.pipelines.records import Task
+from bessemer.pipelines.records import Artifact, Task
 from bessemer.pipelines.spec.model import Component, Container
 from pipelines_ir import artifact, constant, output, pipeline, step, task
 from pipelines_world import World
@@ -156,6 +156,39 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidOutput, match="must be a plain file"):
         folders.read(task_, component, str(tmp_path))
+
+
+def test_a_folder_in_place_of_an_output_is_no_output(tmp_path: Path) -> None:
+    task_, component = lay_out(tmp_path)
+    Path(executor.parameter_file(task_, "n")).mkdir()
+
+    with pytest.raises(InvalidOutput, match="must be a plain file"):
+        folders.read(task_, component, str(tmp_path))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_lies_outside_of_the_claim_is_never_told(tmp_path: Path, is_there: bool) -> None:  # noqa: FBT001 - a case
+    claim, secret = tmp_path / "claim", tmp_path / "secret"
+    claim.mkdir()
+    (claim / "link").symlink_to(tmp_path)
+    if is_there:
+        secret.touch()
+    for uri in (str(secret), f"{claim}/../secret", f"{claim}/link/secret"):
+        artifact = Artifact("a", "a", "system.Model", "1", uri)
+        assert not folders.exist([artifact], str(claim))
+
+
+def test_artifacts_of_the_claim_are_found_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model").touch()
+
+    def is_there(uri: str) -> bool:
+        return folders.exist([Artifact("a", "a", "system.Model", "1", uri)], str(tmp_path))
+
+    assert is_there(f"{tmp_path}/run/model")
+    assert is_there(f"{tmp_path}/run")
+    assert is_there("s3://bucket/model")
+    assert not is_there(f"{tmp_path}/run/none")
 
 
 @pytest.mark.parametrize(

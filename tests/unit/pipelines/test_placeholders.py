@@ -91,3 +91,41 @@ def test_a_whole_placeholder_keeps_its_type_in_a_value() -> None:
 )
 def test_paths_are_split_at_dots_but_not_in_names(path: str, steps: list[str]) -> None:
     assert placeholders.split(path) == steps
+
+
+def test_a_value_named_again_and_again_is_refused_unbuilt() -> None:
+    asked: list[str] = []
+
+    def lookup(path: str) -> object:
+        asked.append(path)
+        return "x" * (1 << 20)
+
+    metered = placeholders.Metered(lookup)
+    text = "{{$.inputs.parameters['big']}}" * 3000
+
+    with pytest.raises(placeholders.TooLong, match=r"16777216 .* has 1048576 and 0 are left"):
+        placeholders.fill_text(text, metered)
+    assert asked == [".inputs.parameters['big']"]
+
+
+def test_structures_count_too_and_presence_does_not() -> None:
+    allowance = placeholders.Allowance(100)
+    metered = placeholders.Metered(lambda _path: {"k": "x" * 60}, allowance)
+    present = '{"IfPresent": {"InputName": "a", "Then": "there"}}'
+
+    assert placeholders.fill_arguments([present] * 10, metered) == ["there"] * 10
+    with pytest.raises(placeholders.TooLong):
+        placeholders.fill_value(["{{$.a}}", "{{$.b}}"], metered)
+
+
+MANY = 100_000
+
+
+@pytest.mark.parametrize("text", ["{{$" * MANY, "}}" + "{{$" * MANY], ids=["none", "before"])
+def test_openings_without_an_end_stay_and_cost_little(text: str) -> None:
+    assert (placeholders.fill_text(text, lambda _path: "x") == text) is True
+
+
+def test_a_path_of_openings_is_read_once() -> None:
+    assert placeholders.split(".a" + "['" * MANY) == ["a" + "['" * MANY]
+    assert placeholders.split(".a['b.c'][\"d'\"].e") == ["a", "b.c", "d'", "e"]

@@ -6,7 +6,15 @@ own rules -> what must not change. Each step is a module beside this one.
 
 from __future__ import annotations
 
-from bessemer.cluster.admission import immutables, names, namespaces, pods, services, structure
+from bessemer.cluster.admission import (
+    claims,
+    immutables,
+    names,
+    namespaces,
+    pods,
+    services,
+    structure,
+)
 from bessemer.cluster.admission.lookup import Lookup
 from bessemer.kube.access import User
 from bessemer.kube.errors import BadRequest, invalid
@@ -34,6 +42,7 @@ class Admission:
         if kind.default is not None:
             kind.default(obj)
         services.admit_create(kind, obj, self._addresses)
+        claims.admit_create(kind, obj)
         self._validate(kind, obj, None)
         return obj
 

@@ -44,15 +44,19 @@ def check(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
             if not owner.get(key)
         ]
     for finalizer in metadata.get("finalizers") or ():
+        if len(causes) > rules.MOST_CAUSES:
+            break
         causes += rules.qualified_name("metadata.finalizers", finalizer)
     return causes
 
 
 def _check_annotations(annotations: dict[str, str]) -> list[Cause]:
-    causes = []
+    causes: list[Cause] = []
     size = 0
     for key, value in annotations.items():
         size += len(key) + len(value)
+        if len(causes) > rules.MOST_CAUSES:
+            break
         causes += rules.qualified_name("metadata.annotations", key.lower())
     if size > _ANNOTATIONS_LIMIT:
         causes.append(rules.too_long("metadata.annotations", _ANNOTATIONS_LIMIT))

@@ -32,6 +32,8 @@ class Strictness:
     warnings: list[str] = field(default_factory=list)
 
 
+# As many as upstream's decoder tells.
+_MOST_TOLD = 100
 # In-process callers are our own controllers: a field that nobody knows is their bug.
 _OURS = Strictness()
 STRICTNESS: ContextVar[Strictness] = ContextVar("STRICTNESS", default=_OURS)
@@ -83,7 +85,7 @@ def _handle_unknown(kind: Kind, unknown: list[Finding]) -> None:
     if not unknown:
         return
     strictness = STRICTNESS.get()
-    texts = [f'unknown field "{finding.path}"' for finding in unknown]
+    texts = [f'unknown field "{finding.path}"' for finding in unknown[:_MOST_TOLD]]
     if strictness.mode is FieldValidation.STRICT:
         raise BadRequest(_cannot_handle(kind, "strict decoding error: " + ", ".join(texts)))
     if strictness.mode is FieldValidation.WARN:

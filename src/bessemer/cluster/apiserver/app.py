@@ -5,6 +5,7 @@ Source: k8s.io/apiserver/pkg/server/config.go (the order of the chain), pkg/endp
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ import orjson
 from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
-from bessemer.cluster.apiserver import impersonation, routing
+from bessemer.cluster.apiserver import impersonation, routing, watching
 from bessemer.cluster.apiserver.documents import Documents
 from bessemer.cluster.apiserver.exchange import (
     Answer,
@@ -32,11 +33,12 @@ from bessemer.cluster.apiserver.proxy import Proxy
 from bessemer.cluster.apiserver.rbac import Rbac, refusal
 from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
+from bessemer.cluster.apiserver.standing import Revoked, Standing
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.apiserver.verbs import Verbs
 from bessemer.cluster.node.logs import PodLogs
 from bessemer.kube import selectors
-from bessemer.kube.access import Attributes
+from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import (
     ApiError,
@@ -55,6 +57,10 @@ _log = logs.get(__name__)
 
 # Asked for by probes, which have no token; they tell nothing but that we live.
 _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
+# Subresources that may be streams; a watch of any kind is one.
+_STAYING = frozenset({"log", "proxy"})
+# What a client that reads nothing is given to hear that it must go.
+_FAREWELL_SECONDS = 1.0
 _METHODS = {
     "GET": ("get", "list", "watch"),
     "POST": ("create",),
@@ -98,6 +104,7 @@ class ApiServer:
         self._parts = Parts(parts.machine, parts.logs, self._reviews, parts.clock)
         self._proxy = Proxy(parts.machine, parts.services)
         self._documents = Documents(parts.machine)
+        self._standing = Standing(parts.clock)
         self.metrics = Metrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,12 +140,9 @@ class ApiServer:
         self, exchange: Exchange, route: Route | None
     ) -> tuple[tuple[str, str, str], Answer | None]:
         token = exchange.token
-        user = self._tokens.identify(token) if token else None
-        if user is None:
-            if token is None and exchange.path in _OPEN_PATHS:
-                return ("get", "", ""), self._documents.serve(exchange)
-            raise Unauthorized("Unauthorized")
-        exchange.user = user = impersonation.resolve(exchange, user, self._rbac)
+        if token is None and exchange.path in _OPEN_PATHS:
+            return ("get", "", ""), self._documents.serve(exchange)
+        exchange.user = user = self._authenticate(exchange, token)
         if route is None:
             return await self._serve_path(exchange)
         query = exchange.scope["query_string"]
@@ -150,7 +154,40 @@ class ApiServer:
         if not decision.allowed:
             raise forbidden(route, decision.reason)
         labels = (asked.verb, route.resource, route.subresource)
+        if watch or route.subresource in _STAYING:
+            return labels, await self._serve_standing(exchange, route, asked)
         return labels, await self._serve_resource(exchange, route, asked)
+
+    def _authenticate(self, exchange: Exchange, token: str | None) -> User:
+        """Whom the request acts as now. Raises Unauthorized, Forbidden, BadRequest."""
+        user = self._tokens.identify(token) if token else None
+        if user is None:
+            raise Unauthorized("Unauthorized")
+        return impersonation.resolve(exchange, user, self._rbac)
+
+    async def _serve_standing(
+        self, exchange: Exchange, route: Route, asked: Attributes
+    ) -> Answer | None:
+        token = exchange.token
+
+        def may() -> bool:
+            try:
+                user = self._authenticate(exchange, token)
+            except ApiError:
+                return False
+            return self._rbac.decide(user, asked).allowed
+
+        try:
+            return await self._standing.serve(self._serve_resource(exchange, route, asked), may)
+        except Revoked:
+            error = Unauthorized("Unauthorized: the right to this request was taken away")
+            if not exchange.is_begun or route.subresource == "proxy":
+                raise error from None
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                if asked.verb == "watch":
+                    await exchange.write(watching.error_line(error))
+                await exchange.end()
+            return None
 
     async def _serve_path(self, exchange: Exchange) -> tuple[tuple[str, str, str], Answer | None]:
         asked = Attributes(exchange.method.lower(), path=exchange.path)

@@ -6,9 +6,9 @@ pkg/registry/core/pod/strategy.go (CheckGracefulDelete).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import format_time, parse_time
+from bessemer.base.clock import LATEST, format_time, later, parse_time
 from bessemer.kube.client import DeleteOptions
 from bessemer.resources import meta
 from bessemer.resources.kind import Kind, Object
@@ -44,12 +44,12 @@ def mark(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> Obje
     metadata = dict(obj["metadata"])
     _set_finalizers(metadata, finalizers)
     if "deletionTimestamp" not in metadata:
-        metadata["deletionTimestamp"] = format_time(now + timedelta(seconds=grace))
+        metadata["deletionTimestamp"] = format_time(later(now, grace))
         metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
             metadata["generation"] += 1
     else:
-        _shorten(metadata, grace)
+        _shorten(metadata, grace, now)
     if metadata == obj["metadata"]:
         return obj
     marked = {**obj, "metadata": metadata}
@@ -114,10 +114,12 @@ def _grace_seconds(kind: Kind, obj: Object, options: DeleteOptions) -> int:
     return int(seconds) if seconds >= 0 else 1
 
 
-def _shorten(metadata: Object, grace: int) -> None:
+def _shorten(metadata: Object, grace: int, now: datetime) -> None:
     # Only ever sooner: a later delete can't give an object more time.
     before = metadata.get("deletionGracePeriodSeconds") or 0
     if grace < before:
-        end = parse_time(metadata["deletionTimestamp"]) - timedelta(seconds=before - grace)
+        end = parse_time(metadata["deletionTimestamp"])
+        # A moment that lay beyond all dates doesn't tell any more when its time began.
+        end = later(now, grace) if end >= LATEST else later(end, grace - before)
         metadata["deletionTimestamp"] = format_time(end)
         metadata["deletionGracePeriodSeconds"] = grace

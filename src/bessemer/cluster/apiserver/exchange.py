@@ -24,14 +24,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_LIMIT = 3 * 1024 * 1024  # bytes, as upstream
-# YAML takes long to read, and that on the event loop: what is bigger has to come as JSON.
+# YAML takes long to read: what is bigger has to come as JSON, and what is small is read at once.
 _YAML_LIMIT = 128 * 1024
+_SMALL_YAML = 8 * 1024
 # Values are built by recursion in C, where too deep is the end of the process.
 _YAML_LEVELS = 240
 # So few can't nest too deep for our JSON writer.
 _SAFE_BRACKETS = 200
 
 JSON_TYPE = b"application/json"
+_INT64 = 2**63
 
 
 # Identity comes from the token alone: what a client says of itself never reaches an app of ours.
@@ -115,11 +117,14 @@ class Exchange:
         if not text:
             return None
         try:
-            return int(text)
+            number = int(text)
         except ValueError as error:
             raise BadRequest(
-                f'unable to convert query parameter {name}: "{text}" is no whole number'
+                f'unable to convert query parameter {name}: "{text[:80]}" is no whole number'
             ) from error
+        if not -_INT64 <= number < _INT64:
+            raise BadRequest(f"unable to convert query parameter {name}: value out of range")
+        return number
 
     @property
     def token(self) -> str | None:
@@ -165,7 +170,7 @@ class Exchange:
     async def read_object(self) -> Object:
         """The body as a JSON object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
         self.body = await self.read()
-        value = parse(self.body, self.content_type)
+        value = await self.parse(self.body)
         if not isinstance(value, dict):
             raise BadRequest(
                 "the object provided is unrecognized (must be of type Object): "
@@ -174,6 +179,12 @@ class Exchange:
         if type(value.get("metadata", {})) not in (dict, type(None)):
             raise BadRequest("metadata must be an object")
         return value
+
+    async def parse(self, body: bytes) -> Any:
+        """The value in a body; YAML, which takes long, beside the event loop. As ``parse``."""
+        if len(body) > _SMALL_YAML and "yaml" in self.content_type:
+            return await asyncio.to_thread(parse, body, self.content_type)
+        return parse(body, self.content_type)
 
     async def until_disconnected(self) -> None:
         """Wait for the client's end (only after the body was read)."""

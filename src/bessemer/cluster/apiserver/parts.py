@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import Clock, parse_time
+from bessemer.base.clock import Clock, later, parse_time
 from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.reviews import Reviews
@@ -133,11 +133,9 @@ def _log_options(exchange: Exchange, pod: str, now: datetime) -> LogOptions:
 
 
 def _since(since: str | None, seconds: int | None, now: datetime) -> datetime | None:
+    if seconds is not None:
+        return later(now, -seconds)
     try:
-        if seconds is not None:
-            return now - timedelta(seconds=seconds)
         return parse_time(since) if since else None
-    except OverflowError:
-        return None  # longer ago than there are days: all of it
     except ValueError as error:
         raise BadRequest(f"sinceTime: Invalid value: {error}") from error

@@ -6,6 +6,7 @@ of a role or binding. Source: plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from bessemer.kube import permissions
 from bessemer.kube.access import Attributes, Decision, User
 from bessemer.kube.client import EventType
+from bessemer.kube.errors import BadRequest
 from bessemer.kube.permissions import GROUP, USER, RoleName, Subject
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -24,6 +26,8 @@ KINDS = (ROLE, CLUSTER_ROLE, ROLE_BINDING, CLUSTER_ROLE_BINDING)
 
 _ALLOWED = Decision(allowed=True)
 _REMEMBERED = 20_000
+_MOST_REMEMBERED = 1024  # characters of a question; longer ones would fill the memory
+_MOST_COMPARISONS = 1_000_000
 
 # What everyone with a token may: upstream's system:basic-user, :discovery, :public-info-viewer.
 _EVERYONE: tuple[Object, ...] = (
@@ -105,7 +109,8 @@ class Rbac:
             decision = self._decide(user, attributes)
             if len(self._decisions) >= _REMEMBERED:
                 self._decisions.clear()
-            self._decisions[key] = decision
+            if _length(user, attributes) <= _MOST_REMEMBERED:
+                self._decisions[key] = decision
         return decision
 
     def _decide(self, user: User, attributes: Attributes) -> Decision:
@@ -118,19 +123,39 @@ class Rbac:
         """All rules that hold for the user in that namespace."""
         if "system:authenticated" in user.groups:
             yield from _EVERYONE
+        seen: set[RoleName] = set()  # many bindings may give the same role
         subjects = [Subject(USER, user.name), *(Subject(GROUP, name) for name in user.groups)]
         for subject in subjects:
             for identity in self._by_subject.get(subject, ()):
                 grant, _ = self._bindings[identity]
-                if not grant.namespace or grant.namespace == namespace:
+                if grant.role not in seen and grant.namespace in ("", namespace):
+                    seen.add(grant.role)
                     yield from self._rules.get(grant.role, ())
 
     def missing(self, user: User, namespace: str, wanted: Iterable[Object]) -> list[str]:
-        """Which of the wanted rules the user does not hold itself (so may not give away)."""
+        """Which of the wanted rules the user does not hold itself (so may not give away).
+
+        Raises:
+            BadRequest: the wanted ones are too many to be held against the user's own.
+        """
         if MASTERS in user.groups:
             return []
+        wanted = list(wanted)
         held = list(self.rules_for(user, namespace))
+        comparisons = sum(map(_count, wanted)) * max(1, len(held))
+        if comparisons > _MOST_COMPARISONS:
+            raise BadRequest(
+                f"a role's permissions (verbs by groups by resources by names) times the rules of "
+                f"who gives it may be {_MOST_COMPARISONS}, but are {comparisons}: make several "
+                "roles, or use '*'"
+            )
         return [text for rule in wanted for text in _uncovered(rule, held)]
+
+
+def _length(user: User, attributes: Attributes) -> int:
+    texts = (user.name, *user.groups, attributes.path, attributes.verb, attributes.resource)
+    names = (attributes.group, attributes.subresource, attributes.namespace, attributes.name)
+    return sum(map(len, texts + names))
 
 
 def refusal(user: User, attributes: Attributes) -> str:
@@ -149,6 +174,14 @@ def refusal(user: User, attributes: Attributes) -> str:
         f'User "{user.name}" cannot {attributes.verb} resource "{resource}" '
         f'in API group "{attributes.group}" {where}'
     )
+
+
+def _count(rule: Object) -> int:
+    """The single permissions of a rule."""
+    parts = ("apiGroups", "resources", "verbs")
+    of_resources = math.prod(len(rule.get(part) or ()) for part in parts)
+    of_resources *= len(rule.get("resourceNames") or "1")
+    return of_resources + len(rule.get("verbs") or ()) * len(rule.get("nonResourceURLs") or ())
 
 
 def _uncovered(rule: Object, held: list[Object]) -> list[str]:

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from bessemer.base.clock import format_time
 from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.routing import Route
-from bessemer.cluster.apiserver.tokens import AUDIENCE, DEFAULT_SECONDS, TokenIssuer, Tokens
+from bessemer.cluster.apiserver.tokens import (
+    AUDIENCE,
+    DEFAULT_SECONDS,
+    MOST_AUDIENCES,
+    TokenIssuer,
+    Tokens,
+)
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.errors import BadRequest, NotFound, invalid
 from bessemer.resources import rules, schemas
@@ -61,7 +68,7 @@ class Reviews:
         return {"userInfo": _user_info(exchange.user)}
 
     async def _token_review(self, _exchange: Exchange, spec: Object, _route: Route) -> Object:
-        audiences = spec.get("audiences") or [AUDIENCE]
+        audiences = _audiences(spec)
         for audience in audiences:
             user = self._tokens.identify(str(spec.get("token", "")), str(audience))
             if user is not None:
@@ -149,7 +156,7 @@ class Reviews:
             route.name,
             pod=(str(bound.get("name", "")), str(bound.get("uid", ""))),
             seconds=seconds,
-            audiences=tuple(spec.get("audiences") or [AUDIENCE]),
+            audiences=tuple(_audiences(spec)),
         )
         ends = format_time(datetime.fromtimestamp(issued.expires, UTC))
         status = {"token": issued.token, "expirationTimestamp": ends}
@@ -170,6 +177,15 @@ _TYPES = {
     "localsubjectaccessreviews": "authorization.v1.SubjectAccessReview",
     "selfsubjectaccessreviews": "authorization.v1.SelfSubjectAccessReview",
 }
+
+
+def _audiences(spec: Object) -> list[Any]:
+    found: list[Any] = spec.get("audiences") or [AUDIENCE]
+    if len(found) > MOST_AUDIENCES:
+        raise BadRequest(
+            f"spec.audiences: Too many: {len(found)}: must have at most {MOST_AUDIENCES} items"
+        )
+    return found
 
 
 def _is_local(route: Route) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -29,6 +30,11 @@ _PROPAGATION = ("Background", "Foreground", "Orphan")
 # Kinds whose deletion is answered with the object; the others' with a Status.
 _DELETED_OBJECT = frozenset({"pods", "services", "serviceaccounts", "persistentvolumeclaims"})
 
+# Characters of all warnings to one request, and of each where they are more than that.
+_MOST_WARNINGS, _MOST_WARNING = 4096, 256
+_MOST_COUNT = 64  # Python's client takes a hundred headers of an answer
+# Bytes of a body that is read once more, slowly, on the event loop; larger ones are beside it.
+_SMALL = 32 * 1024
 _JOB_WARNING = (
     "child pods are preserved by default when jobs are deleted; set "
     "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
@@ -91,7 +97,7 @@ class Verbs:
     async def _create(self, exchange: Exchange, target: Target) -> Answer:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
-            request.check_duplicates(target.kind)
+            await request.check_duplicates(target.kind)
             escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
             record = await self._machine.create(
                 target, obj, exchange.user, dry_run=request.dry_run
@@ -101,7 +107,7 @@ class Verbs:
     async def _update(self, exchange: Exchange, target: Target) -> Answer:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
-            request.check_duplicates(target.kind)
+            await request.check_duplicates(target.kind)
             escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
             record = await self._machine.update(
                 target, obj, exchange.user, dry_run=request.dry_run
@@ -169,13 +175,18 @@ class _Request:
     def __exit__(self, *_: object) -> None:
         STRICTNESS.reset(self._token)
 
-    def check_duplicates(self, kind: Kind) -> None:
+    async def check_duplicates(self, kind: Kind) -> None:
         """Refuse the body's duplicate keys, or warn of them. Raises BadRequest."""
         exchange, strictness = self._exchange, self._strictness
         is_json = exchange.content_type in ("", "*/*", "application/json")
         if not self._is_asked or not is_json or strictness.mode is FieldValidation.IGNORE:
             return
-        texts = [f'duplicate field "{path}"' for path in duplicates.find(exchange.body)]
+        body = exchange.body
+        if len(body) <= _SMALL:
+            paths = duplicates.find(body)
+        else:
+            paths = await asyncio.to_thread(duplicates.find, body)
+        texts = [f'duplicate field "{path}"' for path in paths]
         if texts and strictness.mode is FieldValidation.STRICT:
             raise BadRequest(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
@@ -188,8 +199,22 @@ class _Request:
         warnings = self._strictness.warnings
         if not warnings:
             return Answer(data, status)
-        headers = [(b"warning", _warning(text)) for text in dict.fromkeys(warnings)]
+        headers = [(b"warning", _warning(text)) for text in _shorten(dict.fromkeys(warnings))]
         return Answer(data, status, headers)
+
+
+def _shorten(texts: Collection[str]) -> Iterator[str]:
+    """The texts as headers may hold them; no client reads headers without end.
+
+    Source: k8s.io/apiserver pkg/endpoints/filters/warning.go.
+    """
+    longest = _MOST_WARNING if sum(map(len, texts)) > _MOST_WARNINGS else _MOST_WARNINGS
+    left = _MOST_WARNINGS
+    for number, text in enumerate(texts):
+        left -= min(len(text), longest)
+        if left < 0 or number == _MOST_COUNT:
+            return
+        yield text[:longest]
 
 
 def _warning(text: str) -> bytes:
@@ -237,7 +262,7 @@ async def _delete_options(
 ) -> tuple[DeleteOptions, bool, list[tuple[bytes, bytes]]]:
     """The options, whether nothing is to be done, and the headers that warn."""
     body = await exchange.read()
-    given: Any = parse(body, exchange.content_type) if body.strip() else {}
+    given: Any = await exchange.parse(body) if body.strip() else {}
     if not isinstance(given, dict):
         raise BadRequest("DeleteOptions must be an object")
     for finding in schemas.checker("meta.v1.DeleteOptions")(given) or ():

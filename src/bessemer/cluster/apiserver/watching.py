@@ -46,7 +46,7 @@ async def serve(
         watcher = machine.watch(kind, selection, options)
     except Expired as error:
         await exchange.begin(b"application/json")
-        await exchange.write(_line(b"ERROR", orjson.dumps(error.to_status())))
+        await exchange.write(error_line(error))
         await exchange.end()
         return
     hangup = asyncio.ensure_future(_end_on_hangup(exchange, watcher))
@@ -86,7 +86,7 @@ class _Stream:
             try:
                 events = await watcher.take(min(left, _BOOKMARK_SECONDS))
             except ApiError as error:
-                await self._exchange.write(_line(b"ERROR", orjson.dumps(error.to_status())))
+                await self._exchange.write(error_line(error))
                 return
             if events:
                 await self._exchange.write(b"".join([self._format(event) for event in events]))
@@ -99,6 +99,11 @@ class _Stream:
             now = self._clock.now()
             data = render.event(self._exchange, self._form, self._kind, event, now)
         return _line(event.type.encode(), data)
+
+
+def error_line(error: ApiError) -> bytes:
+    """The last line of a watch that can't go on."""
+    return _line(b"ERROR", orjson.dumps(error.to_status()))
 
 
 def _line(type_: bytes, data: bytes) -> bytes:

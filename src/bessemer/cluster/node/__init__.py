@@ -8,13 +8,16 @@ when a container starts, restarts, is ended          ``plan`` (pure), ``worker``
 what of a container is on disk, what is adopted      ``attempts``
 what a pod's status says                             ``status`` (pure)
 environment variables, $(VAR)                        ``variables`` (pure)
+how many threads libraries start                     ``threads``
 what is in configMap, secret, projected volumes      ``payloads`` (pure); ``volumes`` writes them
 what an image name means here                        ``images`` (pure); ``environments`` builds
+what packages may bring into an environment          ``inspection``; ``bounded`` runs uv
 what a container is started with                     ``spec``, ``preparation``; ``programs`` (ours)
-probes                                               ``probes``, ``grpchealth``
+probes; whose an answer is                           ``probes``, ``grpchealth``; ``listeners``
 addresses and /etc/hosts                             ``addresses``
 reading logs                                         ``logfiles`` (the port: ``logs``)
-the Node object, claims                              ``registration``, ``claims``
+the Node object                                      ``registration``
+claims, their folders                                ``claims``, ``claimfolders``
 what ``pip`` is in users' environments               ``standin/pip``
 who is told of changes, what strays at a start       ``agent``
 """

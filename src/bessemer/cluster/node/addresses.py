@@ -1,22 +1,32 @@
-"""Pod addresses: one loopback address a pod, of the home's own part of 127.0.0.0/8."""
+"""Pod addresses: loopback addresses of the home's own part of 127.0.0.0/8.
+
+A pod has three: its own, and one each in the place of 127.0.0.1 and ::1, which all pods share.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.runtime import records
+from bessemer.cluster.node.runtime.base import Network
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-# The upper half of 127.X.0.0/16; the lower half is for Services.
+# In the upper half of 127.X.0.0/16; the lower half is for Services. What stands for localhost is
+# as far on as there are addresses, what stands for that of IPv6 twice as far.
 _FIRST = 0x8000
-_COUNT = 0x8000
+_COUNT = 0x2000
 # The first and last ones look like a network and a broadcast address.
 _RESERVED = frozenset({0, _COUNT - 1})
-#: In a pod's folder: its address.
+#: In a pod's folder: its address and, after a space, its namespace and name for who looks on.
 FILE = "address"
+_LONGEST = 512  # bytes of it: names have at most 253 characters
 API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
              "kubernetes.default.svc.cluster.local")  # fmt: skip
 
@@ -43,36 +53,71 @@ class Addresses:
             number = (start + step) % _COUNT
             if number in _RESERVED:
                 continue
-            address = f"127.{self._network}.{(_FIRST + number) >> 8}.{number & 0xFF}"
+            first = ipaddress.IPv4Address(f"127.{self._network}.0.0") + _FIRST + number
+            address, *others = (str(first + _COUNT * step) for step in range(3))
+            # Pods of earlier versions may still have one of the others as their own.
+            if any(one in self._taken for one in others):
+                continue
             if self._taken.setdefault(address, uid) == uid:
                 return address
         raise StartFailure("FailedCreatePodSandBox", "all pod addresses of this home are taken")
 
-    def of_pod(self, uid: str, folder: Path) -> str:
-        """A pod's address: the one it had, or a free one; kept in its folder.
+    def of_pod(self, pod: Object, folder: Path) -> str:
+        """A pod's address: the one it had, or a free one; kept in its folder with its name.
 
         Raises:
             StartFailure: there are more pods than addresses.
         """
+        uid, name = meta.uid(pod), f"{meta.namespace(pod)}/{meta.name(pod)}"
         if kept := self.adopt_pod(uid, folder):
             return kept
         address = self.take(uid)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / FILE).write_text(address)
+        # A full disk keeps no pod from being looked after; then only a restart may change it.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = folder / FILE
+            if not file.is_file():  # nothing, or what nobody made who means well
+                trees.remove(file)
+            file.write_text(f"{address} {name}")
         return address
 
     def adopt_pod(self, uid: str, folder: Path) -> str:
         """Keep the address in a pod's folder; empty when there is none."""
-        file = folder / FILE
-        address = file.read_text() if file.exists() else ""
-        if address:
-            self.adopt(uid, address)
+        address, _ = _read(folder)
+        if not _is_loopback(address):
+            return ""
+        self.adopt(uid, address)
         return address
 
     def release(self, uid: str, address: str) -> None:
         """Let another pod have it."""
         if self._taken.get(address) == uid:
             del self._taken[address]
+
+
+def read_name(folder: Path) -> str:
+    """The namespace and name of the pod whose folder it is, "a/x"; empty where nothing tells."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[str, str]:
+    address, _, name = records.read_text(folder / FILE, _LONGEST).partition(" ")
+    return address, name
+
+
+def network(address: str, platform_ports: tuple[int, ...]) -> Network:
+    """What of the loopback network belongs to the pod that has this address."""
+    own = ipaddress.IPv4Address(address)
+    if int(own) & 0xFFFF >= _FIRST + _COUNT:  # of an earlier version, which gave it one alone
+        return Network(address, address, address, platform_ports)
+    return Network(address, str(own + _COUNT), str(own + 2 * _COUNT), platform_ports)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def hosts(pod: Object, address: str, services: Iterable[Object]) -> dict[str, str]:

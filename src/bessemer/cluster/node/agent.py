@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
 from bessemer.cluster.node import memory, plan, registration, variables
 from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
+from bessemer.cluster.node.evictor import Evictor
 from bessemer.cluster.node.registration import Registration
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.cluster.node.services import Events, IssueToken, NodeConfig, Services
 from bessemer.cluster.node.spares import Spares
+from bessemer.cluster.node.threads import Threads
 from bessemer.cluster.node.worker import PodWorker
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.informer import Informers
@@ -49,7 +50,7 @@ class NodeAgent:
         issue_token: IssueToken,
     ) -> None:
         client, informers = api
-        allocatable = registration.allocatable(config)
+        allocatable = registration.allocatable(config, home)
         self._services = Services(
             config=config,
             client=client,
@@ -64,9 +65,15 @@ class NodeAgent:
             events=Events(client, clock),
             issue_token=issue_token,
             allocatable=allocatable,
+            threads=Threads(allocatable),
         )
         self._registration = Registration(client, clock, config, allocatable)
         self._workers: dict[str, PodWorker] = {}
+        self._references: dict[str, set[tuple[str, str]]] = {}  # uid -> (kind, name)
+        self._evictor = Evictor(
+            home, self._registration, client, self._services.events, clock,
+            lambda: [worker.pod for worker in self._workers.values()],
+        )  # fmt: skip
         self._pods = informers.of(POD)
         self._objects = {"ConfigMap": informers.of(CONFIG_MAP), "Secret": informers.of(SECRET)}
         self._claims = informers.of(PERSISTENT_VOLUME_CLAIM)
@@ -87,6 +94,7 @@ class NodeAgent:
                 tasks.create_task(self._services.events.run())
                 tasks.create_task(self._registration.run())
                 tasks.create_task(self._services.spares.run())
+                tasks.create_task(self._evictor.run())
         finally:
             await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
             await self._services.environments.close()
@@ -110,10 +118,13 @@ class NodeAgent:
     def _add(self, pod: Object) -> PodWorker:
         worker = PodWorker(self._services, pod, self._ended)
         self._workers[worker.uid] = worker
+        # Asked for at each change of any ConfigMap or Secret; none of it can change in a pod.
+        self._references[worker.uid] = variables.references(pod)
         return worker
 
     def _ended(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)
+        self._references.pop(worker.uid, None)
 
     def _changed(self, kind: str) -> Callable[[EventType, Object], None]:
         def changed(type_: EventType, obj: Object) -> None:
@@ -121,9 +132,8 @@ class NodeAgent:
                 return
             namespace, name = meta.namespace(obj), meta.name(obj)
             for worker in self._workers.values():
-                if meta.namespace(worker.pod) == namespace and (
-                    (kind, name) in variables.references(worker.pod)
-                ):
+                references = self._references.get(worker.uid, ())
+                if meta.namespace(worker.pod) == namespace and (kind, name) in references:
                     worker.refresh()
 
         return changed
@@ -152,7 +162,7 @@ class NodeAgent:
                 if runtime.observe(attempt).state is ContainerState.RUNNING:
                     await runtime.signal(attempt, signal.SIGKILL)
                     await runtime.wait(attempt)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, folder)
 
     def _remove_stray_memory(self, known: Mapping[str, Object]) -> None:
         """Forget the Secrets of pods that ended while no agent looked."""
@@ -160,4 +170,4 @@ class NodeAgent:
         for folder in root.iterdir() if root else ():
             phase = meta.dig(known.get(folder.name, {}), "status.phase")
             if folder.name not in known or phase in plan.FINAL_PHASES:
-                shutil.rmtree(folder, ignore_errors=True)
+                trees.remove(folder)

@@ -1,14 +1,18 @@
 """Virtual environments, one a (Python, package set): built by uv once, shared, then read-only.
 
-A folder with ``.ready`` is whole; one without is a build that was cut off, and is built anew.
-``.ready`` is JSON: what was asked for, what it was resolved to, and the pip command lines that it
-answers (``standin/pip`` reads them).
+Each has a folder of its own::
+
+    <key>/venv         the environment itself, which packages wrote to
+    <key>/record.json  where its base interpreter is: found before the first package came
+
+A folder with the record is whole; one without is a build that was cut off, and is built anew. What
+lies in the environment itself decides nothing: ``inspection`` holds it against what packages may
+bring. Its ``.ready`` is for pods: the pip command lines that it answers (``standin/pip``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -22,18 +26,20 @@ from pathlib import Path
 import orjson
 from uv import find_uv_bin
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.node import wheels
+from bessemer.cluster.node import bounded, inspection, wheels
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls
+from bessemer.cluster.node.runtime import layout
 from bessemer.resources.lightweight import Install
 
 _log = logs.get(__name__)
 _STANDIN = Path(__file__).parent / "standin" / "pip"
 # Raised when what is put into an environment changes.
-_FORM = 1
+_FORM = 2
+_VENV = "venv"
 _TOLD_LINES = 12
 _LOCK_SECONDS = 0.2
 _PIP_TO_UV = {
@@ -63,10 +69,22 @@ class Python:
 
 @dataclass(frozen=True)
 class Wish:
-    """A wanted environment: the Python ("" for any) and the installs in order."""
+    """A wanted environment: the Python ("" for any) and the installs in order.
+
+    Attributes:
+        owner: the namespace's uid, whose alone it is to be where nothing proves where a package
+            comes from; "": everybody's.
+    """
 
     python: str = ""
     installs: tuple[Install, ...] = ()
+    owner: str = ""
+
+    @classmethod
+    def of(cls, python: str, installs: tuple[Install, ...], namespace: str) -> Wish:
+        """The wish of a pod in the namespace of that uid."""
+        is_own = any(wheels.is_unproven(install) for install in installs)
+        return cls(python, installs, namespace if is_own else "")
 
 
 @dataclass(frozen=True)
@@ -80,8 +98,9 @@ class Environment:
 class Environments:
     """The environments of a home."""
 
-    def __init__(self, home: Home, clock: Clock) -> None:
+    def __init__(self, home: Home, clock: Clock, bounds: bounded.Bounds | None = None) -> None:
         self._home = home
+        self._bounds = bounds or bounded.Bounds()
         self._clock = clock
         self._uv = find_uv_bin()
         self._pythons: dict[str, Python] = {}
@@ -98,7 +117,12 @@ class Environments:
         """The environment if this process knows it to be ready."""
         found = self._ready.get(wish)
         # Somebody may have pruned it.
-        return found if found and (found.path / ".ready").exists() else None
+        return found if found and layout.record_of(found.path).exists() else None
+
+    async def locate(self, wish: Wish) -> Path:
+        """The folder in which it is, or would be."""
+        python = await self._python(wish.python)
+        return self._home.environments / _key(python, wish)
 
     async def ensure(self, wish: Wish, tell: Told) -> Environment:
         """The environment, built first if need be; ``tell`` gets events (type, reason, message).
@@ -121,9 +145,9 @@ class Environments:
         for install in wish.installs:
             wheels.check(install)
         python = await self._python(wish.python)
-        key = _key(python, wish.installs)
-        path = self._home.environments / key
-        if not (path / ".ready").exists():
+        key = _key(python, wish)
+        path = self._home.environments / key / _VENV
+        if not layout.record_of(path).exists():
             await self._build_shared(key, python, wish, tell)
         environment = Environment(path, python.note)
         self._ready[wish] = environment
@@ -148,7 +172,7 @@ class Environments:
         started = self._clock.monotonic()
         build = self._builds.get(key)
         if build is None:
-            build = asyncio.create_task(self._build(key, python, wish.installs))
+            build = asyncio.create_task(self._build(key, python, wish))
             self._builds[key] = build
             build.add_done_callback(lambda task: self._forget(key, task))
         # A pod that is deleted meanwhile must not stop the build for the others.
@@ -161,7 +185,7 @@ class Environments:
         if not task.cancelled():
             task.exception()  # told by those who wait, if any still does
 
-    async def _build(self, key: str, python: Python, installs: Sequence[Install]) -> None:
+    async def _build(self, key: str, python: Python, wish: Wish) -> None:
         self._home.environments.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._home.environments / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -169,77 +193,65 @@ class Environments:
             # No thread waits for it: there are few, and a stop would have to wait too.
             while not _try_lock(lock):
                 await self._clock.sleep(_LOCK_SECONDS)
-            await self._build_locked(key, python, installs, lock)
+            await self._build_locked(key, python, wish, lock)
         except (BuildFailure, OSError) as error:
             # What is half made only takes room, of which there may be none left.
-            path = self._home.environments / key
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, self._home.environments / key)
+            if list(self._builds) == [key]:
+                await asyncio.to_thread(_remove_drafts, self._home.cache)
             if isinstance(error, BuildFailure):
                 raise
             raise BuildFailure(f"the environment could not be written: {error}") from error
         finally:
             os.close(lock)
 
-    async def _build_locked(
-        self, key: str, python: Python, installs: Sequence[Install], lock: int
-    ) -> None:
-        path = self._home.environments / key
-        if path.exists():
-            await asyncio.to_thread(shutil.rmtree, path)
+    async def _build_locked(self, key: str, python: Python, wish: Wish, lock: int) -> None:
+        folder = self._home.environments / key
+        if folder.exists():
+            await asyncio.to_thread(trees.remove, folder)
         _log.info("environment is built", extra=fields(key=key, python=python.version))
+        path = folder / _VENV
         await self._run(
             "venv", "--no-project", "--no-config", "--python", str(python.binary), str(path),
             held=lock,
         )  # fmt: skip
+        bases, packages = layout.find_bases(path), wheels.find_packages(path)
+        before = await asyncio.to_thread(inspection.note, path)
         base = python.binary
-        for install in installs:
+        for install in wish.installs:
             try:
-                await self._run(*wheels.make_arguments(install, base, path), held=lock)
+                arguments = wheels.make_arguments(install, base, path)
+                await self._run(*arguments, held=lock, owner=wish.owner)
             except BuildFailure as failure:
                 raise wheels.explain(failure) from failure
+            # Before anything else looks at what came, the next install included.
+            await asyncio.to_thread(inspection.check, path, packages, before, self._bounds)
         await asyncio.to_thread(wheels.own_scripts, path, base)
         listed = await self._run("pip", "freeze", "--python", str(base), "--prefix", str(path))
-        await self._compile(base, path)
-        await asyncio.to_thread(_finish, path, installs, listed.splitlines())
+        await self._compile(base, packages)
+        await asyncio.to_thread(_finish, path, packages, wish.installs, listed.splitlines())
+        await asyncio.to_thread(layout.record_bases, path, bases)
 
-    async def _compile(self, python: Path, path: Path) -> None:
+    async def _compile(self, python: Path, packages: Path) -> None:
         """Compile what compiles; some packages carry files that don't, on purpose."""
-        command = wheels.make_compilation(python, path)
-        nothing = asyncio.subprocess.DEVNULL
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=nothing, stderr=nothing, env={"PATH": os.defpath}
-        )
-        try:
-            await process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
+        command = wheels.make_compilation(python, packages)
+        order = bounded.Order(command, {"PATH": os.defpath}, self._home.environments)
+        await bounded.run(order, self._bounds, self._clock)
 
-    async def _run(self, *arguments: str, held: int | None = None) -> str:
-        self._home.environments.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            self._uv,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._variables(),
-            cwd=self._home.environments,  # where no name of a package is a file's
-            pass_fds=() if held is None else (held,),
-        )
-        try:
-            output, errors = await process.communicate()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            raise
-        if process.returncode:
-            told = "\n".join(errors.decode(errors="replace").strip().splitlines()[-_TOLD_LINES:])
+    async def _run(self, *arguments: str, held: int | None = None, owner: str = "") -> str:
+        # There no name of a package is a file's.
+        folder = self._home.environments
+        folder.mkdir(parents=True, exist_ok=True)
+        variables = self._variables()
+        if owner:
+            # uv keeps what an address gave, and would give it to others who ask there.
+            variables["UV_CACHE_DIR"] = str(self._home.cache / f"uv-{owner}")
+        order = bounded.Order((self._uv, *arguments), variables, folder, held)
+        ended = await bounded.run(order, self._bounds, self._clock)
+        if ended.code:
+            told = "\n".join(ended.errors.strip().splitlines()[-_TOLD_LINES:])
             raise BuildFailure(f"uv {' '.join(arguments[:2])} failed: {told}")
-        return output.decode(errors="replace")
+        return ended.output
 
     def _variables(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
@@ -287,6 +299,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
+def _remove_drafts(cache: Path) -> None:
+    """Delete what a uv that was ended in the middle had unpacked by then."""
+    for pattern in ("uv*/.tmp*", "uv*/*/.tmp*"):
+        for path in cache.glob(pattern):
+            trees.remove(path)
+
+
 def _base_python() -> Path:
     base = getattr(sys, "_base_executable", "") or sys.executable
     return Path(base).resolve()
@@ -320,8 +339,9 @@ def _distance(version: str, wanted: str) -> tuple[int, int]:
     return abs(numbers[1] - minor), -numbers[1]
 
 
-def _key(python: Python, installs: Sequence[Install]) -> str:
-    text = repr((_FORM, platform.machine(), python.version, str(python.binary), tuple(installs)))
+def _key(python: Python, wish: Wish) -> str:
+    parts = (_FORM, platform.machine(), python.version, str(python.binary), wish.installs)
+    text = repr((*parts, wish.owner))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -331,26 +351,25 @@ def _words(python: Python, wish: Wish) -> str:
     return f"Python {python.version}" + (f" with {told}" if told else "")
 
 
-def _finish(path: Path, installs: Sequence[Install], resolved: Sequence[str]) -> None:
-    """Add the stand-in for pip and mark the environment as whole."""
-    packages = wheels.find_packages(path)
+def _finish(
+    path: Path, packages: Path, installs: Sequence[Install], resolved: Sequence[str]
+) -> None:
+    """Add the stand-in for pip, and what it reads."""
     if not (packages / "pip").exists():
         shutil.copytree(_STANDIN, packages / "pip", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pip", "pip3"):
             script = path / "bin" / name
+            script.unlink(missing_ok=True)  # a package's: it may be one file with uv's cache
             script.write_text(
                 f"#!{path}/bin/python\nimport sys\nfrom pip import main\nsys.exit(main())\n"
             )
             script.chmod(0o755)
-    (packages / "_bessemer.pth").write_text(_PTH)
+    (packages / inspection.PTH).write_text(_PTH)
     record: Mapping[str, object] = {
         "resolved": list(resolved),
         "pip": [_pip_words(install) for install in installs],
     }
-    draft = path / ".ready.new"
-    draft.write_bytes(orjson.dumps(record))
-    os.sync()  # thousands of files: a crash of the machine must not leave a mark over half of them
-    draft.rename(path / ".ready")
+    (path / inspection.READY).write_bytes(orjson.dumps(record))
 
 
 def _pip_words(install: Install) -> list[str]:

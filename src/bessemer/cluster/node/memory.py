@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.base.home import Home
 from bessemer.base.ids import hash_name
 
@@ -40,7 +40,7 @@ def make(home: Home) -> Path | None:
 
 def remove(home: Home) -> None:
     """Delete it: no pod of the home runs any more."""
-    shutil.rmtree(locate(home), ignore_errors=True)
+    trees.remove(locate(home))
 
 
 def remove_if_empty(home: Home) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import later, parse_time, remaining
+from bessemer.cluster.node import eviction
 from bessemer.cluster.node.runtime.base import ContainerState, Observation
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -158,9 +159,13 @@ def ending_deadline(pod: Object, view: View, now: datetime) -> datetime | None:
     if stamp := pod["metadata"].get("deletionTimestamp"):
         if not pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS):
             return now
-        return parse_time(stamp)
+        # The grace is a time from now, whatever the wall clock said when it began.
+        grace = pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+        return min(parse_time(stamp), later(now, grace))
+    if evicted := eviction.decided(pod):
+        return later(evicted[0], eviction.GRACE_SECONDS)
     if is_over(pod, view) or is_expired(pod, now):
-        return now + timedelta(seconds=grace_seconds(pod))
+        return later(now, grace_seconds(pod))
     return None
 
 
@@ -218,12 +223,12 @@ def _run(pod: Object, spec: Object, view: View, plan: Plan, now: datetime) -> No
     attempt = container.attempt
     if attempt and attempt.is_live:
         if container.unhealthy:
-            deadline = now + timedelta(seconds=grace_seconds(pod, spec, container))
+            deadline = later(now, grace_seconds(pod, spec, container))
             _stop(name, container, plan, (deadline, now), container.unhealthy)
         return
     if attempt and attempt.is_over and not restarts(pod, spec, attempt):
         return
-    due = start_due(container)
+    due = start_due(container, now)
     if due is not None and due > now:
         plan.wake(due)
         return
@@ -240,13 +245,14 @@ def _next_start(name: str, container: Container) -> Start:
     return Start(name, attempt.number + 1, streak)
 
 
-def start_due(container: Container) -> datetime | None:
+def start_due(container: Container, now: datetime) -> datetime | None:
     """When a container that does not run may be started; None: at once."""
     due = container.trouble.retry_at if container.trouble else None
     attempt = container.attempt
     if attempt and attempt.is_over and attempt.seen.finished_at:
         wait = backoff_seconds(0 if _ran_long(attempt) else container.streak)
-        crash_due = attempt.seen.finished_at + timedelta(seconds=wait)
+        left = remaining(attempt.seen.finished_at, wait, now)
+        crash_due = later(now, left)
         due = crash_due if due is None else max(due, crash_due)
     return due
 
@@ -293,6 +299,20 @@ def is_over(pod: Object, view: View) -> bool:
     )
 
 
+def eviction_message(pod: Object, view: View) -> str:
+    """Why the pod was evicted; "" if it was not, or all its work was done by then."""
+    evicted = eviction.decided(pod)
+    if evicted is None:
+        return ""
+    attempts = [view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"]]
+    is_cut = any(
+        attempt is None or attempt.seen.finished_at is None
+        or attempt.seen.finished_at >= evicted[0]
+        for attempt in attempts
+    )  # fmt: skip
+    return evicted[1] if is_cut else ""
+
+
 def is_expired(pod: Object, now: datetime) -> bool:
     """Whether the pod has been active longer than its activeDeadlineSeconds."""
     expiry = _expiry(pod)
@@ -316,7 +336,7 @@ def _expiry(pod: Object) -> datetime | None:
     start = meta.dig(pod, "status.startTime")
     if seconds is None or not start:
         return None
-    return parse_time(start) + timedelta(seconds=seconds)
+    return later(parse_time(start), seconds)
 
 
 def grace_seconds(
@@ -344,6 +364,12 @@ def is_init(pod: Object, spec: Object) -> bool:
 def is_sidecar(spec: Object) -> bool:
     """Whether an init container stays beside the others instead of ending before them."""
     return bool(spec.get("restartPolicy") == "Always")
+
+
+def find_pids(view: View) -> list[int]:
+    """Of the containers that run."""
+    attempts = (container.attempt for container in view.values())
+    return [one.seen.pid for one in attempts if one and one.is_live and one.seen.pid]
 
 
 def is_complete(container: Container) -> bool:

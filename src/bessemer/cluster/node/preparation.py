@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
+from bessemer.base.clock import later
 from bessemer.cluster.node import (
     addresses,
     clientconfig,
     images,
     payloads,
     programs,
+    rotation,
     spec,
     variables,
 )
@@ -22,7 +25,7 @@ from bessemer.cluster.node.environments import Wish
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls, StartFailure, mount_error
 from bessemer.cluster.node.images import Image
 from bessemer.cluster.node.payloads import Sources
-from bessemer.cluster.node.runtime.base import ContainerSpec, Mount
+from bessemer.cluster.node.runtime.base import ContainerSpec, Mount, Network
 from bessemer.cluster.node.services import Services
 from bessemer.cluster.node.variables import Facts, Referred
 from bessemer.cluster.node.volumes import Volumes
@@ -31,6 +34,7 @@ from bessemer.resources import meta
 from bessemer.resources.configmap import CONFIG_MAP
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import Install
+from bessemer.resources.namespace import NAMESPACE
 from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.resources.secret import SECRET
 from bessemer.resources.service import SERVICE
@@ -39,6 +43,8 @@ from bessemer.resources.service import SERVICE
 Progress = Callable[[str], None]
 
 _KINDS = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
+_FIELDS = ("data", "binaryData")
+_FEW_FILES = 100
 # As kubelet: a token is renewed when this much of its life is over.
 _TOKEN_LIFE = 0.8
 _API_ACCESS = "kube-api-access-"
@@ -76,12 +82,17 @@ class Preparation:
         """
         referred = await self._fetch(pod)
         tokens = self._renew(pod)
-        self._volumes.prepare(Sources(pod, self._facts(), referred, tokens))
+        sources = Sources(pod, self._facts(), referred, tokens)
+        if _is_large(pod, referred):
+            await asyncio.to_thread(self._volumes.prepare, sources)
+        else:
+            self._volumes.prepare(sources)
         return referred
 
     def remove_volumes(self) -> None:
         """Delete the pod's own volumes; renew no more."""
         self._tokens.clear()
+        self._services.threads.leave(self._folder.name)
         self._volumes.remove()
 
     async def container(
@@ -103,6 +114,8 @@ class Preparation:
             "KUBERNETES_SERVICE_PORT": str(config.api_port),
             "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
         }
+        if image.is_own or image.python is not None:
+            base |= self._services.threads.variables(self._folder.name, container)
         env = variables.resolve(pod, container, self._facts(), referred, base)
         mounts = list(self._mounts(pod, container, env))
         if self._services.runtime.name == "process":
@@ -129,8 +142,16 @@ class Preparation:
                 folder, env, environment, mounts,
                 addresses.hosts(pod, self._address, self._services_of(pod)),
                 self._private(folder),
+                self.network(pod),
             ),
         )  # fmt: skip
+
+    def network(self, pod: Object) -> Network | None:
+        """What the pod has of the network; None: it is on the machine's."""
+        config = self._services.config
+        if spec.is_platform(pod) or config.unguarded or config.unisolated:
+            return None
+        return addresses.network(self._address, config.platform_ports)
 
     def _private(self, attempt: Path) -> Path | None:
         """A place in memory for an attempt; no volume's name begins with a dot."""
@@ -167,7 +188,9 @@ class Preparation:
         installs: tuple[Install, ...],
         progress: Progress,
     ) -> Path:
-        wish = Wish(image.python or "", image.installs + installs)
+        namespace = self._services.informers.of(NAMESPACE).get(meta.namespace(pod))
+        owner = meta.uid(namespace) if namespace else meta.namespace(pod)
+        wish = Wish.of(image.python or "", image.installs + installs, owner)
         environments = self._services.environments
         found = environments.find(wish)
         if found is None:
@@ -240,7 +263,7 @@ class Preparation:
             if token is None or token.renew_at <= now:
                 seconds = int(source.get("expirationSeconds") or 3600)
                 text = self._issue(pod, seconds)
-                self._tokens[key] = _Token(text, now + timedelta(seconds=seconds * _TOKEN_LIFE))
+                self._tokens[key] = _Token(text, later(now, seconds * _TOKEN_LIFE))
         return {key: token.text for key, token in self._tokens.items()}
 
     def _issue(self, pod: Object, seconds: int) -> str:
@@ -260,13 +283,17 @@ class Preparation:
         return self._services.informers.of(SERVICE).list(meta.namespace(pod))
 
 
+def _is_large(pod: Object, referred: Referred) -> bool:
+    """Whether its volumes may have so many files that writing them would hold up all else."""
+    keys = sum(len(obj.get(field) or ()) for obj in referred.values() if obj for field in _FIELDS)
+    volumes = sum(
+        1 + len((volume.get("projected") or {}).get("sources") or ())
+        for volume in pod["spec"].get("volumes") or ()
+    )
+    return keys + volumes > _FEW_FILES
+
+
 def fallback_message(folder: Path, lines: int = 80, most: int = 2048) -> str:
     """The end of a log, as the termination message of a container that failed without one."""
-    try:
-        with (folder / "log").open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - most))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    text = rotation.last_bytes(folder, most).decode(errors="replace")
     return "".join(text.splitlines(keepends=True)[-lines:])

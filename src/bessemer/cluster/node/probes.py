@@ -1,5 +1,6 @@
 """Startup, readiness and liveness probes of a running container.
 
+An answer counts only if it comes from the pod's own processes (``listeners``).
 Source: k8s.io/kubernetes pkg/kubelet/prober (worker.go), pkg/probe.
 """
 
@@ -12,9 +13,11 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node import listeners
+from bessemer.cluster.node.listeners import Owner
+from bessemer.cluster.node.runtime.base import Network, Runtime
 from bessemer.resources.kind import Object
 
 _MAX_HEAD_BYTES = 64 * 1024
@@ -45,11 +48,17 @@ class Verdicts(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """Where the container is found."""
+    """Where the container is found.
+
+    Attributes:
+        network: what the pod has of the network; None: it is on the machine's.
+    """
 
     address: str
     folder: Path
     runtime: Runtime
+    owner: Owner
+    network: Network | None = None
 
 
 async def watch(spec: Object, target: Target, verdicts: Verdicts, *, started: bool) -> None:
@@ -157,28 +166,63 @@ async def _try(probe: Object, spec: Object, target: Target, timeout: float) -> t
     if action := probe.get("exec"):
         return await _execute(tuple(action.get("command") or ()), target, timeout)
     if action := probe.get("httpGet"):
-        return await _get(action, spec, target)
+        return await _get(action, _place(action, spec, target), target)
     if action := probe.get("grpc"):
         service = action.get("service") or ""
         # By name: HTTP/2 is rarely probed, and costs a tenth of a second at every start.
         grpchealth = importlib.import_module("bessemer.cluster.node.grpchealth")
-        answer: tuple[bool, str] = await grpchealth.check(
-            target.address, int(action["port"]), service
-        )
+        place = _place(action, spec, target)
+        answer: tuple[bool, str] = await grpchealth.check(place.host, place.port, service)
+        return _prove(answer, place, target)
+    place = _place(probe.get("tcpSocket") or {}, spec, target)
+    _, writer = await asyncio.open_connection(place.host, place.port)
+    await _close(writer)
+    return _prove((True, ""), place, target)
+
+
+class _Place(NamedTuple):
+    """Where a probe asks; whether the pod itself has to be there."""
+
+    host: str
+    port: int
+    is_own: bool
+
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def _place(action: Object, spec: Object, target: Target) -> _Place:
+    """Where an action means; who names another machine or address wants just that asked."""
+    host = str(action.get("host") or target.address)
+    port = port_number(action.get("port", 0), spec)
+    if host not in _LOCAL:
+        return _Place(host, port, host == target.address)
+    if target.network is None:
+        return _Place("127.0.0.1", port, is_own=True)
+    return _Place(_find_local(target.network, port), port, is_own=True)
+
+
+def _find_local(network: Network, port: int) -> str:
+    """What ``localhost`` means to who is in the pod."""
+    with contextlib.suppress(OSError):
+        for address in (network.localhost, network.localhost6):
+            found = listeners.find(address, port)
+            if found is not None and found.address == address:
+                return address
+    return network.address
+
+
+def _prove(answer: tuple[bool, str], place: _Place, target: Target) -> tuple[bool, str]:
+    """The answer, if it is the pod's."""
+    if not answer[0] or not place.is_own:
         return answer
-    action = probe.get("tcpSocket") or {}
-    await _connect(action.get("host") or target.address, action.get("port", 0), spec)
-    return True, ""
+    doubt = target.owner.doubt(place.host, place.port)
+    return (False, doubt) if doubt else answer
 
 
 async def _execute(argv: tuple[str, ...], target: Target, timeout: float) -> tuple[bool, str]:
     result = await target.runtime.execute(target.folder, argv, timeout)
     return result.code == 0, result.output.decode(errors="replace")[:1024]
-
-
-async def _connect(host: str, port: int | str, spec: Object) -> None:
-    _, writer = await asyncio.open_connection(host, port_number(port, spec))
-    await _close(writer)
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
@@ -187,10 +231,9 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def _get(action: Object, spec: Object, target: Target) -> tuple[bool, str]:
+async def _get(action: Object, place: _Place, target: Target) -> tuple[bool, str]:
     """An HTTP GET by hand: a status of 200 to 399 passes. Redirects are not followed."""
-    host = action.get("host") or target.address
-    port = port_number(action["port"], spec)
+    host, port, _ = place
     context = None
     if str(action.get("scheme") or "HTTP").upper() == "HTTPS":
         context = ssl.create_default_context()
@@ -204,7 +247,8 @@ async def _get(action: Object, spec: Object, target: Target) -> tuple[bool, str]
     if len(line) < 2 or not line[1].isdigit():
         return False, "the answer is no HTTP"
     code = int(line[1])
-    return 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
+    answer = 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
+    return _prove(answer, place, target)
 
 
 def _request(action: Object, host: str, port: int) -> bytes:

@@ -14,6 +14,7 @@ from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
 from bessemer.cluster.node.runtime.base import Runtime
 from bessemer.cluster.node.spares import Spares
+from bessemer.cluster.node.threads import Threads
 from bessemer.control.events import EventRecorder
 from bessemer.kube.client import Client
 from bessemer.kube.informer import Informers
@@ -45,6 +46,8 @@ class NodeConfig:
     api_host: str = "127.0.0.1"
     api_port: int = 6443
     max_pods: int = 1000
+    platform_ports: tuple[int, ...] = ()  # the home's own, on 127.0.0.1
+    unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
     unisolated: str = ""  # why pods run without a sandbox; empty: they have one
 
 
@@ -87,3 +90,4 @@ class Services:
     events: Events
     issue_token: IssueToken
     allocatable: Mapping[str, str]
+    threads: Threads

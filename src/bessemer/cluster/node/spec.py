@@ -9,13 +9,22 @@ from pathlib import Path
 from bessemer.cluster.node import addresses, variables
 from bessemer.cluster.node.errors import StartFailure, config_error
 from bessemer.cluster.node.images import Image
-from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, Runtime, WarmProgram
-from bessemer.resources import lightweight, quantity
+from bessemer.cluster.node.runtime.base import (
+    ContainerSpec,
+    Limits,
+    Mount,
+    Network,
+    Runtime,
+    WarmProgram,
+)
+from bessemer.resources import lightweight, meta, quantity
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import LightweightCommand
 
 # Where what a pod installs on top of its environment goes; a folder of its own.
 PACKAGES = "/tmp/.bessemer-packages"
+# Where Bessemer's own pods are.
+_SYSTEM = "bessemer-system"
 # Pods that set this annotation to "false" never run in a warm Python.
 WARM_ANNOTATION = "bessemer.dev/warm-start"
 
@@ -38,20 +47,26 @@ class Setting:
     mounts: Sequence[Mount]
     hosts: Mapping[str, str]
     private: Path | None = None
+    network: Network | None = None
 
 
 def command(spec: Object, image: Image, env: Mapping[str, str]) -> Command:
     """The command with $(VAR) replaced; the image's own where the container has none.
 
     Raises:
-        StartFailure: neither has one.
+        StartFailure: neither has one, or with the variables it is more than their limit.
     """
     given, arguments = spec.get("command") or [], spec.get("args") or []
     if not given and not arguments:
         argv = image.entrypoint + image.command
     else:
         argv = tuple(given or image.entrypoint) + tuple(arguments)
-    argv = tuple(variables.expand(word, env) for word in argv)
+    room, words = variables.Room(env), []
+    for number, word in enumerate(argv):
+        what = f"word {number} of the command"
+        words.append(variables.expand(word, env, what, room.left))
+        room.take(len(words[-1]) + 1, what)
+    argv = tuple(words)
     if not argv:
         raise StartFailure("CreateContainerError", "no command specified")
     return Command(argv, lightweight.parse(argv))
@@ -70,6 +85,14 @@ def check_user(pod: Object, spec: Object, uid: int) -> None:
             "container has runAsNonRoot and image will run as root: containers run as the user "
             "who started Bessemer, here root; start it as another one, or remove runAsNonRoot"
         )
+
+
+def is_platform(pod: Object) -> bool:
+    """Whether the pod is one of Bessemer's own that listens at addresses of the machine.
+
+    Who else asks for the host's network gets a pod's: only the admin makes pods in that namespace.
+    """
+    return meta.namespace(pod) == _SYSTEM and bool(pod["spec"].get("hostNetwork"))
 
 
 def limits(spec: Object) -> Limits:
@@ -107,7 +130,9 @@ def build(pod: Object, spec: Object, command: Command, setting: Setting) -> Cont
         environment=setting.environment,
         mounts=tuple(setting.mounts),
         hosts=setting.hosts,
+        namespace=pod["metadata"].get("namespace") or "",
         private=setting.private,
+        network=setting.network,
         hostname=addresses.hostname(pod),
         limits=limits(spec),
         warm=warm,

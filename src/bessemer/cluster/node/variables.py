@@ -2,6 +2,9 @@
 
 Source: k8s.io/kubernetes pkg/kubelet/kubelet_pods.go (makeEnvironmentVariables),
 third_party/forked/golang/expansion, pkg/fieldpath, pkg/api/v1/resource.
+
+What they come to is bounded: a variable may refer to the one before it twice, and so on, and a
+thousand may take the same great key.
 """
 
 from __future__ import annotations
@@ -13,13 +16,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from bessemer.cluster.node.errors import config_error
+from bessemer.cluster.node.errors import StartFailure, config_error
 from bessemer.resources import meta, quantity
 from bessemer.resources.kind import Object
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The objects that a pod refers to, all of its own namespace: (kind, name) -> object, None absent.
 Referred = Mapping[tuple[str, str], Object | None]
+# Characters of a container's variables (with their names) and command together. The kernel takes
+# 6 MiB at most of what is executed; a warm start, which executes nothing, may have more.
+LIMIT = 8 * 1024 * 1024
 _SUBSCRIPT = re.compile(r"(metadata\.(?:labels|annotations))\['(.+)'\]")
 
 
@@ -39,21 +45,55 @@ def resolve(
     """The container's variables: the base ones, envFrom in order, env in order.
 
     Raises:
-        StartFailure: a ConfigMap, Secret or key that is not optional does not exist.
+        StartFailure: a ConfigMap, Secret or key that is not optional does not exist, or all of
+            them are more than LIMIT.
     """
-    env = dict(base)
+    room = Room()
+    env: dict[str, str] = {}
+
+    def take(found: Mapping[str, str]) -> None:
+        for name, value in found.items():
+            room.take(len(name) + len(value) + 2, f"variable {name}")
+        env.update(found)
+
+    take(base)
     for source in spec.get("envFrom") or ():
-        env.update(_from_source(pod, source, referred))
-    known = dict(env)
+        take(_from_source(pod, source, referred))
     for variable in spec.get("env") or ():
+        name = variable["name"]
         if "valueFrom" in variable:
             value = _value_from(pod, spec, variable["valueFrom"], facts, referred)
             if value is None:
                 continue
         else:
-            value = expand(variable.get("value") or "", known)
-        env[variable["name"]] = known[variable["name"]] = value
+            value = expand(variable.get("value") or "", env, f"variable {name}", room.left)
+        take({name: value})
     return env
+
+
+class Room:
+    """What is left of the LIMIT of one container's variables and command."""
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        taken = sum(len(name) + len(value) + 2 for name, value in (env or {}).items())
+        self.left = LIMIT - taken
+
+    def take(self, size: int, what: str) -> None:
+        """Take that many characters of it.
+
+        Raises:
+            StartFailure: there are not so many left.
+        """
+        if size > self.left:
+            raise _too_large(what, size)
+        self.left -= size
+
+
+def _too_large(what: str, size: int) -> StartFailure:
+    return config_error(
+        f"{what} has {size} characters, and a container's variables and command may have {LIMIT} "
+        "together: refer to less in it, or mount it as a file"
+    )
 
 
 def service_links(services: Iterable[Object]) -> dict[str, str]:
@@ -85,14 +125,19 @@ def _variable_name(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
-def expand(text: str, values: Mapping[str, str]) -> str:
-    """Replace $(NAME) by its value; unknown names stay as written, $$ is one dollar."""
+def expand(text: str, values: Mapping[str, str], what: str = "the text", most: int = LIMIT) -> str:
+    """Replace $(NAME) by its value; unknown names stay as written, $$ is one dollar.
+
+    Raises:
+        StartFailure: ``what`` would have more than ``most`` characters; it is not built then.
+    """
     parts: list[str] = []
     at = 0
+    last = text.rfind(")")  # past it no look for one: each would read the whole rest
     while (dollar := text.find("$", at)) >= 0 and dollar + 1 < len(text):
         parts.append(text[at:dollar])
         following, at = text[dollar + 1], dollar + 2
-        end = text.find(")", at) if following == "(" else -1
+        end = text.find(")", at) if following == "(" and at <= last else -1
         if following == "$":
             parts.append("$")
         elif end >= 0:
@@ -102,25 +147,33 @@ def expand(text: str, values: Mapping[str, str]) -> str:
         else:
             parts.append("$" + following)
     parts.append(text[at:])
+    size = sum(map(len, parts))
+    if size > most:
+        raise _too_large(what, size)
     return "".join(parts)
 
 
-def secret_data(obj: Object) -> dict[str, bytes]:
-    """A Secret's values, decoded."""
-    return {key: base64.b64decode(text) for key, text in (obj.get("data") or {}).items()}
-
-
-def config_map_data(obj: Object) -> dict[str, bytes]:
-    """A ConfigMap's values, text and binary."""
-    values = {key: text.encode() for key, text in (obj.get("data") or {}).items()}
-    for key, text in (obj.get("binaryData") or {}).items():
-        values[key] = base64.b64decode(text)
-    return values
-
-
 def data_of(kind: str, obj: Object) -> dict[str, bytes]:
-    """The values of a Secret or ConfigMap."""
-    return secret_data(obj) if kind == "Secret" else config_map_data(obj)
+    """The values of a Secret or ConfigMap, decoded."""
+    keys = [key for field in _FIELDS[kind] for key in obj.get(field) or ()]
+    return {key: value_of(kind, obj, key) for key in keys}
+
+
+_FIELDS = {"Secret": ("data",), "ConfigMap": ("data", "binaryData")}
+
+
+def value_of(kind: str, obj: Object, key: str) -> bytes:
+    """One value of them alone: others may be many, and asked for one by one.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    if kind == "Secret":
+        return base64.b64decode(obj["data"][key])
+    if key in (obj.get("binaryData") or {}):
+        return base64.b64decode(obj["binaryData"][key])
+    text: str = (obj.get("data") or {})[key]
+    return text.encode()
 
 
 def _from_source(pod: Object, source: Object, referred: Referred) -> dict[str, str]:
@@ -159,9 +212,8 @@ def _key(pod: Object, kind: str, reference: Object, referred: Referred) -> str |
     obj = _find(kind, reference, referred)
     if obj is None:
         return None
-    values = data_of(kind, obj)
-    if reference["key"] in values:
-        return values[reference["key"]].decode(errors="replace")
+    if any(reference["key"] in (obj.get(field) or ()) for field in _FIELDS[kind]):
+        return value_of(kind, obj, reference["key"]).decode(errors="replace")
     if reference.get("optional"):
         return None
     where = f"{meta.namespace(pod)}/{reference['name']}"

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.base.home import Home
-from bessemer.cluster.node import payloads, variables
+from bessemer.cluster.node import claimfolders, payloads, variables
 from bessemer.cluster.node.errors import config_error, mount_error
 from bessemer.cluster.node.payloads import Files, Sources
 from bessemer.cluster.node.runtime.base import Mount
@@ -25,6 +26,9 @@ from bessemer.resources.kind import Object
 
 _DATA = "..data"
 _DRAFT = "..data_tmp"
+_BLOCK = 4096  # bytes that the smallest file takes
+# Of what objects fill in one pod: each of its volumes may show the same great object again.
+_MOST_BYTES = 64 * 1024 * 1024
 ClaimLookup = Callable[[str, str], Object | None]
 
 
@@ -50,11 +54,16 @@ class Volumes:
         """Make or refresh all volumes.
 
         Raises:
-            StartFailure: something that one refers to is not there.
+            StartFailure: something that one refers to is not there, or they hold too much.
         """
+        size = 0
         for volume in sources.pod["spec"].get("volumes") or ():
             if any(kind in volume for kind in payloads.KINDS):
-                self._fill(volume, payloads.files(volume, sources))
+                files = payloads.files(volume, sources)
+                size += sum(_size_on_disk(file.data) for file in files.values())
+                if size > _MOST_BYTES:
+                    raise mount_error(volume["name"], _too_large(size))
+                self._fill(volume, files)
             else:
                 self._locate(sources.pod, volume)
 
@@ -73,7 +82,7 @@ class Volumes:
             source, read_only = self._locate(pod, volumes[name])
             below = mount.get("subPath") or ""
             if expression := mount.get("subPathExpr"):
-                below = variables.expand(expression, env)
+                below = variables.expand(expression, env, "subPathExpr", _MOST_PATH)
             if below:
                 _enter(source, below, name)
             read_only = read_only or bool(mount.get("readOnly"))
@@ -83,7 +92,7 @@ class Volumes:
     def remove(self) -> None:
         """Delete what belongs to the pod alone."""
         for folder in {self._folder, self._memory}:
-            shutil.rmtree(folder, ignore_errors=True)
+            trees.remove(folder)
 
     def place(self, volume: Object) -> Path:
         """The folder of a volume that belongs to the pod alone."""
@@ -114,13 +123,12 @@ class Volumes:
         obj = self._claims(claim, namespace)
         if obj is None:
             raise mount_error(name, f'persistentvolumeclaim "{claim}" not found')
-        if meta.is_deleting(obj):
+        if meta.is_deleting(obj) and not _has_begun(pod):
             raise mount_error(name, f'persistentvolumeclaim "{claim}" is being deleted')
         if meta.dig(obj, "status.phase") != "Bound":
             raise mount_error(name, f'persistentvolumeclaim "{claim}" is not bound yet')
-        folder = self._home.claim(namespace, claim)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        folder = self._home.claim_folder(meta.uid(obj))
+        return folder if folder.is_dir() else claimfolders.ensure(self._home, obj)
 
     def _fill(self, volume: Object, files: Files) -> None:
         name, folder = volume["name"], self.place(volume)
@@ -142,6 +150,26 @@ class Volumes:
             if entry.name not in tops and not entry.name.startswith(".."):
                 entry.unlink()
         self._written[name] = files
+
+
+def _has_begun(pod: Object) -> bool:
+    """Whether a container of the pod has run: then its claims are kept for it, deleted or not."""
+    if meta.dig(pod, "status.phase") == "Running":
+        return True
+    inits = meta.dig(pod, "status.initContainerStatuses") or ()
+    return any(not status.get("state", {}).get("waiting") for status in inits)
+
+
+def _size_on_disk(data: bytes) -> int:
+    return max(1, -(-len(data) // _BLOCK)) * _BLOCK
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"with it the ConfigMaps, Secrets and fields in the pod's volumes take {size} bytes "
+        f"({_BLOCK} at least for a file), and they may take {_MOST_BYTES}: mount fewer keys by "
+        "items, or put the files into a PersistentVolumeClaim"
+    )
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
@@ -184,6 +212,7 @@ _HOST_PATHS: Mapping[str, Callable[[Path], bool]] = {
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_STEPS = 255
+_MOST_PATH = 4096  # PATH_MAX of Linux
 
 
 def _enter(root: Path, below: str, name: str) -> None:

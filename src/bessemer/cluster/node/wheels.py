@@ -4,14 +4,17 @@ A pod's owner names them, but the server puts them there, ahead of the pod and w
 rights. So only wheels are taken, by name or from the web, for a source distribution's build is a
 program; and the environment's own Python does not run before a pod runs it in its sandbox, for a
 package's ``.pth`` file would be a program too. What needs more, a pod installs for itself.
+What then lies in the environment is ``inspection``'s to judge.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from bessemer.cluster.node.errors import BuildFailure, PodInstalls
 from bessemer.resources.lightweight import Install
@@ -21,6 +24,7 @@ _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[\w.,\s-]*\])?\s*([<>=!~;(].*)?", 
 _FROM_WEB = re.compile(
     r"[A-Za-z0-9][\w.-]*\s*(\[[\w.,\s-]*\])?\s*@\s*https?://\S+(\s*;.*)?", re.ASCII
 )
+_URL = re.compile(r"https?://[^\s;]+", re.ASCII | re.IGNORECASE)
 # A name that uv would take for a file's.
 _FILE = re.compile(r"\.(whl|zip|tar|tgz|tbz|txz|gz|bz2|xz|lzma|zst)\b")
 _WEB = ("http", "https")
@@ -28,6 +32,8 @@ _WEB = ("http", "https")
 _BUILD_NEEDED = ("has no usable wheels", "Building source distributions is disabled",
                  "building from source is disabled")  # fmt: skip
 _SHEBANG = b"#!"
+_MOST_SHEBANG = 4096  # bytes
+_MOST_NAME = 255
 
 
 def check(install: Install) -> None:
@@ -43,6 +49,28 @@ def check(install: Install) -> None:
     for url in (*install.index_urls, *install.extra_index_urls):
         if urlsplit(url).scheme not in _WEB:
             raise PodInstalls(f"the index {url!r} is not on the web")
+
+
+def is_unproven(install: Install) -> bool:
+    """Whether nothing proves where its packages come from: a line without TLS, or this machine.
+
+    What such an address gives depends on who listens there, and a pod of anybody's may.
+    """
+    if install.trusted_hosts:
+        return True
+    urls = [*install.index_urls, *install.extra_index_urls]
+    urls += [url for each in install.requirements for url in _URL.findall(each)]
+    return any(_is_unproven(urlsplit(url)) for url in urls)
+
+
+def _is_unproven(url: SplitResult) -> bool:
+    host = url.hostname or ""
+    if url.scheme != "https" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def make_arguments(install: Install, python: Path, environment: Path) -> list[str]:
@@ -67,14 +95,14 @@ def explain(failure: BuildFailure) -> BuildFailure:
 
 
 def find_packages(environment: Path) -> Path:
-    """Its site-packages."""
+    """Its site-packages, before any package could bring a second folder of that kind."""
     return next(environment.glob("lib/python3*/site-packages"))
 
 
-def make_compilation(python: Path, environment: Path) -> list[str]:
+def make_compilation(python: Path, packages: Path) -> list[str]:
     """The command that compiles what was installed: the base Python, which loads nothing of it."""
-    packages = str(find_packages(environment))
-    return [str(python), "-I", "-S", "-m", "compileall", "-q", "-j", str(os.cpu_count()), packages]
+    jobs = str(os.cpu_count())
+    return [str(python), "-I", "-S", "-m", "compileall", "-q", "-j", jobs, str(packages)]
 
 
 def own_scripts(environment: Path, python: Path) -> None:
@@ -84,10 +112,13 @@ def own_scripts(environment: Path, python: Path) -> None:
     for script in (environment / "bin").iterdir():
         if script.is_symlink() or not script.is_file():
             continue
-        data = script.read_bytes()
-        first, _, rest = data.partition(b"\n")
-        if first.startswith(_SHEBANG) and os.fsdecode(first[2:].strip()) in base:
-            mode = script.stat().st_mode
-            script.unlink()  # it may be one file with uv's cache
-            script.write_bytes(_SHEBANG + os.fsencode(own) + b"\n" + rest)
-            script.chmod(mode)
+        with script.open("rb") as file:
+            first = file.readline(_MOST_SHEBANG)
+            if not first.startswith(_SHEBANG) or os.fsdecode(first[2:].strip()) not in base:
+                continue
+            draft = script.with_name(f".{script.name}.new"[-_MOST_NAME:])
+            with draft.open("wb") as changed:
+                changed.write(_SHEBANG + os.fsencode(own) + b"\n")
+                shutil.copyfileobj(file, changed)
+            draft.chmod(script.stat().st_mode & 0o777)
+        draft.replace(script)  # it may be one file with uv's cache

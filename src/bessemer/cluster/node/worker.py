@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bessemer.base import logs
+from bessemer.base import logs, trees
+from bessemer.base.clock import Steps
 from bessemer.base.logs import fields
-from bessemer.cluster.node import images, plan, probes
+from bessemer.cluster.node import images, listeners, plan, probes
 from bessemer.cluster.node import status as statuses
 from bessemer.cluster.node.attempts import Attempts
 from bessemer.cluster.node.errors import StartFailure
@@ -21,6 +20,7 @@ from bessemer.cluster.node.plan import Attempt, Container, Trouble
 from bessemer.cluster.node.preparation import Preparation
 from bessemer.cluster.node.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.cluster.node.services import Services
+from bessemer.cluster.node.slots import Slot
 from bessemer.cluster.node.spec import unheld
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
@@ -39,24 +39,6 @@ _REPORT_RETRY_SECONDS = 1.0
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 
 
-@dataclass
-class _Slot:
-    """What this agent knows of a container, beside the tasks that act on it."""
-
-    container: Container = plan.NOTHING
-    starting: asyncio.Task[None] | None = None
-    watching: asyncio.Task[None] | None = None
-    failures: int = 0  # in a row, to start it
-    is_committed: bool = False  # the runtime was asked; what it starts must be waited for
-
-    def abandon(self) -> None:
-        if self.starting and not self.is_committed:
-            self.starting.cancel()
-
-    def change(self, **parts: object) -> None:
-        self.container = dataclasses.replace(self.container, **parts)  # type: ignore[arg-type]  # names checked by tests
-
-
 class PodWorker:
     """Runs one pod.
 
@@ -73,15 +55,17 @@ class PodWorker:
         self._services = services
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
-        services.spares.give(self._folder)
-        self._address = services.addresses.of_pod(self.uid, self._folder)
+        with contextlib.suppress(OSError):  # a full disk: each start tries again, and says so
+            services.spares.give(self._folder)
+        self._address = services.addresses.of_pod(pod, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
-        self._slots = {spec["name"]: _Slot() for spec in plan.all_containers(pod)}
+        self._slots = {spec["name"]: Slot() for spec in plan.all_containers(pod)}
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         limits = unheld(self._specs.values(), services.runtime)
         stand_in = images.stand_ins(self._specs.values())
         self._place = statuses.Place(services.config.host_ip, self._address, limits, stand_in)
+        self._owner = listeners.Owner(self._address, lambda: plan.find_pids(self._view()))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_gone = False  # the object is
@@ -90,6 +74,7 @@ class PodWorker:
         self._must_refresh = False
         self._unwritten = ""  # why the status is not in the API
         self._quiet_until = services.clock.now() + _seconds(_QUIET_STARTING_SECONDS)
+        self._steps = Steps(services.clock)
         self._adopt()
 
     # ---- told from outside
@@ -161,6 +146,7 @@ class PodWorker:
 
     async def _pass(self) -> bool:
         """Do what is due; True when the pod rests until it is woken."""
+        self._follow_clock()
         now = self._services.clock.now()
         if self._is_gone:
             return await self._pass_gone()
@@ -187,6 +173,13 @@ class PodWorker:
             times = [moment for moment in (todo.wake_at, refresh_at) if moment]
             await self._pause(min(times, default=None))
         return False
+
+    def _follow_clock(self) -> None:
+        """Move what is waited for along with the wall clock when somebody sets it."""
+        if step := self._steps.take():
+            self._quiet_until += step
+            for slot in self._slots.values():
+                slot.shift(step)
 
     async def _pause(self, until: datetime | None) -> None:
         timeout = None
@@ -238,7 +231,7 @@ class PodWorker:
             slot.starting, slot.is_committed = None, False
             self.wake()
 
-    async def _start_attempt(self, slot: _Slot, action: plan.Start) -> None:
+    async def _start_attempt(self, slot: Slot, action: plan.Start) -> None:
         name = action.container
         folder = self._attempts.make(name, action.number)
         spec = self._specs[name]
@@ -270,7 +263,7 @@ class PodWorker:
         )  # fmt: skip
         self._watch(name, attempt)
 
-    def _fail(self, slot: _Slot, name: str, failure: StartFailure) -> None:
+    def _fail(self, slot: Slot, name: str, failure: StartFailure) -> None:
         reason, message = failure.reason, failure.message
         wait = _RETRY_SECONDS
         self._tell("Warning", failure.event, message)
@@ -312,12 +305,12 @@ class PodWorker:
             self._tell_end(name, attempt)
 
     async def _watch_end(self, name: str, number: int) -> None:
-        slot = self._slots[name]
-        spec = self._specs[name]
-        folder = self._attempts.folder(name, number)
-        target = probes.Target(self._address, folder, self._services.runtime)
+        slot, folder = self._slots[name], self._attempts.folder(name, number)
+        network = self._preparation.network(self.pod)
+        target = probes.Target(self._address, folder, self._services.runtime, self._owner, network)
+        verdicts, is_started = _Verdicts(self, slot), slot.container.is_started
         probing = asyncio.create_task(
-            probes.watch(spec, target, _Verdicts(self, slot), started=slot.container.is_started)
+            probes.watch(self._specs[name], target, verdicts, started=is_started)
         )
         try:
             await self._services.runtime.wait(folder)
@@ -363,7 +356,9 @@ class PodWorker:
         if not self._is_released:
             self._is_released = True
             self._services.addresses.release(self.uid, self._address)
-            self._preparation.remove_volumes()
+            # A pod may have left a million files.
+            await asyncio.to_thread(self._preparation.remove_volumes)
+            await self._attempts.shed()
 
     async def _remove(self) -> bool:
         if not self.pod["metadata"].get("finalizers"):
@@ -394,7 +389,7 @@ class PodWorker:
         return True
 
     async def _remove_folder(self) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(trees.remove, self._folder)
 
     # ---- status
 
@@ -465,7 +460,7 @@ class PodWorker:
 class _Verdicts:
     """What probes tell of one container."""
 
-    def __init__(self, worker: PodWorker, slot: _Slot) -> None:
+    def __init__(self, worker: PodWorker, slot: Slot) -> None:
         self._worker = worker
         self._slot = slot
 

@@ -15,6 +15,7 @@ from bessemer.cluster.workloads.essentials import EssentialsReconciler
 from bessemer.cluster.workloads.garbage.reconciler import GarbageCollector
 from bessemer.cluster.workloads.job.reconciler import JobReconciler, OrphanReconciler
 from bessemer.cluster.workloads.namespaces import NamespaceReconciler
+from bessemer.cluster.workloads.protection import ClaimProtection
 from bessemer.cluster.workloads.replicaset.reconciler import ReplicaSetReconciler
 from bessemer.cluster.workloads.writer import Writer
 from bessemer.control.controller import Controller
@@ -68,6 +69,7 @@ class Workloads:
             self._namespaces(),
             self._essentials(),
             self._podgc(),
+            ClaimProtection(parts.client, parts.informers).controller(parts.clock),
         ]
 
     async def run(self) -> None:

@@ -6,9 +6,9 @@ Source: k8s.io/kubernetes pkg/api/v1/pod, pkg/controller/controller_utils.go.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import parse_time, remaining
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
@@ -37,23 +37,29 @@ def is_ready(pod: Object) -> bool:
     return condition is not None and condition.get("status") == "True"
 
 
-def available_at(pod: Object, min_ready_seconds: int) -> datetime | None:
-    """From when on the pod counts as available; None while it is not ready."""
+def available_in(pod: Object, min_ready_seconds: int, now: datetime) -> float | None:
+    """Seconds until the pod counts as available; None while it is not ready."""
+    since = ready_since(pod)
+    return None if since is None else remaining(since, min_ready_seconds, now)
+
+
+def ready_since(pod: Object) -> datetime | None:
+    """From when on the pod is ready; None while it is not."""
     condition = meta.condition(pod, "Ready")
     if condition is None or condition.get("status") != "True":
         return None
     since = condition.get("lastTransitionTime")
     if not since:
         return None
-    return parse_time(since) + timedelta(seconds=min_ready_seconds)
+    return parse_time(since)
 
 
 def is_available(pod: Object, min_ready_seconds: int, now: datetime) -> bool:
     """Whether it has been ready for that long."""
     if not min_ready_seconds:
         return is_ready(pod)
-    moment = available_at(pod, min_ready_seconds)
-    return moment is not None and moment <= now
+    left = available_in(pod, min_ready_seconds, now)
+    return left is not None and left <= 0
 
 
 def restarts(pod: Object) -> int:
@@ -94,7 +100,7 @@ def _created(pod: Object) -> str:
 
 
 def _worth(pod: Object) -> tuple[bool, int, bool, int, float, int]:
-    moment = available_at(pod, 0)
+    moment = ready_since(pod)
     try:
         cost = int(meta.annotations(pod).get(DELETION_COST, "0"))
     except ValueError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -10,6 +12,8 @@ from bessemer.kube.access import Attributes, Authenticator, Authorizer, User
 from bessemer.pipelines.errors import PermissionDenied, Unauthenticated
 
 GROUP = "pipelines.kubeflow.org"
+# How long a right that was taken away may go on being used.
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,39 @@ class Guard:
                 "the bearer token is not known here, or has ended; get a fresh one"
             )
         return user
+
+    async def while_allowed(
+        self, request: Request, namespace: str, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a stream of runs in that namespace, until the request may not be made.
+
+        Who asked is judged again each second: a stream is one request for as long as a step runs.
+        """
+        time = asyncio.get_running_loop().time
+        reading, due = asyncio.ensure_future(anext(pieces, None)), time() + _LOOK_SECONDS
+        try:
+            while True:
+                done, _ = await asyncio.wait({reading}, timeout=max(due - time(), 0))
+                if time() >= due:
+                    if not await self._may_still(request, namespace):
+                        return
+                    due = time() + _LOOK_SECONDS
+                if done:
+                    piece = reading.result()
+                    if piece is None:
+                        return
+                    yield piece
+                    reading = asyncio.ensure_future(anext(pieces, None))
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _may_still(self, request: Request, namespace: str) -> bool:
+        try:
+            await self.check(await self.identify(request), "get", "runs", namespace)
+        except (Unauthenticated, PermissionDenied):
+            return False
+        return True
 
     async def check(self, user: User, verb: str, resource: str, namespace: str) -> None:
         """Let the user pass.

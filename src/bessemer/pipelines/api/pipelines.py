@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -21,6 +21,7 @@ from bessemer.pipelines.api.http import (
     Services,
     load_spec,
     params_of,
+    read_beside,
     read_json,
     user_of,
 )
@@ -298,7 +299,7 @@ async def _read_upload(request: Request) -> tuple[dict[str, Any], str, str]:
             raise InvalidArgument("an upload needs the file field 'uploadfile', but has none")
         data = await file.read()
         name = PurePath(file.filename or "").name
-    return params, name, await asyncio.to_thread(uploads.read_pipeline, name, data)
+    return params, name, await read_beside(partial(uploads.read_pipeline, name), data)
 
 
 def _parse_tags(text: str) -> dict[str, str]:

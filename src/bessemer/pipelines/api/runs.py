@@ -257,7 +257,8 @@ class Runs:
         )
         # The first piece is read before the answer starts, so that "no log" can still be a 404.
         first = await anext(pieces, b"")
-        return StreamingResponse(_chain(first, pieces), media_type="text/plain")
+        pieces = self._services.guard.while_allowed(request, run.namespace, _chain(first, pieces))
+        return StreamingResponse(pieces, media_type="text/plain")
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

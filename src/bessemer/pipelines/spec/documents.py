@@ -13,6 +13,8 @@ from bessemer.pipelines.spec.parse import parse
 
 # The C loader is some ten times faster; it is not on every machine.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: Lists, mappings and what is in them, as they are read; no compiled pipeline comes near.
+MAX_VALUES = 250_000
 _CURE = "compile the pipeline with kfp.compiler.Compiler and submit its file unchanged"
 
 
@@ -25,8 +27,28 @@ def load(document: str | bytes | Mapping[str, Any]) -> Spec:
         InvalidSpec: it is no pipeline that we can run; the text says what is wrong with it.
     """
     if isinstance(document, Mapping):
-        return parse(*_split_mapping(document))
-    return parse(*_split_text(document))
+        ir, platform = _split_mapping(document)
+    else:
+        ir, platform = _split_text(document)
+    _check_count(ir, platform)
+    return parse(ir, platform)
+
+
+def _check_count(*documents: Mapping[str, Any]) -> None:
+    """Refuse what would keep its readers busy; what an alias stands for counts each time."""
+    pending: list[Any] = list(documents)
+    seen = 0
+    while pending:
+        value = pending.pop()
+        children = value.values() if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping | list):
+            continue
+        seen += len(value)
+        if seen > MAX_VALUES:
+            raise InvalidSpec(
+                f"a pipeline may have {MAX_VALUES} values, but this one has more; {_CURE}"
+            )
+        pending.extend(children)
 
 
 def _split_mapping(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bessemer.pipelines.spec import items
+from bessemer.pipelines.spec import items, size
 from bessemer.pipelines.spec.model import (
     Component,
     Dag,
@@ -55,14 +55,15 @@ def check(
     root: Component,
     components: Mapping[str, Component],
     settings: Mapping[str, Sequence[Source]],
-) -> None:
-    """Check every DAG that the root reaches.
+) -> Mapping[str, int]:
+    """Check every DAG that the root reaches; how many tasks each comes to, by component.
 
     ``settings`` tells where the Kubernetes settings of an executor (by its label) take values
     from.
 
     Raises:
-        InvalidSpec: a component is unknown, contains itself, or its tasks don't fit together.
+        InvalidSpec: a component is unknown, contains itself, its tasks don't fit together, or
+            they are too many.
     """
     inner: dict[str, list[Component]] = {}
     pending = [root]
@@ -71,9 +72,10 @@ def check(
         if component.name not in inner and isinstance(component.body, Dag):
             inner[component.name] = _check_dag(component, component.body, components)
             pending.extend(inner[component.name])
+    counted = size.count(root, inner)
     known = {root.name: root, **components}
     visible = items.Visibility(known)
-    outermost_first = [known[name] for name in reversed(_order_components(inner))]
+    outermost_first = [known[name] for name in reversed([*counted])]  # counted from the inside
     for component in outermost_first:
         for task in _tasks(component):
             visible.note(component, task)
@@ -81,6 +83,7 @@ def check(
         for task in _tasks(component):
             _check_lacks(component, task, visible)
             _check_settings(component, task, visible, settings)
+    return counted
 
 
 def _tasks(component: Component) -> Iterable[TaskSpec]:
@@ -108,35 +111,6 @@ def _check_lacks(component: Component, task: TaskSpec, visible: items.Visibility
 def _dag_of(component: Component) -> Dag:
     assert isinstance(component.body, Dag), "only DAGs have tasks"
     return component.body
-
-
-def _order_components(inner: Mapping[str, list[Component]]) -> list[str]:
-    """The DAGs, each after those that it contains.
-
-    Raises:
-        InvalidSpec: one contains itself, perhaps over others.
-    """
-    left = {name: {part.name for part in parts} & set(inner) for name, parts in inner.items()}
-    around: dict[str, list[str]] = {name: [] for name in left}
-    for name, parts in left.items():
-        for part in parts:
-            around[part].append(name)
-    free = [name for name, parts in left.items() if not parts]
-    ordered = []
-    while free:
-        name = free.pop()
-        ordered.append(name)
-        del left[name]
-        for outer in around[name]:
-            left[outer].discard(name)
-            if not left[outer]:
-                free.append(outer)
-    if left:
-        raise InvalidSpec(
-            f"the components {sorted(left)} contain each other in a cycle; a pipeline can't "
-            "contain itself"
-        )
-    return ordered
 
 
 def _check_dag(

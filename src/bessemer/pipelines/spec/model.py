@@ -186,3 +186,5 @@ class Spec:
     kubernetes: Mapping[str, Mapping[str, Any]]
     document: Mapping[str, Any]  # the IR as given
     platform_document: Mapping[str, Any]  # the PlatformSpec as given, empty if none
+    # DAG component -> the tasks in it and below, an iteration of a loop as one
+    tasks: Mapping[str, int] = field(default_factory=dict)

@@ -78,7 +78,7 @@ def parse(document: Json, platform: Json) -> Spec:
     root = _root(document, components, executors)
     kubernetes = _kubernetes(platform)
     sources = {label: tuple(_setting_sources(each)) for label, each in kubernetes.items()}
-    graph.check(root, components, sources)
+    tasks = graph.check(root, components, sources)
     return Spec(
         name=name,
         display_name=info.get("displayName") or name,
@@ -89,6 +89,7 @@ def parse(document: Json, platform: Json) -> Spec:
         kubernetes=kubernetes,
         document=document,
         platform_document=platform,
+        tasks=tasks,
     )
 
 

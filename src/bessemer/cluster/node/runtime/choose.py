@@ -32,12 +32,16 @@ class Choice:
     runtime: Runtime
     reason: str
     cgroups: machine.Cgroups
+    unfiltered: str = ""  # why system calls are not filtered, where they are not
+    unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
 
     def describe(self) -> str:
         """One line for the ready line and the doctor."""
         held = ", ".join(self.cgroups.folders)
         limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
-        return f"{self.runtime.name} ({self.reason}; limits: {limits})"
+        sockets = f"; sockets: not guarded, {self.unguarded}" if self.unguarded else ""
+        calls = f"; system calls: not filtered, {self.unfiltered}" if self.unfiltered else ""
+        return f"{self.runtime.name} ({self.reason}; limits: {limits}{calls}{sockets})"
 
 
 async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
@@ -54,7 +58,9 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     problem = await _try(sandbox, home_run)
     if problem:
         return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
-    return Choice(sandbox, "user namespaces work", cgroups)
+    sandbox.unguarded = (await zygotes.ask({"do": "try sockets"}))["problem"]
+    why = (sandbox.unfiltered, sandbox.unguarded)
+    return Choice(sandbox, "user namespaces work", cgroups, *why)
 
 
 async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:

@@ -9,14 +9,16 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal as signals
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bessemer.base import trees
 from bessemer.base.clock import Clock, SystemClock, parse_time
+from bessemer.base.ids import hash_name
+from bessemer.cluster.node.runtime import records
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerSpec,
@@ -25,6 +27,7 @@ from bessemer.cluster.node.runtime.base import (
     Observation,
     RuntimeFailure,
 )
+from bessemer.cluster.node.runtime.machine import Cgroups
 from bessemer.cluster.node.runtime.zygotes import Zygotes
 
 #: As the kubelet reads of a termination message, in bytes.
@@ -92,8 +95,9 @@ class LaunchedRuntime(abc.ABC):
 
     name = ""
 
-    def __init__(self, zygotes: Zygotes, clock: Clock | None = None) -> None:
+    def __init__(self, zygotes: Zygotes, cgroups: Cgroups, clock: Clock | None = None) -> None:
         self._zygotes = zygotes
+        self._cgroups = cgroups
         self._clock = clock or SystemClock()
         # Of those that this agent started: done when the supervisor told of the end, or is gone.
         self._ends: dict[Path, asyncio.Task[None]] = {}
@@ -133,17 +137,30 @@ class LaunchedRuntime(abc.ABC):
 
     def observe(self, folder: Path) -> Observation:
         """As the port says."""
-        ended = _read(folder / "exit")
-        started = _read(folder / "started")
+        ended = records.read_exit(folder)
+        started = records.read_started(folder)
         if ended:
             return _observation(ContainerState.EXITED, started, ended, folder)
-        if not (folder / "started").exists():
+        if not os.path.lexists(folder / "started"):
             return Observation(ContainerState.CREATED)
         if _is_held(folder):
             return _observation(ContainerState.RUNNING, started, {}, folder)
-        ended = _read(folder / "exit")  # it may have ended between the two looks
+        ended = records.read_exit(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
+        if state is ContainerState.LOST:
+            self._end_lost(folder)
         return _observation(state, started, ended, folder)
+
+    def _end_lost(self, folder: Path) -> None:
+        """End what a supervisor that died may have left.
+
+        The kernel does it as that dies, unless the container found a way to refuse the signal: so
+        its init is killed by the two numbers that name it, all of its cgroup by the kernel.
+        """
+        init = _init(folder)
+        if init is not None:
+            init.send(signals.SIGKILL)
+        self._cgroups.kill(cgroup_name(folder))
 
     async def wait(self, folder: Path) -> Observation:
         """As the port says."""
@@ -172,13 +189,16 @@ class LaunchedRuntime(abc.ABC):
 
     async def execute(self, folder: Path, argv: tuple[str, ...], timeout: float) -> ExecResult:
         """As the port says."""
-        init = _init(folder)
-        if init is None or self.observe(folder).state is not ContainerState.RUNNING:
+        started = records.read_started(folder)
+        if not started or self.observe(folder).state is not ContainerState.RUNNING:
             raise RuntimeFailure(f"a command needs a running container; {folder} has none")
-        spec = _read(Path(_read(folder / "started")["spec"]))
-        request = {"do": "execute", "argv": argv, "timeout": timeout, "pid": init.pid}
-        request["start_time"] = init.start_time
-        request["spec"] = {key: spec[key] for key in ("sandbox", "cwd", "env")}
+        spec = records.read_spec(started)
+        if not spec.keys() >= _EXECUTED:
+            raise RuntimeFailure(f"what {folder} was started with can't be read any more")
+        request = {"do": "execute", "argv": argv, "timeout": timeout}
+        request["supervisor"] = started["supervisor"]
+        request["cgroups"] = spec["cgroups"]["paths"]
+        request["spec"] = {key: spec.get(key) for key in _OF_EXECUTION}
         answer = await self._zygotes.ask(request)
         return ExecResult(answer["code"], base64.b64decode(answer["output"]))
 
@@ -188,7 +208,7 @@ class LaunchedRuntime(abc.ABC):
             raise RuntimeFailure(
                 f"only an ended container can be removed, but {folder} runs; kill it first"
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        trees.remove(folder)
 
     async def close(self) -> None:
         """As the port says."""
@@ -199,6 +219,9 @@ class LaunchedRuntime(abc.ABC):
         await self._zygotes.close()
 
 
+#: What of an attempt's spec a command beside it needs, and what an older spec may lack.
+_EXECUTED = {"sandbox", "cwd", "env", "cgroups"}
+_OF_EXECUTION = ("sandbox", "cwd", "env", "filtered", "sockets")
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
 
 
@@ -225,19 +248,16 @@ async def _readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except (FileNotFoundError, json.JSONDecodeError):  # a crash of the machine can empty a file
-        return {}
-    return record
+def cgroup_name(folder: Path) -> str:
+    """What the cgroup of an attempt is called."""
+    return hash_name(str(folder))
 
 
 def _is_held(folder: Path) -> bool:
     """Whether a supervisor lives: it holds a lock on the folder itself."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -249,13 +269,18 @@ def _is_held(folder: Path) -> bool:
 
 
 def _init(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
-    return _Process(started["pid"], started["start_time"]) if started else None
+    started = records.read_started(folder)
+    if not started:  # with the supervisor the kernel ends all the rest
+        return _supervisor(folder)
+    return _Process(started["pid"], started["start_time"])
 
 
 def _supervisor(folder: Path) -> _Process | None:
-    started = _read(folder / "started")
-    return _Process(**started["supervisor"]) if started else None
+    started = records.read_started(folder)
+    if started:
+        return _Process(started["supervisor"]["pid"], started["supervisor"]["start_time"])
+    pid = records.holder(folder)
+    return _Process(pid, _start_time(pid)) if pid else None
 
 
 def _observation(
@@ -268,19 +293,11 @@ def _observation(
         finished_at=_moment(ended),
         exit_code=ended.get("code", 0),
         signal=ended.get("signal", 0),
-        oom_killed=ended.get("oom", False),
+        oom_killed=bool(ended.get("oom")),
         start_error=ended.get("start_error", ""),
-        message=_message(folder) if ended else "",
+        message=records.read_text(folder / "termination", _LONGEST_MESSAGE) if ended else "",
     )
 
 
 def _moment(record: dict[str, Any]) -> datetime | None:
     return parse_time(record["at"]) if record else None
-
-
-def _message(folder: Path) -> str:
-    try:
-        with (folder / "termination").open("rb") as file:
-            return file.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""

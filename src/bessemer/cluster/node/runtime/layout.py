@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ HOME = "/home/pod"
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _MACHINE_ETC = "/run/machine/etc"
+_RECORD = "record.json"
 _PREFIX_PARTS = ("bin", "lib", "lib64", "libexec", "include", "share")
 #: Of the machine's /etc: how programs of /usr find their libraries, certificates, names.
 _ETC = (
@@ -64,6 +67,27 @@ def machine(prepared_etc: Path) -> Layout:
 def environment(path: Path) -> tuple[tuple[str, str, bool], ...]:
     """The binds that an environment's python needs: itself and its base interpreter.
 
+    Where that is was recorded when the environment was made: packages write to the environment,
+    so nothing in it is asked. The server's own environment is its owner's.
+
+    Raises:
+        RuntimeFailure: nothing was recorded.
+    """
+    bases = find_bases(path) if path == Path(sys.prefix) else _recorded_bases(path)
+    binds = [(str(path), str(path), True)]
+    for prefix in bases:
+        # Its parts by name: a prefix may be somebody's home folder.
+        for part in _PREFIX_PARTS:
+            if (prefix / part).is_dir():
+                binds.append((str((prefix / part).resolve()), str(prefix / part), True))
+    return tuple(dict.fromkeys(binds))
+
+
+def find_bases(path: Path) -> tuple[Path, ...]:
+    """Where an environment's base interpreter is, asked of the environment itself.
+
+    For those alone which no package has written to yet, or whose packages are trusted.
+
     Raises:
         RuntimeFailure: it has no interpreter.
     """
@@ -72,7 +96,6 @@ def environment(path: Path) -> tuple[tuple[str, str, bool], ...]:
         raise RuntimeFailure(
             f"an environment needs bin/python3, but {path} has none; build it again"
         )
-    binds = [(str(path), str(path), True)]
     prefixes = [python.resolve().parent.parent]
     settings = path / "pyvenv.cfg"
     if settings.exists():
@@ -80,14 +103,35 @@ def environment(path: Path) -> tuple[tuple[str, str, bool], ...]:
             key, _, value = line.partition("=")
             if key.strip() == "home":
                 prefixes.append(Path(value.strip()).parent)
-    for prefix in dict.fromkeys(prefixes):
-        if prefix.is_relative_to("/usr") or prefix == Path("/") or prefix == path:
-            continue
-        # Its parts by name: a prefix may be somebody's home folder.
-        for part in _PREFIX_PARTS:
-            if (prefix / part).is_dir():
-                binds.append((str((prefix / part).resolve()), str(prefix / part), True))
-    return tuple(dict.fromkeys(binds))
+    return tuple(
+        prefix
+        for prefix in dict.fromkeys(prefixes)
+        if not prefix.is_relative_to("/usr") and prefix not in (Path("/"), path)
+    )
+
+
+def record_of(path: Path) -> Path:
+    """The record of an environment: beside it, where no package can write."""
+    return path.with_name(_RECORD)
+
+
+def record_bases(path: Path, bases: Sequence[Path]) -> None:
+    """Record where an environment's base interpreter is, which says that it is whole. Blocking."""
+    record = record_of(path)
+    draft = record.with_name(f"{_RECORD}.new")
+    draft.write_text(json.dumps({"bases": [str(base) for base in bases]}))
+    os.sync()  # thousands of files: a crash of the machine must not leave a mark over half of them
+    draft.rename(record)
+
+
+def _recorded_bases(path: Path) -> list[Path]:
+    try:
+        return [Path(base) for base in json.loads(record_of(path).read_text())["bases"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RuntimeFailure(
+            f"an environment needs {_RECORD} beside it, which says where its base interpreter is, "
+            f"but {record_of(path)} can't be read ({error}); build it again"
+        ) from error
 
 
 def prepare_etc(run: Path) -> Path:

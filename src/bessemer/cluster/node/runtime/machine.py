@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
-
-from bessemer.cluster.node.runtime.base import Limits
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("memory", "cpu", "pids")
@@ -24,25 +24,67 @@ class Cgroups:
     version: int
     folders: dict[str, Path]
 
-    def paths(self, name: str, limits: Limits) -> dict[str, str]:
-        """The controllers that hold these limits, with the folder of one container."""
-        wanted = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
-        return {
-            controller: str(folder / name)
-            for controller, folder in self.folders.items()
-            if wanted[controller] is not None
-        }
+    def paths(self, name: str) -> dict[str, str]:
+        """Each controller with the folder of one container.
+
+        Also of one without limits: it must not count to a zygote that it is forked from, and all
+        of it can be ended by the kernel.
+        """
+        return {controller: str(folder / name) for controller, folder in self.folders.items()}
+
+    def kill(self, name: str) -> None:
+        """End all processes of one container, as far as cgroups can be written."""
+        for folder in set(self.folders.values()):
+            _kill(folder / name)
+            _remove(folder / name)
 
     def remove(self) -> None:
         """Delete our own folders, as far as no container is in them."""
         for folder in set(self.folders.values()):
-            try:
-                folder.rmdir()
-            except OSError:
-                continue  # a container lives on in it
+            with contextlib.suppress(OSError):
+                for left in folder.iterdir():  # of those whose supervisor died
+                    if left.is_dir():
+                        _remove(left)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # a container lives on in it
+        folder.rmdir()
 
 
 NO_CGROUPS = Cgroups(0, {})
+#: Looks for processes that were forked while others were killed.
+_MOST_LOOKS = 20
+
+
+def _kill(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # Linux 5.14 has it, in version 2
+        (folder / "cgroup.kill").write_text("1")
+        return
+    for _ in range(_MOST_LOOKS):
+        try:
+            pids = [int(word) for word in (folder / "cgroup.procs").read_text().split()]
+        except OSError:
+            return  # it is gone
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+#: Of the launcher's filter: the machines that it has a list of system calls for.
+_FILTERED_MACHINES = ("x86_64", "aarch64")
+
+
+def unfiltered() -> str:
+    """Why this machine can't hold containers to a filter of system calls; empty if it can."""
+    if os.uname().machine not in _FILTERED_MACHINES:
+        return f"there is no list of them for {os.uname().machine}"
+    if not Path("/proc/sys/kernel/seccomp/actions_avail").exists():
+        return "this kernel has no seccomp"
+    return ""
 
 
 def find_cgroups(name: str, root: Path = _CGROUP_ROOT) -> Cgroups:

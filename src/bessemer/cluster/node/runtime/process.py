@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,8 +21,7 @@ class ProcessRuntime(LaunchedRuntime):
     def __init__(
         self, zygotes: Zygotes, cgroups: machine.Cgroups, clock: Clock | None = None
     ) -> None:
-        super().__init__(zygotes, clock)
-        self._cgroups = cgroups
+        super().__init__(zygotes, cgroups, clock)
 
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
         """Refuses what needs a root of its own."""
@@ -74,7 +74,7 @@ def _at_home(path: str | None, home: Path) -> Path | None:
 def _show(mount: Mount, home: Path) -> None:
     """Make a mount visible: at its own path it is, in the pod's home a link does."""
     source = mount.source / mount.below
-    if str(source) == mount.target:
+    if os.path.realpath(source) == os.path.realpath(mount.target):
         return
     link = _at_home(mount.target, home)
     if link is None or link == home:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from bessemer.base.clock import Clock
-from bessemer.base.ids import hash_name
 from bessemer.cluster.node.runtime import layout, machine
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits
-from bessemer.cluster.node.runtime.launched import OWN_FOLDERS, LaunchedRuntime
-from bessemer.cluster.node.runtime.zygotes import Zygotes
+from bessemer.cluster.node.runtime.launched import OWN_FOLDERS, LaunchedRuntime, cgroup_name
+from bessemer.cluster.node.runtime.zygotes import WarmKey, WarmSetting, Zygotes
 
 #: Variables that a running interpreter can't take on: with another PYTHON* one a start is cold.
 _LATE_VARIABLES = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
@@ -24,9 +24,13 @@ class SandboxRuntime(LaunchedRuntime):
     def __init__(
         self, zygotes: Zygotes, cgroups: machine.Cgroups, clock: Clock | None = None
     ) -> None:
-        super().__init__(zygotes, clock)
-        self._cgroups = cgroups
+        super().__init__(zygotes, cgroups, clock)
+        self.unfiltered = machine.unfiltered()
+        self.unguarded = ""  # why this machine lets no one answer for containers' sockets
         self._guarded = machine.writable_proc_entries()
+        self._warm_setting = WarmSetting(
+            tuple(self._guarded), cgroups, is_filtered=not self.unfiltered
+        )
         self._environments: dict[Path, tuple[tuple[str, str, bool], ...]] = {}
 
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
@@ -63,9 +67,11 @@ class SandboxRuntime(LaunchedRuntime):
             "binds": binds,
             "files": files,
             "own_processes": True,
+            "filtered": not self.unfiltered,
             "proc_guarded": self._guarded,
             "limits": limits_record(spec.limits),
             "cgroups": cgroups_record(self._cgroups, spec),
+            "sockets": self._sockets(spec),
             "warm": await self._warm(spec),
         }
 
@@ -77,6 +83,11 @@ class SandboxRuntime(LaunchedRuntime):
         """As the port says."""
         await super().close()
         self._cgroups.remove()
+
+    def _sockets(self, spec: ContainerSpec) -> dict[str, Any] | None:
+        if spec.network is None or self.unguarded:
+            return None
+        return dataclasses.asdict(spec.network)
 
     def _environment(self, path: Path | None) -> tuple[tuple[str, str, bool], ...]:
         if path is None:
@@ -90,8 +101,12 @@ class SandboxRuntime(LaunchedRuntime):
             return None
         if not _can_be_late(spec):
             return None
-        socket = await self._zygotes.warm_socket(spec.environment, self._guarded)
+        socket = await self._zygotes.warm_socket(
+            WarmKey(spec.namespace, spec.environment),
+            dataclasses.replace(self._warm_setting, is_guarded=not self.unguarded),
+        )
         return {
+            "guarded": not self.unguarded,
             "socket": str(socket),
             "source": spec.warm.source,
             "arguments": spec.warm.arguments,
@@ -127,8 +142,7 @@ def limits_record(limits: Limits) -> dict[str, Any]:
 
 def cgroups_record(cgroups: machine.Cgroups, spec: ContainerSpec) -> dict[str, Any]:
     """The container's own cgroup folders, as the launcher reads them."""
-    name = hash_name(str(spec.folder))
-    return {"version": cgroups.version, "paths": cgroups.paths(name, spec.limits)}
+    return {"version": cgroups.version, "paths": cgroups.paths(cgroup_name(spec.folder))}
 
 
 def unheld(limits: Limits, cgroups: machine.Cgroups) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import socket
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from bessemer.base import logs
 from bessemer.base.ids import hash_name
 from bessemer.cluster.node.runtime import layout
 from bessemer.cluster.node.runtime.base import RuntimeFailure
+from bessemer.cluster.node.runtime.machine import Cgroups
 
 _log = logs.get(__name__)
 
@@ -35,12 +38,60 @@ _RUN_ZYGOTE = (
 _BASE_IDLE = 10.0
 #: A socket's path has room for 108 bytes on Linux, 104 on macOS; ours need some for their names.
 _LONGEST_FOLDER = 70
+#: What a warm zygote may use, with its forks that wait for programs: an executor takes some
+#: 100 MiB, a fork 2. A process count also ends a bomb that a package brings.
+_WARM_LIMITS = {"memory": 1 << 30, "cpu": 1.0, "processes": 1000}
+#: How many there may be at once; each namespace can ask for any number of environments.
+_MOST_WARM = 16
+#: How long the end of zygotes may take, in seconds; one stays while a container needs it.
+_END_PATIENCE = 0.5
 #: What a warm zygote has beside that, in memory.
 _WARM_FOLDERS = (layout.HOME, "/tmp")
 #: How many requests may wait for the zygote's next fork.
 _BACKLOG = 1024
 #: The longest answer that a zygote gives: an execution's output, in base64.
 _LONGEST_ANSWER = 1 << 20
+
+
+@dataclass(frozen=True)
+class WarmKey:
+    """Whom a warm zygote serves: pods of one namespace, of one environment."""
+
+    namespace: str
+    environment: Path
+
+
+@dataclass(frozen=True)
+class WarmSetting:
+    """What a warm zygote is held by.
+
+    Attributes:
+        guarded: what of /proc is read-only.
+        is_filtered: whether its system calls are.
+        is_guarded: whether its keeper answers for its programs' sockets.
+    """
+
+    guarded: tuple[str, ...]
+    cgroups: Cgroups
+    is_filtered: bool
+    is_guarded: bool = False
+
+
+@dataclass(frozen=True)
+class _Warm:
+    """A warm zygote: its socket, and pidfds of it and of PID 1 in its pid namespace."""
+
+    socket: Path
+    zygote: int
+    keeper: int
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.keeper, signal.SIGTERM)
+
+    def close(self) -> None:
+        os.close(self.zygote)
+        os.close(self.keeper)
 
 
 class Zygotes:
@@ -54,7 +105,8 @@ class Zygotes:
         self._warming = asyncio.Lock()  # a warm one
         self._process: Process | None = None
         self._leash: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._warm: dict[Path, int] = {}  # environment -> pidfd of its zygote
+        self._warm: dict[WarmKey, _Warm] = {}
+        self._made = itertools.count()
         self._machine: layout.Layout | None = None
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -93,16 +145,30 @@ class Zygotes:
         answer: dict[str, Any] = json.loads(line)
         return answer, reader, writer
 
-    async def warm_socket(self, environment: Path, proc_guarded: list[str]) -> Path:
-        """The socket of the environment's warm zygote, which is started if it isn't there."""
-        path = self._sockets / f"warm-{hash_name(str(environment))}.sock"
+    async def warm_socket(self, key: WarmKey, setting: WarmSetting) -> Path:
+        """The socket of a warm zygote, which is started if it isn't there.
+
+        Where another one is too many, the one that was asked least lately ends.
+        """
         async with self._warming:
-            pidfd = self._warm.get(environment)
-            if pidfd is None or _ended(pidfd):
-                self._forget(environment)
-                answer = await self.ask(self._warm_request(environment, path, proc_guarded))
-                self._warm[environment] = os.pidfd_open(answer["pid"])
-        return path
+            warm = self._warm.pop(key, None)
+            if warm is None or _ended(warm.zygote):
+                if warm is not None:
+                    warm.close()
+                warm = await self._start_warm(key, setting)
+            self._warm[key] = warm  # the last one in order
+            while len(self._warm) > _MOST_WARM:
+                oldest = self._warm.pop(next(iter(self._warm)))
+                oldest.end()
+                oldest.close()
+        return warm.socket
+
+    async def _start_warm(self, key: WarmKey, setting: WarmSetting) -> _Warm:
+        name = hash_name(key.namespace, str(key.environment))
+        path = self._sockets / f"warm-{name}.sock"
+        request = self._warm_request(key.environment, path, setting)
+        answer = await self.ask(request)
+        return _Warm(path, os.pidfd_open(answer["zygote"]), os.pidfd_open(answer["keeper"]))
 
     def machine(self) -> layout.Layout:
         """What of this machine containers and warm zygotes see."""
@@ -119,19 +185,16 @@ class Zygotes:
 
     async def close(self) -> None:
         """End the zygotes; the containers that were forked from them run on."""
-        for environment, pidfd in list(self._warm.items()):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            self._forget(environment)
+        for warm in self._warm.values():
+            warm.end()
+        for warm in self._warm.values():
+            await asyncio.to_thread(_ended, warm.keeper, _END_PATIENCE)
+            warm.close()
+        self._warm.clear()
         await self._end_base()
         if self._sockets != self._run:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = self._run
-
-    def _forget(self, environment: Path) -> None:
-        pidfd = self._warm.pop(environment, None)
-        if pidfd is not None:
-            os.close(pidfd)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for _ in range(2):
@@ -189,7 +252,7 @@ class Zygotes:
         _log.info("zygote started", extra=logs.fields(pid=self._process.pid))
         return path
 
-    def _warm_request(self, environment: Path, path: Path, guarded: list[str]) -> dict[str, Any]:
+    def _warm_request(self, environment: Path, path: Path, setting: WarmSetting) -> dict[str, Any]:
         launcher = str(_SOURCES / "bessemer" / "launcher")
         shown = self.machine()
         binds = (
@@ -199,20 +262,29 @@ class Zygotes:
         )
         spec = {
             "root": str(self.root()), "image": None, "folders": (*shown.folders, *_WARM_FOLDERS),
-            "links": shown.links, "binds": binds, "proc_guarded": guarded,
+            "links": shown.links, "binds": binds, "proc_guarded": setting.guarded,
             "own_processes": False, "files": layout.users(),
         }  # fmt: skip
         python = str(environment / "bin" / "python3")  # the name that kfp's command starts
         return {
             "do": "warm",
             "socket": str(path),
+            "idle": self._warm_idle,
+            "filtered": setting.is_filtered,
+            "guarded": setting.is_guarded,
+            "limits": _WARM_LIMITS,
+            "cgroups": {
+                "version": setting.cgroups.version,
+                "paths": setting.cgroups.paths(f"{path.stem}-{next(self._made)}"),
+            },
             "spec": spec,
             "argv": [python, "-c", _RUN.format("warm"), str(_SOURCES), str(self._warm_idle)],
             "env": {"PATH": layout.SEARCH_PATH, "HOME": layout.HOME},
         }
 
 
-def _ended(pidfd: int) -> bool:
+def _ended(pidfd: int, patience: float = 0.0) -> bool:
+    """Whether the process has ended, or does within this many seconds."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(patience * 1000))

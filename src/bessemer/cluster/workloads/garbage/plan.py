@@ -75,6 +75,18 @@ def is_named(reference: Object, kind: Kind, owner: Object, dependent: Object) ->
     return not kind.namespaced or meta.namespace(owner) == meta.namespace(dependent)
 
 
+def depends(dependent: Object, kind: Kind, owner: Object) -> bool:
+    """Whether an object really has that owner, and does not only bear its uid.
+
+    Who may write in one namespace can write any uid: nothing in another may wait for that.
+    """
+    uid = meta.uid(owner)
+    return any(
+        entry["uid"] == uid and is_named(entry, kind, owner, dependent)
+        for entry in dependent["metadata"].get("ownerReferences") or ()
+    )
+
+
 def unblocking(obj: Object) -> Object:
     """The merge patch by which no owner waits for it: the way out of a circle of owners."""
     references = obj["metadata"].get("ownerReferences") or ()

@@ -82,7 +82,7 @@ class GarbageCollector:
         absent = await self._absent(obj)
         match plan.judge(obj, partial(self._look_up, absent)):
             case plan.Delete(propagation):
-                if propagation == "Foreground" and self._is_in_circle(obj):
+                if propagation == "Foreground" and self._is_in_circle(kind, obj):
                     obj = await self._patch(kind, obj, plan.unblocking(obj)) or obj
                 options = DeleteOptions(propagation=propagation, uid=meta.uid(obj))
                 await self._delete(kind, obj, options)
@@ -98,10 +98,13 @@ class GarbageCollector:
         known = self._objects.get(reference["uid"])
         return plan.Owner.WAITING if known and _is_waiting(known[1]) else plan.Owner.THERE
 
-    def _is_in_circle(self, obj: Object) -> bool:
+    def _is_in_circle(self, kind: Kind, obj: Object) -> bool:
         """Whether one that it is to wait for waits for it."""
-        dependents = self._dependents.get(meta.uid(obj), {})
-        return any(_is_waiting(self._objects[uid][1]) for uid in dependents)
+        return any(_is_waiting(each) for _, each in self._dependents_of(kind, obj))
+
+    def _dependents_of(self, kind: Kind, owner: Object) -> list[tuple[Kind, Object]]:
+        known = [self._objects[uid] for uid in self._dependents.get(meta.uid(owner), {})]
+        return [each for each in known if plan.depends(each[1], kind, owner)]
 
     async def _absent(self, obj: Object) -> frozenset[str]:
         """The owners that are not there, asked at the API: a cache may be behind."""
@@ -127,7 +130,7 @@ class GarbageCollector:
     async def _finish(self, kind: Kind, owner: Object) -> None:
         """Do what the owner's deletion waits for."""
         uid = meta.uid(owner)
-        known = [self._objects[dependent] for dependent in self._dependents.get(uid, {})]
+        known = self._dependents_of(kind, owner)
         if plan.ORPHAN in _finalizers(owner):
             for dependent_kind, obj in known:
                 await self._patch(dependent_kind, obj, plan.references_without(obj, uid))

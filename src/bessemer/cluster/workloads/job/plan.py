@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import format_time, parse_time
+from bessemer.base.clock import format_time, later, parse_time, remaining
 from bessemer.cluster.workloads import pods as podrules
 from bessemer.cluster.workloads.job import census as censuses
 from bessemer.cluster.workloads.job import failures, indexes, verdicts
@@ -73,7 +73,7 @@ def expires_in(job: Object, now: datetime) -> float | None:
         for type_ in ("Complete", "Failed")
         if (entry := meta.condition(job, type_)) and entry.get("status") == "True"
     ]
-    return (max(ended) + timedelta(seconds=int(ttl)) - now).total_seconds()
+    return (later(max(ended), int(ttl)) - now).total_seconds()
 
 
 def make(job: Object, pods: Iterable[Object], now: datetime) -> Plan:
@@ -291,4 +291,4 @@ def _backoff(pods: list[Object], now: datetime) -> float:
 def _remaining(failed: int, last: datetime, now: datetime) -> float:
     """Seconds left to wait after so many failures, the last of which was then."""
     delay = min(_BACKOFF * 2 ** min(failed - 1, 10), _BACKOFF_CAP)
-    return (last + timedelta(seconds=delay) - now).total_seconds()
+    return remaining(last, delay, now)

@@ -6,9 +6,9 @@ Source: k8s.io/kubernetes pkg/controller/job (job_controller.go syncJob, success
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bessemer.base.clock import parse_time
+from bessemer.base.clock import later, parse_time
 from bessemer.cluster.workloads import pods as podrules
 from bessemer.cluster.workloads.job import failures, indexes
 from bessemer.cluster.workloads.job.census import Census, has, is_indexed, limits_indexes
@@ -56,7 +56,7 @@ def deadline(job: Object, now: datetime) -> float | None:
     seconds, start = meta.dig(job, "spec.activeDeadlineSeconds"), meta.dig(job, "status.startTime")
     if seconds is None or start is None or is_suspended(job):
         return None
-    return (parse_time(start) + timedelta(seconds=int(seconds)) - now).total_seconds()
+    return (later(parse_time(start), int(seconds)) - now).total_seconds()
 
 
 def _standing(job: Object) -> Verdict | None:

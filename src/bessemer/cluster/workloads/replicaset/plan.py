@@ -83,6 +83,6 @@ def look_again_after(replicaset: Object, owned: Iterable[Object], now: datetime)
     delay = int(meta.dig(replicaset, "spec.minReadySeconds", 0))
     if not delay:
         return None
-    moments = [podrules.available_at(pod, delay) for pod in owned if podrules.is_active(pod)]
-    future = [(moment - now).total_seconds() for moment in moments if moment and moment > now]
+    waits = [podrules.available_in(pod, delay, now) for pod in owned if podrules.is_active(pod)]
+    future = [left for left in waits if left and left > 0]
     return max(min(future), 0.01) if future else None

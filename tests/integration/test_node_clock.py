@@ -1,0 +1,73 @@
+"""Somebody sets the wall clock while pods wait: they wait for time, not for a date."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bessemer.base.clock import SystemClock
+from bessemer.cluster.node.logs import LogOptions
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
+from bessemer.resources.pod import POD
+from node_cluster import open_cluster
+
+pytestmark = pytest.mark.timeout(60)
+
+FOLLOW = LogOptions(follow=True)
+
+
+class SetClock(SystemClock):
+    """A wall clock that can be set; the monotonic one goes on."""
+
+    def __init__(self) -> None:
+        self.step = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.step
+
+
+def restarts(pod: Object, count: int) -> bool:
+    statuses = meta.dig(pod, "status.containerStatuses") or [{}]
+    return bool(statuses[0].get("restartCount", 0) >= count)
+
+
+async def test_a_crash_loop_goes_on(tmp_path: Path) -> None:
+    clock = SetClock()
+    spec = {"restartPolicy": "Always", "terminationGracePeriodSeconds": 0}
+    async with open_cluster(tmp_path / "home", clock=clock) as cluster:
+        await cluster.run("a", "false", spec=spec)
+        # The first restart comes at once, the second ten seconds later.
+        await cluster.until("a", lambda pod: restarts(pod, 1))
+        clock.step = timedelta(hours=-2)
+        await cluster.until("a", lambda pod: restarts(pod, 2))
+
+
+async def test_what_could_not_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    clock = SetClock()
+    async with open_cluster(tmp_path / "home", clock=clock) as cluster:
+        await cluster.run("a", image="bessemer/modelserver:sklearn-0.0.1")
+        await cluster.until("a", lambda pod: "ErrImagePull" in str(pod.get("status")))
+        clock.step = timedelta(hours=-2)
+        await cluster.until("a", lambda pod: "ImagePullBackOff" in str(pod.get("status")))
+
+
+async def test_a_pod_that_is_deleted_is_killed_in_its_time(tmp_path: Path) -> None:
+    clock = SetClock()
+    script = "trap '' TERM; echo up; while :; do sleep 1; done"
+    async with open_cluster(tmp_path / "home", clock=clock) as cluster:
+        spec = {"terminationGracePeriodSeconds": 2}
+        await cluster.run("a", "sh", "-c", script, spec=spec)
+        pod = await cluster.phase("a", "Running")
+        async for piece in cluster.logs.read(pod, FOLLOW):
+            if b"up" in piece:
+                break
+        await cluster.client.delete(POD, "a", "default")
+        await cluster.event("a", "Killing")
+        clock.step = timedelta(hours=-2)
+        await cluster.gone("a")
