@@ -20,7 +20,7 @@ from bessemer.cluster.node.plan import Attempt, Container, Trouble
 from bessemer.cluster.node.preparation import Preparation
 from bessemer.cluster.node.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.cluster.node.services import Services
-from bessemer.cluster.node.slots import Slot
+from bessemer.cluster.node.slots import Slot, Verdicts
 from bessemer.cluster.node.spec import unheld
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
@@ -308,7 +308,7 @@ class PodWorker:
         slot, folder = self._slots[name], self._attempts.folder(name, number)
         network = self._preparation.network(self.pod)
         target = probes.Target(self._address, folder, self._services.runtime, self._owner, network)
-        verdicts, is_started = _Verdicts(self, slot), slot.container.is_started
+        verdicts, is_started = Verdicts(slot, self.wake, self._tell), slot.container.is_started
         probing = asyncio.create_task(
             probes.watch(self._specs[name], target, verdicts, started=is_started)
         )
@@ -455,34 +455,6 @@ class PodWorker:
             await self._preparation.refresh(self.pod)
         except StartFailure as failure:
             self._tell("Warning", failure.event, failure.message)
-
-
-class _Verdicts:
-    """What probes tell of one container."""
-
-    def __init__(self, worker: PodWorker, slot: Slot) -> None:
-        self._worker = worker
-        self._slot = slot
-
-    def started(self) -> None:
-        """The startup probe passed."""
-        self._slot.change(is_started=True)
-        self._worker.wake()
-
-    def ready(self, *, is_ready: bool) -> None:
-        """The readiness probe changed its mind."""
-        if self._slot.container.is_ready != is_ready:
-            self._slot.change(is_ready=is_ready)
-            self._worker.wake()
-
-    def failed(self, kind: str, message: str) -> None:
-        """A probe failed once."""
-        self._worker._tell("Warning", "Unhealthy", f"{kind} probe failed: {message}")
-
-    def unhealthy(self, message: str) -> None:
-        """The startup or liveness probe wants the container's end."""
-        self._slot.change(unhealthy=message)
-        self._worker.wake()
 
 
 def _version(obj: Object) -> int:

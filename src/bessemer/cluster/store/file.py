@@ -22,9 +22,15 @@ FORMAT = 1
 # Rows of one INSERT. Each statement gives the interpreter's lock away once, and getting it back
 # from a busy loop costs more than the statement: so a batch is few statements.
 ROWS_PER_STATEMENT = 64
+# Bytes of a batch from which on it has a connection of its own, closed after it: prepared
+# statements are kept for their next use, and each keeps the values that it was last bound to, so
+# that those of 64 sizes of batches would hold objects that are long gone.
+LARGE_BATCH = 256 * 1024
+# Bytes of the write-ahead log that stay on the disk once it is folded into the file.
+LOG_BYTES = 8 * 1024 * 1024
 
 # Of the log, when the disk is full: SQLite begins it anew when it has about 4 MiB.
-_LOG_BYTES = 6 * 2**20
+_ALLOTTED_BYTES = 6 * 2**20
 # With less than this left nothing new is stored; of a very small disk a share.
 _LEAST_BYTES, _LEAST_SHARE = 2**20, 0.02
 
@@ -84,14 +90,13 @@ class ObjectFile:
 
     def __init__(self, path: Path, max_pages: int | None = None) -> None:
         self._path = path
+        self._max_pages = max_pages
         try:
-            self._db = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
+            self._db = self._connect()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:
-            self._prepare(max_pages)
+            self._prepare()
         except sqlite3.Error as error:
             self._db.close()
             raise self._unusable(error) from error
@@ -99,7 +104,12 @@ class ObjectFile:
             self._db.close()
             raise
 
-    def _prepare(self, max_pages: int | None) -> None:
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+
+    def _prepare(self) -> None:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found > FORMAT:
             raise BessemerError(
@@ -108,9 +118,7 @@ class ObjectFile:
             )
         self._check_owner(is_new=not found)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        if max_pages is not None:
-            self._db.execute(f"PRAGMA max_page_count={max_pages:d}")
+        self._set_up(self._db)
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
 
     def _check_owner(self, *, is_new: bool) -> None:
@@ -123,6 +131,12 @@ class ObjectFile:
                 f"(with {', '.join(sorted(names)[:3]) or 'no tables'}); put back the one that "
                 "belongs to this home, or use another home"
             )
+
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+        if self._max_pages is not None:
+            db.execute(f"PRAGMA max_page_count={self._max_pages:d}")
 
     def read(self) -> Iterator[Row]:
         """Every object.
@@ -154,10 +168,12 @@ class ObjectFile:
             CommitFailed: and then nothing of it is stored.
         """
         try:
-            if not batch.gone and len(batch.put) <= ROWS_PER_STATEMENT:
-                self._insert(batch.put)  # one statement is a transaction of its own
-            else:
-                self._commit_many(batch)
+            if sum(len(row.data) for row in batch.put) < LARGE_BATCH:
+                _commit(self._db, batch)
+                return
+            with contextlib.closing(self._connect()) as db:
+                self._set_up(db)
+                _commit(db, batch)
         except sqlite3.Error as error:
             raise CommitFailed(f"{error} ({self._path})", is_full=self._is_full(error)) from error
 
@@ -179,7 +195,7 @@ class ObjectFile:
             return
         try:
             # Zeros behind the last frame are none: SQLite reads them as the end of its log.
-            allot(log, _LOG_BYTES)
+            allot(log, _ALLOTTED_BYTES)
         except OSError:
             pass  # less will have to do
         finally:
@@ -194,33 +210,8 @@ class ObjectFile:
         if code == sqlite3.SQLITE_FULL:
             return True
         return code == sqlite3.SQLITE_IOERR and (
-            shutil.disk_usage(self._path.parent).free < _LOG_BYTES
+            shutil.disk_usage(self._path.parent).free < _ALLOTTED_BYTES
         )
-
-    def _commit_many(self, batch: Batch) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for start in range(0, len(batch.put), ROWS_PER_STATEMENT):
-                self._insert(batch.put[start : start + ROWS_PER_STATEMENT])
-            self._db.executemany(
-                "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", batch.gone
-            )
-            self._db.execute("REPLACE INTO counter VALUES (0, ?)", (batch.version,))
-            self._db.execute("COMMIT")
-        except BaseException:
-            # A full disk may have rolled back already.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _insert(self, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
-        places = ",".join(["(?,?,?,?,?,?)"] * len(rows))
-        values: list[object] = []
-        for key, uid, version, data in rows:
-            values += (*key, uid, version, data)
-        self._db.execute(f"REPLACE INTO objects VALUES {places}", values)
 
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
@@ -249,3 +240,33 @@ class ObjectFile:
             f"{self._path} can't be used: {text}; make room if its disk is full, or use another "
             "home"
         )
+
+
+def _commit(db: sqlite3.Connection, batch: Batch) -> None:
+    if not batch.gone and len(batch.put) <= ROWS_PER_STATEMENT:
+        _insert(db, batch.put)  # one statement is a transaction of its own
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for start in range(0, len(batch.put), ROWS_PER_STATEMENT):
+            _insert(db, batch.put[start : start + ROWS_PER_STATEMENT])
+        db.executemany(
+            "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", batch.gone
+        )
+        db.execute("REPLACE INTO counter VALUES (0, ?)", (batch.version,))
+        db.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled back already.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    places = ",".join(["(?,?,?,?,?,?)"] * len(rows))
+    values: list[object] = []
+    for key, uid, version, data in rows:
+        values += (*key, uid, version, data)
+    db.execute(f"REPLACE INTO objects VALUES {places}", values)

@@ -21,11 +21,12 @@ from typing import NamedTuple, Protocol, cast
 import orjson
 
 from bessemer.base import logs
+from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.base.logs import fields
 from bessemer.cluster.store.file import Batch, CommitFailed, ObjectFile, Row
 from bessemer.cluster.store.hub import Hub, Watcher, restamp
-from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.cluster.store.records import Change, Key, Record, serialize
 from bessemer.cluster.store.reserve import Reserve
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, ServiceUnavailable, TooLarge
@@ -38,6 +39,9 @@ OBJECT_BYTES = 3 * 1024 * 1024
 # An object that grows by no more than this takes no room worth the name: a pod's last status, a
 # deletion's time.
 _FRUGAL_BYTES = 16 * 1024
+#: How long a change can be watched afterwards, at least. As upstream's watch cache
+#: (cacher's eventFreshDuration).
+FRESH_SECONDS = 75.0
 
 
 class Codec(Protocol):
@@ -138,6 +142,18 @@ class Store:
         """Forget the watcher."""
         self._hub.detach(resource, watcher)
 
+    def compact(self, version: int) -> None:
+        """Forget what watches could replay up to that version; see ``Hub.compact``."""
+        self._hub.compact(version)
+
+    async def run_compaction(self, clock: Clock) -> None:
+        """Forget what was longer ago than watches need to come back, for ever."""
+        version = self.version
+        while True:
+            await clock.sleep(FRESH_SECONDS)
+            self.compact(version)
+            version = self.version
+
     # ---- writes: decided on the latest state, answered when committed
 
     def latest(self, key: Key) -> Record | None:
@@ -187,7 +203,7 @@ class Store:
         """
         version = self._next()
         obj["metadata"]["resourceVersion"] = str(version)
-        data = orjson.dumps(obj)
+        data = serialize(obj)
         if len(data) > OBJECT_BYTES:
             raise TooLarge(
                 f"Request entity too large: limit is {OBJECT_BYTES}: {key} would have {len(data)} "
@@ -199,7 +215,7 @@ class Store:
         """Delete the object; the future gives its last state with the deletion's version."""
         version = self._next()
         last = restamp(record.object, version)
-        return self._submit(Record(record.key, version, last, orjson.dumps(last)), gone=True)
+        return self._submit(Record(record.key, version, last, serialize(last)), gone=True)
 
     async def close(self) -> None:
         """Finish the writes on their way, end the watches, let go of the file."""
@@ -263,6 +279,7 @@ class Store:
                     f"the store has a bug ({error}); its log has the traceback"
                 )  # fmt: skip
             job.loop.call_soon_threadsafe(self._finish, failure, job)
+            del job, failure  # the next may come in hours, and objects may be large
 
     def _write_batch(self, job: _Job) -> None:
         if job.from_reserve or self._reserve is None:
