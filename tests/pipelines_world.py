@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bessemer.pipelines import actions, executor, retrying
+from bessemer.pipelines import actions, claims, executor, retrying
 from bessemer.pipelines.plan import Plan
 from bessemer.pipelines.records import Artifact, Run, RunState, Task, TaskState, Values
 from bessemer.pipelines.spec import Spec
+from bessemer.resources import meta
+from bessemer.resources.kind import Object
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROOT = "/artifacts/p/run-1"
@@ -62,6 +64,7 @@ class World:
         self.rows: dict[str, Task] = {}
         self.artifacts: dict[str, Artifact] = {}
         self.pods: dict[str, Pod] = {}
+        self.claims: dict[str, Object] = {}
         self.deleted: set[str] = set()
         self.created: list[str] = []  # pod names, in the order of their creation
         self.asked: list[str] = []  # fingerprints
@@ -143,8 +146,22 @@ class World:
                     self.plan.cache_missed(task_id, self.now)
             case actions.ImportArtifact(task_id, _, artifact):
                 self.plan.imported(task_id, artifact, self.now, is_new=True)
-            case actions.WakeAt():
-                pass
+            case actions.CreateClaim() | actions.DeleteClaim():
+                self._change_claim(action)
+
+    def _change_claim(self, action: actions.CreateClaim | actions.DeleteClaim) -> None:
+        if isinstance(action, actions.CreateClaim):
+            name = meta.name(action.claim)
+            there = self.claims.setdefault(name, action.claim)
+            why = "" if claims.is_of(there, action.task_id) else f"{name} already exists"
+        else:
+            name = action.name
+            was_there = self.claims.pop(name, None) is not None
+            why = "" if was_there or action.again else f"{name} not found"
+        if why:
+            self.plan.refused(action.task_id, why, self.now)
+        else:
+            self.plan.claim_done(action.task_id, name, self.now)
 
     def _save(self, save: actions.Save) -> None:
         if save.run is not None:

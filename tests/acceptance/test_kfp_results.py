@@ -226,6 +226,20 @@ def test_a_run_is_in_the_namespace_that_the_client_names(
     assert told["run_id"] not in [run["run_id"] for run in everywhere.get("runs", ())]
 
 
+def test_a_namespace_that_came_again_has_what_runs_need(
+    bessemer: harness.Running, client: Client
+) -> None:
+    spaces = "/api/v1/namespaces"
+    for _ in range(2):
+        bessemer.create(spaces, {"metadata": {"name": "team-again"}})
+        told = client.do("run", name="said", namespace="team-again")
+        assert told["state"] == "SUCCEEDED", told["error"]
+        bessemer.delete(f"{spaces}/team-again")
+        bessemer.until(
+            spaces, lambda found: "team-again" not in [one["metadata"]["name"] for one in found]
+        )
+
+
 def test_a_namespace_that_is_not_there_is_refused(client: Client) -> None:
     for told in (
         client.do("run", name="said", namespace="team-none"),

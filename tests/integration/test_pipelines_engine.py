@@ -11,7 +11,9 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.kube.client import DeleteOptions, EventType
+from bessemer.pipelines import retrying
 from bessemer.pipelines.records import RunState, TaskState
+from bessemer.pipelines.spec import load
 from bessemer.resources import meta
 from bessemer.resources.pod import POD
 from node_cluster import open_cluster
@@ -229,6 +231,42 @@ async def test_a_killed_engine_goes_on_where_it_was(tmp_path: Path) -> None:
     ]
     assert run.state is RunState.SUCCEEDED, run.error
     assert counts == ["ran\n"] * 6
+
+
+async def test_a_retried_run_goes_on_over_a_crash_and_repeats_no_step(tmp_path: Path) -> None:
+    count = 'echo ran >> "$(dirname "$1")/count"; printf x > "$1"'
+    flaky = f'{count}; case "$1" in */b/*) exit 1; esac'  # its second attempt's folder is b.1
+    steps = ("a", "b", "c", "d", "e")
+    components = {name: step({}, {"Output": "STRING"}, executor=name) for name in steps}
+    executors = {name: shell(flaky if name == "b" else count, OUTPUT) for name in steps}
+    tasks = {
+        name: task(name, after=[steps[number - 1]] if number else [])
+        for number, name in enumerate(steps)
+    }
+    document = pipeline(tasks, components, executors=executors)
+    async with open_cluster(tmp_path / "home") as cluster:
+        async with open_pipelines(cluster) as it:
+            run = await it.run(document)
+            first = (await it.tasks(run.id))["b"]
+            loaded = await it.history.load_run(run.id)
+            assert loaded is not None
+            now = SystemClock().now()
+            reset = retrying.plan_retry(load(document), loaded[1], now)
+            await it.history.retry_run(loaded[0], reset, now)
+            it.engine.wake(run.id)
+            async with asyncio.timeout(30):
+                while (await it.tasks(run.id))["b"].state is not TaskState.SUCCEEDED:
+                    pass
+        async with open_pipelines(cluster) as it:
+            again = await it.ended(run.id)
+            rows = await it.tasks(run.id)
+            pods = [meta.name(pod) for pod in await it.pods(run.id)]
+
+    assert (run.state, again.state) == (RunState.FAILED, RunState.SUCCEEDED), again.error
+    folders = [Path(row.task_root) for row in (first, *rows.values()) if row.task_root]
+    assert [(folder / "count").read_text() for folder in folders] == ["ran\n"] * 6
+    assert (rows["b"].attempt, rows["b"].pod_name != first.pod_name) == (1, True)
+    assert first.pod_name in pods
 
 
 def lone(script: str, **more: Any) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 May import: ``control``, ``kube``, ``database``, ``resources``, ``base``; no other capability.
 The engine, from pure to acting: ``spec`` (the IR as nouns), ``types`` / ``conditions`` /
 ``placeholders`` (values, CEL, texts), ``inputs`` (where a task's inputs come from), ``tree`` /
-``walk`` / ``plan`` (what is decided), ``caching``, ``importer``, ``executor`` (a step's input and
+``walk`` / ``plan`` (what is decided), ``retrying`` (what of a failed run is done again),
+``caching``, ``importer``, ``claims`` (CreatePVC, DeletePVC), ``executor`` (a step's input and
 output), ``pods`` / ``platform`` (a step's pod), ``folders`` (its files), ``reconciler`` /
-``sweeping`` / ``podindex`` (what is done), ``engine`` (all of it joined).
+``sweeping`` / ``podindex`` (what is done), ``engine`` (all of it joined). ``trial`` asks the
+cluster before a run is taken.
 ``records`` is what the engine shares with the rest: ``history`` keeps it in the tables of
 ``tables``, ``catalog`` keeps pipelines and experiments, ``api`` is the REST face over both
 (``wire``, ``listing`` and ``uploads`` are its formats), ``steplogs`` reads logs.
@@ -13,5 +15,5 @@ output), ``pods`` / ``platform`` (a step's pod), ``folders`` (its files), ``reco
 To change when a task starts or how it ends open ``walk``; how a loop collects, ``tree``; retries
 and termination, ``plan``; what is in a step's pod, ``pods``; a Kubernetes setting, ``platform``;
 what is refused when a pipeline is read, ``spec.messages`` (its shape), ``spec.parse`` and
-``spec.graph``; a REST route, ``api``.
+``spec.graph``; when a run is submitted, ``trial``; a REST route, ``api``.
 """

@@ -7,6 +7,7 @@ names come from other steps, they are judged when these have ended.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -96,6 +97,7 @@ class Trial:
                 continue
             tried.add(text)
             pod["metadata"]["name"] = f"trial-{run.id}"
+            await asyncio.sleep(0)  # a pipeline may have thousands; others want their turn
             try:
                 await self.client.create(POD, pod, dry_run=True)
             except ApiError as error:

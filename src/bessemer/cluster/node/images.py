@@ -7,10 +7,12 @@ room; until then everything that is not known here can't be pulled, and says so.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bessemer.cluster.node.errors import StartFailure
 from bessemer.resources import imagereference
+from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import Install
 
 
@@ -102,6 +104,12 @@ def stand_in(reference: str) -> str:
     if "@" in reference and image.python is not None:
         return f"image {reference} is not pulled: an environment of Python runs instead"
     return ""
+
+
+def stand_ins(containers: Iterable[Object]) -> str:
+    """What runs instead of the images of a pod's containers, in one text."""
+    told = dict.fromkeys(stand_in(each.get("image", "")) for each in containers)
+    return "; ".join(filter(None, told))
 
 
 def split(reference: str) -> tuple[str, str]:

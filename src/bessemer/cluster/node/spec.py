@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.cluster.node import addresses, variables
 from bessemer.cluster.node.errors import StartFailure, config_error
 from bessemer.cluster.node.images import Image
-from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, Network, WarmProgram
+from bessemer.cluster.node.runtime.base import (
+    ContainerSpec,
+    Limits,
+    Mount,
+    Network,
+    Runtime,
+    WarmProgram,
+)
 from bessemer.resources import lightweight, meta, quantity
 from bessemer.resources.kind import Object
 from bessemer.resources.lightweight import LightweightCommand
@@ -95,6 +102,12 @@ def limits(spec: Object) -> Limits:
         memory=quantity.whole(given["memory"]) if "memory" in given else None,
         cpu=float(quantity.parse(given["cpu"])) if "cpu" in given else None,
     )
+
+
+def unheld(specs: Iterable[Object], runtime: Runtime) -> str:
+    """Which limits of a pod's containers this machine does not hold, and why."""
+    told = dict.fromkeys(text for spec in specs for text in runtime.unheld(limits(spec)))
+    return "; ".join(told)
 
 
 def build(pod: Object, spec: Object, command: Command, setting: Setting) -> ContainerSpec:

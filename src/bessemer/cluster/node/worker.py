@@ -21,7 +21,7 @@ from bessemer.cluster.node.preparation import Preparation
 from bessemer.cluster.node.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.cluster.node.services import Services
 from bessemer.cluster.node.slots import Slot, Verdicts
-from bessemer.cluster.node.spec import limits
+from bessemer.cluster.node.spec import unheld
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
 from bessemer.resources import meta
@@ -62,9 +62,9 @@ class PodWorker:
         self._slots = {spec["name"]: Slot() for spec in plan.all_containers(pod)}
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
-        self._unheld = self._unheld_limits()
-        told = dict.fromkeys(images.stand_in(one.get("image", "")) for one in self._specs.values())
-        self._stand_in = "; ".join(filter(None, told))
+        limits = unheld(self._specs.values(), services.runtime)
+        stand_in = images.stand_ins(self._specs.values())
+        self._place = statuses.Place(services.config.host_ip, self._address, limits, stand_in)
         self._owner = listeners.Owner(self._address, lambda: plan.find_pids(self._view()))
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -394,11 +394,10 @@ class PodWorker:
     # ---- status
 
     async def _report(self) -> None:
-        place = statuses.Place(
-            self._services.config.host_ip, self._address, self._unheld, self._stand_in
-        )
         while not self._is_gone:
-            wanted = statuses.build(self.pod, self._view(), place, self._services.clock.now())
+            wanted = statuses.build(
+                self.pod, self._view(), self._place, self._services.clock.now()
+            )
             if wanted == self.pod.get("status"):
                 return
             try:
@@ -435,15 +434,6 @@ class PodWorker:
             or plan.Remove() in todo.actions
             or any(slot.container.trouble or slot.container.doing for slot in self._slots.values())
         )
-
-    def _unheld_limits(self) -> str:
-        """Which limits of the pod this machine does not hold."""
-        told = dict.fromkeys(
-            text
-            for spec in self._specs.values()
-            for text in self._services.runtime.unheld(limits(spec))
-        )
-        return "; ".join(told)
 
     def _view(self) -> dict[str, Container]:
         return {name: slot.container for name, slot in self._slots.items()}

@@ -1,9 +1,10 @@
 """The pipeline IR as nouns: read once, checked whole, then trusted by the engine.
 
-May import: ``pipelines.types``, ``pipelines.conditions``, ``base``. Pure.
+May import: ``types``, ``conditions`` and ``placeholders`` of ``pipelines``, ``base``. Pure.
 What the nouns are: ``model``; how a document becomes them: ``documents`` (YAML, JSON),
-``messages`` (its shape) and ``parse`` (the IR's fields); what must hold among tasks: ``graph``; a
-run's arguments against the root's inputs: ``arguments``.
+``messages`` (its shape) and ``parse`` (the IR's fields); what must hold among tasks: ``graph``,
+and where a loop's item can be seen: ``items``; a run's arguments against the root's inputs:
+``arguments``; which URIs its importers will be given: ``imports``.
 """
 
 from bessemer.pipelines.spec.arguments import InvalidArguments, check_arguments

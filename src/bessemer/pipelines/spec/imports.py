@@ -28,6 +28,7 @@ def find_uris(spec: Spec, arguments: Mapping[str, Any]) -> Iterator[tuple[str, s
     for component in (spec.root, *spec.components.values()):
         for task in component.body.tasks.values() if isinstance(component.body, Dag) else ():
             around.setdefault(task.component, []).append((component, task))
+    seen: set[tuple[str, str, str]] = set()  # inputs, each followed up once for all importers
     for component in spec.components.values():
         body = component.body
         if not isinstance(body, Importer):
@@ -36,7 +37,7 @@ def find_uris(spec: Spec, arguments: Mapping[str, Any]) -> Iterator[tuple[str, s
             if not body.uri_parameter:
                 yield from _texts(task, body.uri)
             else:
-                for value in _values(caller, task, body.uri_parameter, around, arguments):
+                for value in _values((caller, task, body.uri_parameter), around, arguments, seen):
                     yield from _texts(task, value)
 
 
@@ -46,14 +47,13 @@ def _texts(task: TaskSpec, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _values(
-    caller: Component,
-    task: TaskSpec,
-    name: str,
+    taken: tuple[Component, TaskSpec, str],
     around: Mapping[str, list[tuple[Component, TaskSpec]]],
     arguments: Mapping[str, Any],
+    seen: set[tuple[str, str, str]],
 ) -> Iterator[Any]:
     """What a task's input may be, followed up to constants, loops' literal items, arguments."""
-    pending, seen = [(caller, task, name)], set()
+    pending = [taken]
     while pending:
         caller, task, name = pending.pop()
         if (caller.name, task.name, name) in seen:
