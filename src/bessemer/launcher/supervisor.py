@@ -80,15 +80,12 @@ class Supervisor:
             self._cgroup.create(self._spec["limits"])
             self._fork_init()
             if zygote is not None:
-                self._hear_namespaces("here")
                 self._invite(zygote)
             # While the init builds the root, the disk takes the record of this start.
             self._record_start()
-            if zygote is None:
-                self._hear_namespaces("here")
-            elif self._welcome(zygote):
+            if zygote is not None and self._welcome(zygote):
                 self._warm = zygote
-            self._hear_namespaces("ready")
+            self._hear_ready()
             self._say_go()
         except _NotStartedError as error:
             return _failure(command.NOT_STARTED, str(error))
@@ -111,22 +108,26 @@ class Supervisor:
         elif sys.platform == "linux":
             linux.become_subreaper()
         self._line, other = protocol.pair()
-        if self._spec["sandbox"]:
-            self._line.ask_for_sender()
         child = os.fork()
         if child == 0:
             if is_inside:  # beneath the zygote's pid namespace, but still a child of ours
                 linux.unshare(linux.CLONE_NEWPID)
                 if linux.fork_sibling():
+                    other.send({"pid": True}, (linux.open_namespace_of_children(),))
                     os._exit(0)
             self._be_init(other)
         other.connection.close()
         if self._spec["sandbox"]:
             linux.set_dumpable(dumpable=True)  # nobody inside sees this process
+            self._namespaces = {name: linux.open_namespace(None, name) for name in init.SHARED}
         if is_inside:
+            (self._namespaces["pid"],) = self._line.receive_with_descriptors(_SETUP_PATIENCE)[1]
             os.waitpid(child, 0)
+            (self._init,) = processes.children(os.getpid())
         else:
             self._init = child
+            if self._spec["sandbox"]:
+                self._namespaces["pid"] = linux.open_namespace_of_children()
 
     def _be_init(self, line: Line) -> None:
         for number in command.FORWARDED:
@@ -136,14 +137,12 @@ class Supervisor:
         finally:
             os._exit(1)
 
-    def _hear_namespaces(self, word: str) -> None:
-        """Take the init's next word, and the namespaces that come with it."""
-        line = self._the_line()
-        message, descriptors = line.receive_with_descriptors(_SETUP_PATIENCE)
+    def _hear_ready(self) -> None:
+        """Wait until the root is built; the init's last namespaces come with the word."""
+        message, descriptors = self._the_line().receive_with_descriptors(_SETUP_PATIENCE)
         if "failed" in message:
             raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
-        self._init = self._init or line.sender
-        self._namespaces.update(zip(message[word], descriptors))  # noqa: B905 -- 3.8
+        self._namespaces.update(zip(message["ready"], descriptors))  # noqa: B905 -- 3.8
 
     def _record_start(self) -> None:
         record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
