@@ -95,7 +95,21 @@ class Supervisor:
             return _failure(command.NOT_STARTED, "the container could not be set up: %s" % error)
         os.close(self._writer)  # the container has it now, and its end is the end of the output
         _say(asker, "started")
+        self._leave_zygotes_limits()
         return None
+
+    def _leave_zygotes_limits(self) -> None:
+        """Take a program without limits of its own out of its zygote's, and what it has started.
+
+        While it runs already: the kernel may take some milliseconds to let a process leave.
+        """
+        if not self._warm_pid:
+            return
+        group = limits.Cgroup(self._spec["cgroups"]["programs"], 0)
+        with contextlib.suppress(OSError):  # it has ended
+            group.add(self._warm_pid)
+            for pid in processes.descendants(self._warm_pid):
+                group.add(pid)
 
     def _fork_init(self) -> None:
         is_inside = self._keeper != 0
@@ -213,7 +227,6 @@ class Supervisor:
         if not self._is_inside(pid):
             return False
         self._cgroup.add(pid)
-        limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
         self._warm_pid = pid
         return True
 
