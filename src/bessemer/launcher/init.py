@@ -1,13 +1,12 @@
 """PID 1 of a container: builds its root, starts its command, reaps, and takes all along.
 
-Words on its line to the supervisor: it says ``here`` with the namespaces it was born in, ``ready``
-with the others (or ``failed``), hears whether to ``go`` (not when a warm zygote brings the
-program), says ``ended``.
+Words on its line to the supervisor: it says ``ready`` with the namespaces that it made (or
+``failed``), hears whether to ``go`` (not when a warm zygote brings the program), says ``ended``.
 
 In a sandbox it is not dumpable from its birth to its end: it sees the machine until its root is
 built, its memory is a fork of the zygote's, and whoever is inside, or around it in an
 environment's own namespaces, would else trace it or read it. So nobody can open its namespaces by
-its pid either, and it hands them out itself. What it holds is its line and nothing more.
+its pid either, and it hands out its own. What it holds is its line and nothing more.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 from bessemer.launcher import (
     command,
@@ -33,8 +32,10 @@ from bessemer.launcher.protocol import Closed, Line
 _PARENT_DIED = signal.SIGRTMIN if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
 
 
-#: The namespaces that are there from its birth, and those that it makes: in the order to enter.
-EARLY, LATE = ("user", "ipc", "uts", "pid"), ("cgroup", "mnt")
+#: The namespaces that its supervisor made, those that a program enters before its root is built,
+#: and those that the init makes: each in the order to enter.
+SHARED = ("user", "ipc", "uts")
+EARLY, LATE = (*SHARED, "pid"), ("cgroup", "mnt")
 #: Built with the zygote, so that no container waits for it.
 _FILTER = seccomp.own_program()
 
@@ -67,17 +68,17 @@ def run(spec: Record, line: Line, log: int) -> None:
 
 def _prepare(spec: Record, line: Line, log: int) -> None:
     linux.close_all_but((line.fileno(), log))  # the supervisor's lock least of all
-    _tell(line, "here", EARLY if spec["sandbox"] else ())
     _let_go_of_streams()
     limits.join(spec["cgroups"]["paths"])
     if not spec["sandbox"]:
         if sys.platform == "linux":
             linux.become_subreaper()
             linux.die_with_parent(_PARENT_DIED)
-        return _tell(line, "ready", ())
+        line.send({"ready": []})
+        return
     # In its cgroup by now, so that this is the root of all that it can see of cgroups.
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
-    late = _open(LATE)
+    late = tuple(linux.open_namespace(None, name) for name in LATE)
     linux.forbid_user_namespaces()
     root.build(spec)
     linux.sethostname(spec["hostname"])
@@ -85,21 +86,6 @@ def _prepare(spec: Record, line: Line, log: int) -> None:
     linux.die_with_parent(signal.SIGKILL)
     sockets.guard(spec, line, {"ready": list(LATE)}, late)
     for descriptor in late:
-        os.close(descriptor)
-    return None
-
-
-def _tell(line: Line, word: str, names: Sequence[str]) -> None:
-    _send(line, word, names, _open(names))
-
-
-def _open(names: Sequence[str]) -> Tuple[int, ...]:
-    return tuple(linux.open_namespace(None, name) for name in names)
-
-
-def _send(line: Line, word: str, names: Sequence[str], descriptors: Tuple[int, ...]) -> None:
-    line.send({word: list(names)}, descriptors)
-    for descriptor in descriptors:
         os.close(descriptor)
 
 

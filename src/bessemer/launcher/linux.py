@@ -344,6 +344,11 @@ def open_namespace(pid: int | None, name: str) -> int:
     return os.open("/proc/%s/ns/%s" % (whose, name), os.O_RDONLY | os.O_CLOEXEC)
 
 
+def open_namespace_of_children() -> int:
+    """A descriptor of the pid namespace of this process's children, once there was one."""
+    return os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def enter_namespace(descriptor: int, name: str) -> None:
     """Enter the namespace and close its descriptor; ``pid`` is for children forked later."""
     setns(descriptor, NAMESPACES[name])

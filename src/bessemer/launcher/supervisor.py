@@ -83,15 +83,12 @@ class Supervisor:
             self._cgroup.create(self._spec["limits"])
             self._fork_init()
             if zygote is not None:
-                self._hear_namespaces("here")
                 self._invite(zygote)
             # While the init builds the root, the disk takes the record of this start.
             self._record_start()
-            if zygote is None:
-                self._hear_namespaces("here")
-            elif self._welcome(zygote):
+            if zygote is not None and self._welcome(zygote):
                 self._warm = zygote
-            self._hear_namespaces("ready")
+            self._hear_ready()
             self._say_go()
         except _NotStartedError as error:
             return _failure(command.NOT_STARTED, str(error))
@@ -101,7 +98,21 @@ class Supervisor:
             return _failure(command.NOT_STARTED, "the container could not be set up: %s" % error)
         os.close(self._writer)  # the container has it now, and its end is the end of the output
         _say(asker, "started")
+        self._leave_zygotes_limits()
         return None
+
+    def _leave_zygotes_limits(self) -> None:
+        """Take a program without limits of its own out of its zygote's, and what it has started.
+
+        While it runs already: the kernel may take some milliseconds to let a process leave.
+        """
+        if not self._warm_pid:
+            return
+        group = limits.Cgroup(self._spec["cgroups"]["programs"], 0)
+        with contextlib.suppress(OSError):  # it has ended
+            group.add(self._warm_pid)
+            for pid in processes.descendants(self._warm_pid):
+                group.add(pid)
 
     def _fork_init(self) -> None:
         is_inside = self._keeper != 0
@@ -114,22 +125,26 @@ class Supervisor:
         elif sys.platform == "linux":
             linux.become_subreaper()
         self._line, other = protocol.pair()
-        if self._spec["sandbox"]:
-            self._line.ask_for_sender()
         child = os.fork()
         if child == 0:
             if is_inside:  # beneath the zygote's pid namespace, but still a child of ours
                 linux.unshare(linux.CLONE_NEWPID)
                 if linux.fork_sibling():
+                    other.send({"pid": True}, (linux.open_namespace_of_children(),))
                     os._exit(0)
             self._be_init(other)
         other.connection.close()
         if self._spec["sandbox"]:
             linux.set_dumpable(dumpable=True)  # nobody inside sees this process
+            self._namespaces = {name: linux.open_namespace(None, name) for name in init.SHARED}
         if is_inside:
+            (self._namespaces["pid"],) = self._line.receive_with_descriptors(_SETUP_PATIENCE)[1]
             os.waitpid(child, 0)
+            (self._init,) = processes.children(os.getpid())
         else:
             self._init = child
+            if self._spec["sandbox"]:
+                self._namespaces["pid"] = linux.open_namespace_of_children()
 
     def _be_init(self, line: Line) -> None:
         for number in command.FORWARDED:
@@ -139,14 +154,12 @@ class Supervisor:
         finally:
             os._exit(1)
 
-    def _hear_namespaces(self, word: str) -> None:
-        """Take the init's next word, its namespaces, and what its calls are answered by."""
-        line = self._the_line()
-        message, descriptors = line.receive_with_descriptors(_SETUP_PATIENCE)
+    def _hear_ready(self) -> None:
+        """Wait until the root is built; the init's last namespaces, and its calls, come along."""
+        message, descriptors = self._the_line().receive_with_descriptors(_SETUP_PATIENCE)
         if "failed" in message:
             raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
-        self._init = self._init or line.sender
-        names = message[word]
+        names = message["ready"]
         self._namespaces.update(zip(names, descriptors))  # noqa: B905 -- 3.8
         self._sockets.watch(descriptors[len(names) :])
 
@@ -227,7 +240,6 @@ class Supervisor:
         if not self._is_inside(pid) or not self._is_registered():
             return False
         self._cgroup.add(pid)
-        limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
         self._warm_pid = pid
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class SandboxRuntime(LaunchedRuntime):
         self._warm_setting = WarmSetting(
             tuple(self._guarded), cgroups, is_filtered=not self.unfiltered
         )
+        # Processes of an inner namespace are found by their parents, as usual kernels tell them.
+        self._has_zygotes = Path(f"/proc/self/task/{os.getpid()}/children").exists()
         self._environments: dict[Path, tuple[tuple[str, str, bool], ...]] = {}
 
     async def plan(self, spec: ContainerSpec) -> dict[str, Any]:
@@ -105,7 +108,7 @@ class SandboxRuntime(LaunchedRuntime):
     async def _warm(self, spec: ContainerSpec) -> dict[str, Any] | None:
         if spec.warm is None or spec.environment is None or spec.rootfs is not None:
             return None
-        if not _can_be_late(spec):
+        if not self._has_zygotes or not _can_be_late(spec):
             return None
         socket = await self._zygotes.warm_socket(
             WarmKey(spec.namespace, spec.environment),
