@@ -143,9 +143,10 @@ class LaunchedRuntime(abc.ABC):
         started = records.read_started(folder)
         if ended:
             return _observation(ContainerState.EXITED, started, ended, folder)
-        if not os.path.lexists(folder / "started"):
+        is_held = _is_held(folder)
+        if not os.path.lexists(folder / "started") and not is_held:
             return Observation(ContainerState.CREATED)
-        if _is_held(folder):
+        if is_held:
             return _observation(ContainerState.RUNNING, started, {}, folder)
         ended = records.read_exit(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
