@@ -9,7 +9,7 @@ EXAMPLE := examples/breast_cancer
 RUN := $(UV) run --locked
 PYTEST := -n 2 --dist loadgroup -q --durations=10
 
-.PHONY: help install demo check test test-long bench format clean
+.PHONY: help install demo check test test-long bench soak format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,9 +44,14 @@ test-long: install ## fault and property tests with their full counts
 bench: install ## side-by-side measurements; JSON in benchmarks/results/
 	$(RUN) python benchmarks/run.py $(BENCH)
 
+soak: install ## MINUTES=30 of load, and whether memory, descriptors, threads and files come back
+	@$(RUN) python benchmarks/soak.py --minutes $(or $(MINUTES),30)
+
 format: install ## rewrite the sources as check wants them
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-clean: ## delete what was installed and made here
+clean: ## delete what was installed and made here; not while a Bessemer runs from it
+	@if running=$$(pgrep -f "^$(CURDIR)/.venv/bin/python[^ ]* [^ ]*bessemer up"); then \
+	  echo "error: make clean takes the program away from a Bessemer that runs from here (pid" $$running"), which then nobody can end well; end it with \`.venv/bin/bessemer down\` (and the --home it runs on) first" >&2; exit 1; fi
 	rm -rf .uv .venv $(EXAMPLE)/.venv .bessemer .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -52,6 +52,7 @@ class Step:
     state: str
     took: str
     tail: str
+    why: str = ""  # it waits
 
 
 class Watcher:
@@ -99,8 +100,11 @@ class Watcher:
             self.ended[run["run_id"]] = found
         return self.ended[run["run_id"]]
 
-    def step(self, run: str, task: dict[str, str]) -> Step:
-        """A task as a line; a finished one's log tail is read once."""
+    def step(self, run: str, task: dict[str, Any]) -> Step:
+        """A task as a line; a finished one's log tail is read once.
+
+        One that has not begun to run says what it waits for: mostly packages that are installed.
+        """
         state = task.get("state", "PENDING")
         pod = task.get("pod_name", "")
         if pod and pod not in self.tails:
@@ -109,8 +113,10 @@ class Watcher:
                 self.tails[pod] = tail
         else:
             tail = self.tails.get(pod, "from the cache" if state == "SKIPPED" else "")
+        is_going = state in {"PENDING", "RUNNING"}
+        why = task.get("error", {}).get("message", "") if is_going else ""
         took = duration(task.get("start_time"), task.get("end_time"))
-        return Step(run, task["display_name"], state, took, tail)
+        return Step(run, task["display_name"], state, took, tail or why, why)
 
     def tail(self, pod: str) -> str:
         """The last line that the component itself wrote, or nothing."""
@@ -254,15 +260,16 @@ def show_live(console: Console, watcher: Watcher, job: subprocess.Popen[bytes]) 
 
 
 def show_lines(console: Console, watcher: Watcher, job: subprocess.Popen[bytes]) -> None:
-    """A line whenever a step changes its state."""
-    seen: dict[tuple[int, str, str], str] = {}
+    """A line whenever a step changes its state, or waits for something else."""
+    seen: dict[tuple[int, str, str], tuple[str, str]] = {}
     ended = False
     while not ended:
         ended = wait_for(job)
         for index, step in enumerate(watcher.steps()):
             key = (index, step.run, step.name)
-            if seen.get(key) != step.state:
-                seen[key] = step.state
+            news = step.state, step.why
+            if seen.get(key) != news:
+                seen[key] = news
                 line = f"{step.run:<18} {step.name:<10} {step.state.lower():<10} {step.took:>8}"
                 console.print(Text(f"{line}  {step.tail}".rstrip()), soft_wrap=True)
 
@@ -287,7 +294,7 @@ def tell_what_stays(console: Console) -> None:
     tensor = {"name": "input-0", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}
     body = json.dumps({"inputs": [tensor]}, separators=(",", ":"))
     url = f"{values['BESSEMER_GATEWAY']}/serving/{NAMESPACE}/breast-cancer"
-    link = [BESSEMER, "open", "--link", "--home", HOME]
+    link = [str(BESSEMER), "open", "--link", "--home", str(HOME)]
     pages = subprocess.run(link, capture_output=True, text=True, check=True).stdout.strip()
     console.print("\nBessemer goes on running.", style="bold")
     python = f"{EXAMPLE.relative_to(ROOT)}/.venv/bin/python"

@@ -105,9 +105,13 @@ def _phase(found: list[Any]) -> str:
 
 
 @contextmanager
-def open_world(folder: Path, kind: str) -> Iterator[World]:
-    """A Bessemer run by this kind of person on ``folder/home``, with its tenants."""
-    with harness.bessemer(folder, person=person(kind)) as running:
+def open_world(folder: Path, kind: str, starter: tuple[str, ...] | None = None) -> Iterator[World]:
+    """A Bessemer run by this kind of person on ``folder/home``, with its tenants.
+
+    ``starter`` are the words that start it, where they are others than ``person``'s.
+    """
+    words = person(kind) if starter is None else starter
+    with harness.bessemer(folder, person=words) as running:
         yield World(running, {name: make_tenant(running, name) for name in TENANTS})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from bessemer.app.folder import Config
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver import certificates
+from bessemer.cluster.store.file import ObjectFile
 
 PODS = "/api/v1/namespaces/default/pods"
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
@@ -118,6 +121,33 @@ def test_a_folder_with_other_things_is_never_taken_for_a_home(tmp_path: Path) ->
     assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
+def make_foreign() -> bytes:
+    """A file of some other program that uses SQLite."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE cookies (name TEXT)")
+        return db.serialize()
+
+
+FOREIGN = make_foreign()
+
+
+def use(home: Home) -> None:
+    """Leave what a Bessemer leaves that had a pod."""
+    ObjectFile(home.objects).close()
+    home.history.write_bytes(b"a history")
+    (home.pods / "some uid").mkdir()
+
+
+def damage_history(home: Home, data: bytes) -> None:
+    ObjectFile(home.objects).close()
+    home.history.write_bytes(data)
+
+
+def objects_of(home: Home) -> bytes | None:
+    """The file of the objects."""
+    return home.objects.read_bytes() if home.objects.is_file() else None
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -127,21 +157,33 @@ def test_a_folder_with_other_things_is_never_taken_for_a_home(tmp_path: Path) ->
         (lambda home: home.config.mkdir(), "config.json can't be used (Is a directory)"),
         (lambda home: home.version_file.write_bytes(b"\xff\xfe"), "version must be a number"),
         (lambda home: home.kubeconfig.mkdir(), "kubeconfig can't be used (Is a directory)"),
-        (lambda home: home.history.write_bytes(bytes(4096)), "restore history.db"),
+        (lambda home: damage_history(home, bytes(4096)), "restore history.db"),
+        (lambda home: damage_history(home, FOREIGN), "is another program's file (with cookies)"),
+        (lambda home: home.objects.write_bytes(FOREIGN), "another program's file (with cookies)"),
+        (lambda home: (use(home), home.objects.unlink()), "its objects.db, but that is missing"),
+        (lambda home: (use(home), home.objects.write_bytes(b"")), "objects.db, but that is empty"),
+        (lambda home: (use(home), os.truncate(home.objects, 4096)), "objects.db is damaged"),
+        (lambda home: (use(home), os.truncate(home.objects, 99)), "objects.db is damaged"),
+        (lambda home: (use(home), home.history.unlink()), "its history.db, but that is missing"),
+        (lambda home: home.version_file.write_text("9" * 5000), "version must be a number"),
         (lambda home: home.objects.write_bytes(b"no database" * 400), "objects.db is damaged"),
         (lambda home: (home.keys / "ca.crt").touch(), "delete all but secrets.key"),
     ],
     ids=[
         "port", "network", "config", "config a folder", "version", "kubeconfig a folder",
-        "history", "objects", "ca.crt",
+        "history", "foreign history", "foreign objects", "no objects", "empty objects",
+        "cut objects", "stump of objects", "no history", "long version", "objects", "ca.crt",
     ],
 )  # fmt: skip
 def test_a_damaged_home_is_told_with_the_cure(
     home: Home, damage: Callable[[Home], object], words: str
 ) -> None:
     damage(home)
+    before = objects_of(home)
 
     assert words in the_line(cli(home.root, "up"))
+    if "objects" in words or before == FOREIGN:
+        assert objects_of(home) == before
 
 
 @pytest.mark.parametrize("lost", [["ca.key", "apiserver.crt"], ["apiserver.key"]])

@@ -147,6 +147,20 @@ def test_broken_raw_tensors_are_refused(
     assert all(word in answer.json()["error"] for word in words), answer.text
 
 
+@pytest.mark.parametrize("shape", [[2**62], [2**62] * 40, [1] * 300, [2**30, 0]])
+def test_shapes_beyond_all_data_are_refused(client: httpx.Client, shape: list[int]) -> None:
+    for answer in (infer(client, tensor([], shape=shape)), infer_raw(client, b"", "FP64", shape)):
+        assert answer.status_code == 400
+        assert len(answer.content) < 5000
+
+
+def test_a_body_packed_again_and_again_is_refused(client: httpx.Client) -> None:
+    coding = {"Content-Encoding": ",".join(["gzip"] * 4)}
+    answer = client.post("/v2/models/m/infer", content=b"x", headers=coding)
+    assert answer.status_code == 400
+    assert "may be encoded 3 times" in answer.text
+
+
 @pytest.mark.parametrize("length", ["0", "-1", "abc", "999", "9" * 5000, "1.0"])
 def test_a_wrong_length_of_the_json_part_is_refused(client: httpx.Client, length: str) -> None:
     head = json.dumps({"inputs": [tensor(ROW)]}).encode()

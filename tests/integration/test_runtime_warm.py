@@ -280,8 +280,12 @@ async def test_a_killed_supervisor_takes_the_program_along(
         hostname=mark[:20],
     )  # fmt: skip
     await until(lambda: "up" in read(folder / "log"))
-    namespace = os.readlink(f"/proc/{bench.runtime.observe(folder).pid}/ns/pid")
-    os.kill(json.loads(read(folder / "started"))["supervisor"]["pid"], signal.SIGKILL)
+    supervisor = json.loads(read(folder / "started"))["supervisor"]["pid"]
+    links = [
+        os.readlink(f"/proc/{supervisor}/fd/{n}") for n in os.listdir(f"/proc/{supervisor}/fd")
+    ]
+    (namespace,) = [link for link in links if link.startswith("pid:")]
+    os.kill(supervisor, signal.SIGKILL)
 
     assert (await bench.wait(folder)).state is ContainerState.LOST
     await until(lambda: not processes_in(namespace) and not processes_with(mark))
@@ -409,4 +413,175 @@ async def test_a_package_that_runs_in_the_zygote_names_no_socket(
     assert "Cannot assign requested address" in log
     assert log.splitlines()[-1].split()[:3] == [
         NETWORKS[0].address, NETWORKS[0].localhost, "EADDRNOTAVAIL"
+    ]  # fmt: skip
+
+
+def poison(environment: Path, text: str) -> None:
+    """Have a package run this as soon as the environment's Python starts, before all else."""
+    site = next(environment.glob("lib/python*/site-packages"))
+    (site / "evil.py").write_text(text)
+    (site / "evil.pth").write_text("import evil\n")
+
+
+DAEMON = """
+import os, signal, time
+if os.environ.get("HOME") and "bessemer.launcher.warm" in str(__import__("sys").orig_argv):
+    if os.fork() == 0:
+        os.setsid()
+        for number in range(1, 32):
+            if number not in (signal.SIGKILL, signal.SIGSTOP):
+                signal.signal(number, signal.SIG_IGN)
+        if os.fork():
+            os._exit(0)
+        time.sleep(600)
+"""
+
+
+async def test_what_a_package_forks_ends_with_its_zygote(bench: Bench, environment: Path) -> None:
+    poison(environment, DAEMON)
+    await run(bench, environment, "print(1)", warm=True)
+    (zygote, *_) = warm_zygotes(environment)
+    namespace = os.readlink(f"/proc/{zygote}/ns/pid")
+    assert namespace != os.readlink("/proc/self/ns/pid")
+    assert len(processes_in(namespace)) > 2
+    await bench.runtime.close()
+
+    await until(lambda: not processes_in(namespace))
+
+
+async def test_a_zygote_that_never_ends_by_itself_is_ended(
+    bench: Bench, environment: Path
+) -> None:
+    await bench.runtime.close()
+    runtime = SandboxRuntime(Zygotes(bench.home / "run2", 0.5), machine.NO_CGROUPS)
+    bench.runtime = runtime
+    poison(environment, "import select\nreal = select.select\n"
+           "select.select = lambda r, w, x, t=None: real(r, w, x)\n" + DAEMON)  # fmt: skip
+    await run(bench, environment, "print(1)", warm=True)
+    (zygote, *_) = warm_zygotes(environment)
+    namespace = os.readlink(f"/proc/{zygote}/ns/pid")
+
+    await until(lambda: not processes_in(namespace))
+
+
+async def test_a_long_program_outlives_a_zygote_that_is_told_to_end(
+    bench: Bench, environment: Path
+) -> None:
+    """Its forks are no strays while they wait for a program."""
+    poison(environment, DAEMON)
+    body = "import time\n    print('up', flush=True)\n    time.sleep(6)\n    raise SystemExit(7)"
+    source, arguments = program(body)
+    folder = await bench.start(
+        "false", environment=environment, warm=WarmProgram(source, arguments)
+    )
+    await until(lambda: "up" in read(folder / "log"))
+    (zygote, *_) = warm_zygotes(environment)
+    namespace = os.readlink(f"/proc/{zygote}/ns/pid")
+    before = len(processes_in(namespace))
+    await bench.runtime.close()
+    bench.runtime = bench.make()
+    await until(lambda: len(processes_in(namespace)) <= before - 2)
+
+    assert (await bench.wait(folder)).exit_code == 7
+    await until(lambda: not processes_in(namespace))
+
+
+async def test_each_namespace_has_a_zygote_of_its_own(bench: Bench, environment: Path) -> None:
+    poison(environment, "import builtins, os\nbuiltins.born = os.urandom(8).hex()\n")
+    body = "import builtins\n    print('born', builtins.born)"
+
+    async def born(namespace: str) -> str:
+        _, log, _ = await run(bench, environment, body, warm=True, namespace=namespace)
+        return log.rpartition("born ")[2].strip()
+
+    first, again, other = await born("a"), await born("a"), await born("b")
+    assert first == again
+    assert first != other
+
+
+async def test_a_zygote_is_in_a_cgroup_of_its_own(bench: Bench, environment: Path) -> None:
+    folders = machine.find_cgroups("bessemer-test-none").folders
+    for folder in set(folders.values()):
+        folder.rmdir()
+    if "memory" not in folders:
+        pytest.skip("no cgroup can be written here")
+    seen, _, _ = await run(bench, environment, "print(1)", warm=True)
+    (zygote,) = warm_zygotes(environment)
+    groups = read(Path(f"/proc/{zygote}/cgroup"))
+
+    assert seen.exit_code == 0
+    assert re.search(r"memory.*/warm-", groups) or "0::/" in groups
+    assert "warm-" in groups
+
+
+SEARCH = """import re
+    found = 0
+    for line in open('/proc/self/maps'):
+        area = line.split()
+        if 'r' not in area[1] or line.rstrip().endswith(('[vvar]', '[vsyscall]')):
+            continue
+        first, last = (int(word, 16) for word in area[0].split('-'))
+        with open('/proc/self/mem', 'rb', 0) as memory:
+            try:
+                memory.seek(first)
+                found += memory.read(last - first).count(bytes([110, 101, 101]) + b'dle-4711')
+            except OSError:
+                pass
+    print('found', found)"""
+
+
+async def test_no_job_is_seen_by_the_next_one(bench: Bench, environment: Path) -> None:
+    secret = {"SECRET": "needle" + "-4711"}
+    _, log, folder = await run(bench, environment, SEARCH, warm=True, env=secret)
+    assert was_warm(folder)
+    assert int(log.split("found ")[1]) > 0
+    for _ in range(3):
+        _, log, folder = await run(bench, environment, SEARCH, warm=True)
+
+        assert was_warm(folder)
+        assert log.endswith("found 0\n")
+
+
+KEEP_RIGHTS = """
+import select, sys
+chosen = select.select
+def spoiled(*arguments):
+    linux = sys._getframe(1).f_globals.get("linux")  # of who waits for connections
+    if linux is not None:
+        linux.drop_privileges = lambda: None
+    return chosen(*arguments)
+select.select = spoiled
+"""
+WITH_RIGHTS = """import ctypes, errno, os
+    L = ctypes.CDLL(None, use_errno=True)
+    def told(r):
+        return errno.errorcode[ctypes.get_errno()] if r == -1 else 'done'
+    print('rights', int(open('/proc/self/status').read().split('CapEff:')[1].split()[0], 16) > 0)
+    print('usr', told(L.mount(None, b'/usr', None, ctypes.c_ulong(0x1020), None)))
+    print('sys', told(L.mount(None, b'/proc/sys', None, ctypes.c_ulong(0x1020), None)))
+    print('off', told(L.umount2(b'/proc/sys', 2)))
+    print('new', told(L.unshare(0x10000000)), told(L.unshare(0x20000)))
+    print('root', told(L.chroot(b'/tmp')))
+    L.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    print('trace', told(L.ptrace(16, 1, None, None)))
+    try:
+        open('/proc/sys/kernel/core_pattern', 'w')
+        print('core pattern done')
+    except OSError as error:
+        print('core pattern', errno.errorcode[error.errno])"""
+
+
+async def test_rights_that_a_package_keeps_are_worth_nothing(
+    bench: Bench, environment: Path
+) -> None:
+    """A fork of the zygote has all rights in its container's namespaces until it gives them up."""
+    poison(environment, KEEP_RIGHTS)
+    _, log, folder = await run(bench, environment, WITH_RIGHTS, warm=True)
+
+    assert was_warm(folder)
+    assert "rights True\n" in log
+    told = log.partition("rights True\n")[2].splitlines()
+    assert told == [
+        "usr EPERM", "sys EPERM", "off EPERM", "new EPERM EPERM", "root EPERM", "trace EPERM",
+        "core pattern EROFS",
     ]  # fmt: skip

@@ -43,12 +43,12 @@ async def test_a_full_file_rolls_back_and_goes_on(tmp_path: Path) -> None:
     watcher = Watcher("", None)
     store.watch("configmaps", watcher, before)
 
-    # The second and third are decided on the first, which fails: so they fail with it.
+    # The third is decided on the second, which fails: so it fails with it.
     key = make_key("n0")
     doomed = [
         store.put(make_key("big"), make_object("big", _BIG)),
-        store.put(key, make_object("n0", _BIG * 3)),
         store.put(key, make_object("n0", "small")),
+        store.put(key, make_object("n0", _BIG * 3)),
     ]
     refused = await asyncio.gather(*doomed, return_exceptions=True)
     for error in refused:
@@ -72,6 +72,43 @@ async def test_a_full_file_rolls_back_and_goes_on(tmp_path: Path) -> None:
 
     reopened = Store(tmp_path / "objects.db")
     assert [record.key.name for record in reopened.list("configmaps")] == ["big", "n0"]
+    await reopened.close()
+
+
+async def test_what_takes_no_room_gets_through_beside_what_does(tmp_path: Path) -> None:
+    store = Store(tmp_path / "objects.db", max_pages=100)
+    taken = await fill(store)
+    watcher = Watcher("", None)
+    store.watch("configmaps", watcher, store.version)
+    records = [store.get(make_key(f"n{number}")) for number in range(taken)]
+    assert records[0] is not None
+    assert records[1] is not None
+    assert records[2] is not None
+
+    told = await asyncio.gather(
+        store.put(make_key("big"), make_object("big", _BIG)),
+        store.put(make_key("n0"), make_object("n0", "small")),
+        store.remove(records[1]),
+        # A name that is taken anew is a new object.
+        store.remove(records[2]),
+        store.put(make_key("n2"), {"metadata": {"name": "n2", "uid": "other"}}),
+        return_exceptions=True,
+    )
+
+    is_refused = [isinstance(each, ServiceUnavailable) for each in told]
+    assert is_refused == [True, False, False, True, True]
+    assert store.latest(make_key("big")) is None
+    assert store.get(make_key("n2")) is records[2] is store.latest(make_key("n2"))
+    assert store.get(make_key("n1")) is None
+    events = await watcher.take(seconds=0)
+    assert [(event.type.value, event.object["metadata"]["name"]) for event in events] == [
+        ("MODIFIED", "n0"), ("DELETED", "n1"),
+    ]  # fmt: skip
+    await store.close()
+    reopened = Store(tmp_path / "objects.db")
+    assert {record.key.name for record in reopened.list("configmaps")} == {
+        f"n{number}" for number in range(taken) if number != 1
+    }
     await reopened.close()
 
 
@@ -123,6 +160,57 @@ asyncio.run(main())
 """
 
 
+_WITH_RESERVE = """
+import asyncio, sys
+from pathlib import Path
+from bessemer.cluster.store.records import Key
+from bessemer.cluster.store.reserve import Reserve
+from bessemer.cluster.store.store import Store
+from bessemer.kube.errors import ServiceUnavailable
+
+def fill(file):
+    try:
+        with file.open("ab", buffering=0) as rest:
+            while True:
+                rest.write(b"x" * 4096)
+    except OSError:
+        pass
+
+async def main():
+    folder = Path(sys.argv[1])
+    store = Store(folder / "objects.db", reserve=Reserve(folder / "reserve"))
+    reserved = (folder / "reserve").stat().st_size
+    body = lambda name, size: {"metadata": {"name": name, "uid": "u"}, "data": "x" * size}
+    for number in range(200):
+        await store.put(Key("pods", "n", f"n{number}"), body(f"n{number}", 3000))
+    fill(folder / "flood")
+    # As long as it is refused, the log has no room left, either.
+    for number in range(3000):
+        try:
+            await store.put(Key("pods", "n", f"m{number}"), body(f"m{number}", 3000))
+        except ServiceUnavailable:
+            break
+    for number in range(200):
+        key = Key("pods", "n", f"n{number}")
+        await store.put(key, body(f"n{number}", 3100))
+        fill(folder / "flood")
+        await store.remove(store.get(key))
+    print("through:", reserved, (folder / "reserve").stat().st_size)
+    try:
+        await store.put(Key("pods", "n", "new"), body("new", 3000))
+    except ServiceUnavailable:
+        print("refused")
+    (folder / "flood").unlink()
+    await store.put(Key("pods", "n", "new"), body("new", 3000))
+    await store.close()
+    again = Store(folder / "objects.db", reserve=Reserve(folder / "reserve"))
+    print("kept:", len(again.list("pods")) == number + 1 - 200 + 1 or len(again.list("pods")))
+    print("again:", (folder / "reserve").stat().st_size == reserved)
+    await again.close()
+asyncio.run(main())
+"""
+
+
 _READ_ONLY = """
 import sys
 from pathlib import Path
@@ -159,3 +247,10 @@ def test_a_full_tmpfs_rolls_back_and_goes_on(tmp_path: Path) -> None:
     done = run_on_tmpfs(tmp_path, "size=1m", _ON_TMPFS)
     assert done.stdout.split("\n")[:2] == ["refused: True", "opened: True"], done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_deletions_get_through_on_a_disk_that_somebody_keeps_full(tmp_path: Path) -> None:
+    done = run_on_tmpfs(tmp_path, "size=40m", _WITH_RESERVE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:1] == [f"through: {8 * 2**20} 0"]
+    assert "again: True" in done.stdout

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 
-from bessemer.app import bootstrap, embedded, folder, readiness, shutdown
+from bessemer.app import bootstrap, embedded, folder, memory, readiness, shutdown
 from bessemer.app.folder import Config
 from bessemer.app.platform import Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
@@ -94,6 +94,9 @@ class ControlPlane:
             scheduler = Scheduler(core.client, core.informers, clock)
             self._parts.start("scheduler", scheduler.controller().run())
             self._parts.start("event expiry", EventExpiry(core.machine, clock).run())
+            self._parts.start("compaction", core.store.run_compaction(clock))
+            if (giving_back := memory.giving_back(clock)) is not None:
+                self._parts.start("giving back", giving_back.run())
         finally:
             self._choice = await choosing
         folder.tell_runtime(home, self._choice.describe())

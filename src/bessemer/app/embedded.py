@@ -16,6 +16,7 @@ from bessemer.cluster.apiserver.rbac import KINDS as ACCESS_KINDS
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store import encryption
+from bessemer.cluster.store.reserve import Reserve
 from bessemer.cluster.store.store import Store
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
@@ -42,7 +43,7 @@ class Core:
 def open_store(home: Home) -> Store:
     """The home's objects, Secrets sealed with its key."""
     sealer = encryption.load(home.keys / SECRETS_KEY)
-    return Store(home.objects, {SECRET.resource: sealer})
+    return Store(home.objects, {SECRET.resource: sealer}, reserve=Reserve(home.reserve))
 
 
 def open_core(home: Home, config: Config, keys: Keys, clock: Clock) -> Core:

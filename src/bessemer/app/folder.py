@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bessemer.base.errors import BessemerError
 from bessemer.base.home import HOME_VERSION, Home
+from bessemer.cluster.store.reserve import Reserve, trim_log
 
 DEFAULT = Path("~/.bessemer")
 # In ``keys``, for the cli: what a client needs to be believed and to believe.
 ADMIN_TOKEN = "admin.token"
 CA = "ca.crt"
 _RUNTIME = "runtime"  # in ``run``
-# Below this a start would end in the middle of something.
+# Below this a start may end in the middle of something.
 ROOM_NEEDED = 16 * 1024 * 1024  # bytes
 _OF_THE_DISK = "lost+found"  # in the root of each ext4
 LAST_PORT = 65533  # P+1 and P+2 are ports, too
 _LAST_NETWORK = 255
+_LONG = 20  # digits: nobody writes a longer version or pid
 
 
 class HomeError(BessemerError):
@@ -59,7 +63,7 @@ def prepare(home: Home) -> None:
     """Make the folder and its parts, or judge those that are there.
 
     Raises:
-        HomeError: it can't be written, has no room, is a newer program's or nobody's.
+        HomeError: it can't be written, is new and has no room, is a newer program's or nobody's.
     """
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,10 +132,10 @@ def judge(home: Home) -> None:
     except FileNotFoundError:
         _check_empty(home)
         return
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _LONG:
         raise HomeError(
             f"home {home.root}: its version must be a number, but {home.version_file.name} says "
-            f"{text!r}; restore that file from a copy or choose another home with --home"
+            f"{text[:80]!r}; restore that file from a copy or choose another home with --home"
         )
     if int(text) > HOME_VERSION:
         raise HomeError(
@@ -152,13 +156,69 @@ def _check_empty(home: Home) -> None:
         )
 
 
-def _check_room(home: Home) -> None:
-    free = shutil.disk_usage(home.root).free
-    if free < ROOM_NEEDED:
+def check_whole(home: Home) -> None:
+    """Refuse a home whose databases are gone while what came of them is there.
+
+    An empty cluster in their place would have every volume and every run of it deleted.
+
+    Raises:
+        HomeError: a database is missing or empty that this home must have had.
+    """
+    for database, others in (
+        (home.objects, (home.history, home.pods, home.volumes)),
+        (home.history, (home.pods, home.volumes)),
+    ):
+        log = database.with_name(f"{database.name}-wal")
+        sign = next((path for path in (log, *others) if _has_content(path)), None)
+        if sign is None or _has_content(database):
+            continue
+        what = "is empty" if database.exists() else "is missing"
         raise HomeError(
-            f"home {home.root}: its disk has {free / 2**20:.1f} MiB left, but a start needs "
-            f"{ROOM_NEEDED / 2**20:.0f} MiB; make room or choose another home with --home"
+            f"home {home.root}: it was in use, as {sign.name} shows, so it must have its "
+            f"{database.name}, but that {what}; put it back from a copy, or choose another home "
+            f"with --home (to begin anew with nothing, move this one away: {home.root})"
         )
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return bool(any(path.iterdir()) if path.is_dir() else path.stat().st_size)
+    except OSError:
+        return False
+
+
+def _room_left(home: Home) -> str:
+    """How much room is missing to start with; "" if none is."""
+    free = shutil.disk_usage(home.root).free
+    if free >= ROOM_NEEDED:
+        return ""
+    return f"{free / 2**20:.1f} MiB left, but a start needs {ROOM_NEEDED / 2**20:.0f} MiB"
+
+
+def _check_room(home: Home) -> None:
+    """A home that is there has a reserve, and what can be deleted; a new one has neither."""
+    if (left := _room_left(home)) and not home.version_file.exists():
+        raise HomeError(
+            f"home {home.root}: its disk has {left}; make room or choose another home with --home"
+        )
+
+
+def make_room(home: Home) -> str:
+    """Give up the reserve of a home on a full disk, whose lock we hold; then a warning, else "".
+
+    Whoever may start so can delete, which is all that helps.
+    """
+    left = _room_left(home)
+    if not left:
+        return ""
+    Reserve(home.reserve).release()
+    for database in (home.objects, home.history):
+        trim_log(database)
+    return (
+        f"home {home.root}: its disk is full ({left}): what is there can be read and deleted, but "
+        "nothing new be stored; delete pods, runs or claims, make room elsewhere, or end this "
+        f"with `bessemer down{option(home)}` and run `bessemer prune{option(home)}`"
+    )
 
 
 def read_config(home: Home) -> Config:
@@ -199,7 +259,7 @@ def tell_runtime(home: Home, description: str) -> None:
 def told_runtime(home: Home) -> str:
     """The runtime in force, as the running control plane said."""
     try:
-        return (home.run / _RUNTIME).read_text()
+        return (home.run / _RUNTIME).read_text(errors="replace")
     except OSError:
         return "unknown"
 
@@ -209,7 +269,10 @@ def _draft(path: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file at once, or not at all."""
+    """Replace a file at once, or not at all; one that says so already needs no room."""
+    with contextlib.suppress(OSError, ValueError):
+        if path.read_text() == text:
+            return
     beside = _draft(path)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -260,10 +323,10 @@ class Lock:
 def read_pid(home: Home) -> int:
     """The pid in the lock file; 0 when there is none."""
     try:
-        text = home.lock.read_text().strip()
+        text = home.lock.read_text(errors="replace").strip()
     except OSError:
         return 0
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) < _LONG else 0
 
 
 def holder(home: Home) -> int:
@@ -274,9 +337,14 @@ def holder(home: Home) -> int:
     return pid if pid and _is_alive(pid) and _is_held(home.lock) else 0
 
 
+def running_attempts(home: Home) -> Iterator[Path]:
+    """The folders of containers that run: their supervisors hold them."""
+    return (path for path in home.pods.glob("*/containers/*/*") if _is_held(path))
+
+
 def has_running_pods(home: Home) -> bool:
     """Whether containers of an earlier control plane run on."""
-    return any(_is_held(attempt) for attempt in home.pods.glob("*/containers/*/*"))
+    return any(True for _ in running_attempts(home))
 
 
 def _is_alive(pid: int) -> bool:

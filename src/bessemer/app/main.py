@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from bessemer.app import folder, ports
+from bessemer.app import folder, memory, ports
 from bessemer.app.control_plane import ControlPlane, Setting
 from bessemer.app.folder import Config
 from bessemer.app.network import Network
@@ -38,6 +38,7 @@ def start(home: Home, port: int | None, say: Say) -> int:
     Raises:
         BessemerError: it can't be started, or died.
     """
+    memory.set_up()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(home, port, say))
 
@@ -47,6 +48,9 @@ async def run(home: Home, port: int | None, say: Say) -> int:
     lock = folder.Lock(home)
     network = None
     try:
+        folder.check_whole(home)
+        if warning := folder.make_room(home):
+            say(f"warning: {warning}")
         lock.sign()
         config = folder.read_config(home)
         network = Network(config.network)

@@ -21,6 +21,10 @@ _REFUSALS = {
         b"A request's first line and headers may have %d bytes together: send less in them.",
     ),
 }
+#: Bytes of an answer that are encrypted and wait for the client at a time. The buffer they wait in
+#: keeps its largest size for as long as the connection lives: a list of 2 MiB to each of 200
+#: watches would hold 400 MiB.
+PIECE = 32 * 1024
 # A member of an Enum is slow to look up, and these are with each request.
 _HEAD, _BODY, _ANSWER = Phase.HEAD, Phase.BODY, Phase.ANSWER
 _REST, _IDLE = Phase.REST, Phase.IDLE
@@ -57,8 +61,9 @@ class BoundedProtocol(HttpToolsProtocol):
     # ---- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The handshake is over."""
+        """The handshake is over. Who sends waits as soon as one piece does."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=PIECE)
         self._visit.line = self
         self._visit.enter(_HEAD, self.loop.time())
 

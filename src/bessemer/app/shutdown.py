@@ -6,6 +6,7 @@ Their objects stay, and what was interrupted is started again with the next star
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
@@ -39,7 +40,9 @@ async def end_pods(runtime: Runtime, home: Home, grace: float = GRACE) -> None:
     """SIGTERM to all, SIGKILL to those that don't heed it, and wait until none is left."""
     left = running(runtime, home)
     for folder in left:
-        (folder / INTERRUPTED).touch()  # before the signal: a crash in between loses no step
+        # Before the signal: a crash in between loses no step. On a full disk it may be lost.
+        with contextlib.suppress(OSError):
+            (folder / INTERRUPTED).touch()
     for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST)):
         if not left:
             break

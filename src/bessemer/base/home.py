@@ -48,6 +48,11 @@ class Home:
         return self.root / "objects.db"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk for deletions and starts on a full one."""
+        return self.root / "reserve"
+
+    @property
     def history(self) -> Path:
         """The SQLite file of what has a long history: runs, tasks, artifacts."""
         return self.root / "history.db"

@@ -2,107 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from bessemer.app import folder
+from bessemer.base import trees
 from bessemer.base.home import Home
 from bessemer.cli import options, output
+from bessemer.cluster.node import rotation
 
-_ENDED = ("Succeeded", "Failed")
+
+@dataclass(frozen=True)
+class Mode:
+    """How it goes about it."""
+
+    is_dry: bool  # say what would be deleted, and delete nothing
+    is_verbose: bool
 
 
 def command(
     home: options.Home = folder.DEFAULT,
+    dry_run: Annotated[  # noqa: FBT002 - typer's form of a flag
+        bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")
+    ] = False,
     verbose: options.Verbose = False,  # noqa: FBT002 - typer's form of a flag
 ) -> None:
-    """Delete environments, caches and what ended pods left, their logs too."""
+    """Delete caches, environments that nothing uses, and what ended pods left, their logs too."""
     place = folder.locate(home)
     try:
         if not place.version_file.exists():
             typer.echo(f"nothing to prune: {place.root} is no home")
             return
         folder.judge(place)
-        table = _prune(place, verbose=verbose)
+        table = _prune(place, Mode(dry_run, verbose or dry_run))
     except OSError as error:
         raise folder.unusable(place, error) from error
-    output.rows(table, ("WHAT", "DELETED", "FREED"))
+    what = ("WOULD BE DELETED", "COUNT", "FREES") if dry_run else ("WHAT", "DELETED", "FREED")
+    output.rows(table, what)
 
 
-def _prune(home: Home, *, verbose: bool) -> list[tuple[str, str, str]]:
+def _prune(home: Home, mode: Mode) -> list[tuple[str, str, str]]:
     # Held, so that nobody starts pods in what is being deleted.
     lock = folder.Lock(home)
     try:
-        # Pods last: on a full disk the rest makes the room which reading the objects needs.
+        folder.check_whole(home)
+        folder.make_room(home)
+        caches = _delete("caches", [*home.cache.glob("*"), *home.spares.glob("*")], mode)
+        # By name: the API server's store is heavy, and no other command needs it. On a full disk
+        # the caches have made the room by now that reading the objects takes.
+        known: Any = importlib.import_module("bessemer.app.objects").read(home)
+        used = known.environments
         return [
-            _delete("environments", _unused_environments(home), verbose=verbose),
-            _delete("caches", home.cache.glob("*"), verbose=verbose),
-            _delete("ended pods", _ended_pods(home), verbose=verbose),
+            caches,
+            _delete("environments", _unused_environments(home, used), mode),
+            _delete("ended pods", _ended_pods(home, known.live), mode),
+            _delete("old logs", _old_logs(home, known.live), mode),
         ]
     finally:
         lock.release()
 
 
-def _delete(what: str, paths: Iterator[Path], *, verbose: bool) -> tuple[str, str, str]:
+def _delete(what: str, paths: Iterable[Path], mode: Mode) -> tuple[str, str, str]:
     count = freed = 0
     for path in list(paths):
         count, freed = count + 1, freed + _size(path)
-        if verbose:
-            typer.echo(f"deleting {path}", err=True)
-        shutil.rmtree(path) if _is_folder(path) else path.unlink()
+        if mode.is_verbose:
+            typer.echo(f"{'would delete' if mode.is_dry else 'deleting'} {path}", err=True)
+        if not mode.is_dry:
+            trees.remove(path)
     return what, str(count), output.size(freed)
 
 
 def _size(path: Path) -> int:
     """Bytes on the disk; files with several links count once in each place."""
-    if not _is_folder(path):
+    if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
-    return sum(
-        os.lstat(os.path.join(root, name)).st_blocks * 512
-        for root, _, names in os.walk(path)
-        for name in names
-    )
+    return trees.measure(path)
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _attempts(home: Home) -> Iterator[Path]:
-    """The folders of all container attempts that have begun and not ended."""
-    for started in home.pods.glob("*/containers/*/*/started"):
-        if not (started.parent / "exit").exists():
-            yield started.parent
-
-
-def _unused_environments(home: Home) -> Iterator[Path]:
+def _unused_environments(home: Home, used: set[Path]) -> Iterator[Path]:
     """Pods of a control plane that was killed may still run in some of them."""
-    running = [_read_spec(attempt) for attempt in _attempts(home)]
+    running = [_read_spec(attempt) for attempt in folder.running_attempts(home)]
     for path in home.environments.glob("*"):
-        if not any(json.dumps(str(path))[1:-1] in text for text in running):
-            yield path
+        if path.name.startswith(".") and home.environments / path.name[1:].split(".")[0] in used:
+            continue  # the lock of its build
+        if path in used or any(json.dumps(str(path))[1:-1] in text for text in running):
+            continue
+        yield path
 
 
 def _read_spec(attempt: Path) -> str:
-    """What an attempt runs; empty when nothing of it can run: the machine has started since."""
-    try:
+    """What an attempt runs; empty when nothing of it can be told."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return Path(json.loads((attempt / "started").read_text())["spec"]).read_text()
-    except (OSError, ValueError, KeyError):
-        return ""
+    return ""
 
 
-def _ended_pods(home: Home) -> Iterator[Path]:
+def _ended_pods(home: Home, live: set[str]) -> Iterator[Path]:
     """Folders of pods that ended, and of those that no object knows any more."""
-    # By name: the API server's store is heavy, and no other command needs it.
-    store = importlib.import_module("bessemer.app.objects")
-    phases: dict[str, str] = store.read_phases(home)
-    alive = {attempt.parents[2] for attempt in _attempts(home)}
+    running = {attempt.parents[2] for attempt in folder.running_attempts(home)}
     for path in home.pods.glob("*"):
-        if path not in alive and phases.get(path.name, _ENDED[0]) in _ENDED:
+        if path not in running and path.name not in live:
             yield path
+
+
+def _old_logs(home: Home, live: set[str]) -> Iterator[Path]:
+    """Of the pods that go on: all but the newest file of each log that is written no more."""
+    running = set(folder.running_attempts(home))
+    for uid in live:
+        for attempt in (home.pods / uid / "containers").glob("*/*"):
+            if attempt not in running:
+                yield from list(rotation.files(attempt).values())[:-1]

@@ -96,7 +96,9 @@ class Controller:
                 _log.exception("reconcile failed", extra=fields(**told))
         else:
             self._queue.forget(key)
-            if result.requeue_after is not None:
+            if result.is_gone:
+                self._queue.cancel_wait(key)
+            elif result.requeue_after is not None:
                 self._queue.add_after(key, result.requeue_after)
 
 

@@ -70,6 +70,12 @@ class Queue:
         """The key succeeded: its next failure counts as the first."""
         self._failures.pop(key, None)
 
+    def cancel_wait(self, key: Key) -> None:
+        """Take back ``add_after``."""
+        waiting = self._later.pop(key, None)
+        if waiting is not None:
+            waiting[1].cancel()
+
     async def get(self) -> Key:
         """The next key; ``done`` has to follow."""
         while not self._ready:

@@ -29,9 +29,11 @@ class Result:
     """When to look again even if nothing changes; None: only on a change."""
 
     requeue_after: float | None = None  # seconds
+    is_gone: bool = False  # nothing is left of it: an earlier requeue_after counts no more
 
 
 DONE = Result()
+GONE = Result(is_gone=True)
 
 
 class TerminalError(BessemerError):

@@ -223,8 +223,8 @@ def _sign_in_page(target: str, problem: str = "") -> Page:
     words = tag(
         "p",
         "Open the link that ",
-        tag("code", "bessemer up"),
-        " printed, or put in the BESSEMER_TOKEN that ",
+        tag("code", "bessemer open"),
+        " prints, or put in the BESSEMER_TOKEN that ",
         tag("code", "bessemer env"),
         " prints, or the token of a service account.",
     )

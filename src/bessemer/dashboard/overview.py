@@ -83,8 +83,8 @@ def _draw_services(services: Sequence[Object]) -> Html:
             meta.namespace(service),
             pill("Ready" if _is_ready(service) else "Not ready"),
             str(meta.dig(service, "status.url", "")),
-            tag("span", _split(service)),
-            tag("span", _why(service), class_="soft"),
+            _split(service),
+            tag("span", why, class_="soft") if (why := _why(service)) else "",
         )
         for service in services
     ]

@@ -168,6 +168,7 @@ class Database:
                 except Empty:
                     break
             stop = item is None
+            item = None  # the next may come in hours, and rows may be large
             if batch:
                 self._commit(batch)
 

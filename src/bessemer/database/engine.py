@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -10,11 +11,48 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from bessemer.database.errors import DatabaseError, DiskFull
 
 _BUSY_MS = 10_000  # how long a statement waits for another process' lock
+# Pages that a connection keeps. A reader's are void with the next commit, and the system keeps the
+# file's pages anyway; SQLite never gives back what it once took.
+_READER_CACHE_KIB = 1024
+_WRITER_CACHE_KIB = 4096
+# Bytes of the write-ahead log that stay on the disk once it is folded into the file.
+_LOG_BYTES = 8 * 1024 * 1024
+# Bytes of one bound value from which on its connection is closed after the transaction: prepared
+# statements are kept for their next use, and each keeps the values that it was last bound to.
+_LARGE_VALUE = 256 * 1024
+
+
+class _Connection(sqlite3.Connection):
+    """Knows whether a large value was bound in it."""
+
+    has_large = False
+
+    def cursor(self, factory: type[sqlite3.Cursor] | None = None) -> Any:  # type: ignore[override]
+        """As SQLite's, but one that looks at what is bound."""
+        return super().cursor(factory or _Cursor)
+
+
+class _Cursor(sqlite3.Cursor):
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        self._look_at(parameters)
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Any, /) -> Any:
+        for row in rows:
+            self._look_at(row)
+        return super().executemany(sql, rows)
+
+    def _look_at(self, parameters: Iterable[object]) -> None:
+        for value in parameters:
+            if isinstance(value, (bytes, str)) and len(value) > _LARGE_VALUE:
+                connection = self.connection
+                assert isinstance(connection, _Connection), "it makes only cursors of its own"
+                connection.has_large = True
 
 
 def open_engine(url: str | URL, *, writer: bool) -> Engine:
@@ -33,9 +71,14 @@ def open_engine(url: str | URL, *, writer: bool) -> Engine:
         parsed,
         poolclass=QueuePool,
         pool_size=1 if writer else 8,
-        connect_args={"check_same_thread": False, "isolation_level": None},
+        connect_args={
+            "check_same_thread": False,
+            "isolation_level": None,
+            "factory": _Connection,
+        },
     )
     begin = "BEGIN IMMEDIATE" if writer else "BEGIN"
+    cache = _WRITER_CACHE_KIB if writer else _READER_CACHE_KIB
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
@@ -43,12 +86,20 @@ def open_engine(url: str | URL, *, writer: bool) -> Engine:
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA cache_size = -16000")
+        cursor.execute(f"PRAGMA cache_size = -{cache}")
+        cursor.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
+
+    @event.listens_for(engine, "checkin")
+    def let_go_of_large_values(
+        connection: _Connection | None, record: ConnectionPoolEntry
+    ) -> None:
+        if connection is not None and connection.has_large:
+            record.invalidate()
 
     return engine
 

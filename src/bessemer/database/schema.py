@@ -55,6 +55,11 @@ def _create(connection: Connection) -> None:
             "the rooms' tables and the migrations must name the same tables, but they differ in "
             f"{sorted(declared)}; import every room's tables before start, or add a migration"
         )
+    if others := inspect(connection).get_table_names():
+        raise DatabaseError(
+            "the database must be new or a Bessemer's, but is another program's file (with "
+            f"{others[0]}); put back the history.db that belongs to this home"
+        )
     METADATA.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=HEAD))

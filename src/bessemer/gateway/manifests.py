@@ -75,6 +75,14 @@ def make_deployment(settings: Settings) -> Object:
         "automountServiceAccountToken": False,
         "hostNetwork": True,
         "terminationGracePeriodSeconds": 5,
+        # A full disk is no reason to have no gateway, which needs next to nothing of it.
+        "tolerations": [
+            {
+                "key": "node.kubernetes.io/disk-pressure",
+                "operator": "Exists",
+                "effect": "NoSchedule",
+            }
+        ],
         "volumes": [
             {"name": "bootstrap", "secret": {"secretName": BOOTSTRAP_SECRET}},
             {"name": "xds", "configMap": {"name": XDS_CONFIG_MAP}},

@@ -8,6 +8,8 @@ import os
 from datetime import datetime, timezone
 from typing import Any, Callable, Dict
 
+from bessemer.launcher.log import Log
+
 Record = Dict[str, Any]
 #: What a record's file is called until it is whole.
 DRAFT = ".tmp"
@@ -69,9 +71,9 @@ class Folder:
             spec: Record = json.loads(file.read())
         return spec
 
-    def open_log(self) -> int:
-        """A descriptor that appends to the log."""
-        return self._open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    def open_log(self) -> Log:
+        """The log, to write to."""
+        return Log(self._directory)
 
     def write(self, name: str, record: Record, heard: Callable[[], None] = _nobody) -> None:
         """Write a record whole or not at all; on disk when this returns.

@@ -1,7 +1,8 @@
 """PID 1 of a container: builds its root, starts its command, reaps, and takes all along.
 
-Words on its line to the supervisor: it says ``here`` with its namespaces, ``ready`` (or
-``failed``), hears ``go`` (or ``wait`` when a warm zygote brings the program), says ``ended``.
+Words on its line to the supervisor: it says ``here`` with the namespaces it was born in, ``ready``
+with the others (or ``failed``), hears whether to ``go`` (not when a warm zygote brings the
+program), says ``ended``.
 
 In a sandbox it is not dumpable from its birth to its end: it sees the machine until its root is
 built, its memory is a fork of the zygote's, and whoever is inside, or around it in an
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from bessemer.launcher import (
     command,
@@ -32,6 +33,8 @@ from bessemer.launcher.protocol import Closed, Line
 _PARENT_DIED = signal.SIGRTMIN if hasattr(signal, "SIGRTMIN") else signal.SIGUSR1
 
 
+#: The namespaces that are there from its birth, and those that it makes: in the order to enter.
+EARLY, LATE = ("user", "ipc", "uts", "pid"), ("cgroup", "mnt")
 #: Built with the zygote, so that no container waits for it.
 _FILTER = seccomp.own_program()
 
@@ -42,7 +45,6 @@ def run(spec: Record, line: Line, log: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         _prepare(spec, line, log)
-        sockets.guard(spec, line, {"ready": True})
         go = line.receive()
     except (OSError, KeyError) as error:
         line.send({"failed": "the container could not be set up: %s" % error})
@@ -65,25 +67,40 @@ def run(spec: Record, line: Line, log: int) -> None:
 
 def _prepare(spec: Record, line: Line, log: int) -> None:
     linux.close_all_but((line.fileno(), log))  # the supervisor's lock least of all
+    _tell(line, "here", EARLY if spec["sandbox"] else ())
     _let_go_of_streams()
     limits.join(spec["cgroups"]["paths"])
     if not spec["sandbox"]:
         if sys.platform == "linux":
             linux.become_subreaper()
             linux.die_with_parent(_PARENT_DIED)
-        line.send({"here": []})
-        return
+        return _tell(line, "ready", ())
     # In its cgroup by now, so that this is the root of all that it can see of cgroups.
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
-    namespaces = [linux.open_namespace(None, name) for name in linux.NAMESPACES]
-    line.send({"here": list(linux.NAMESPACES)}, tuple(namespaces))
-    for descriptor in namespaces:
-        os.close(descriptor)
+    late = _open(LATE)
     linux.forbid_user_namespaces()
     root.build(spec)
     linux.sethostname(spec["hostname"])
-    confinement.confine(_FILTER if spec["filtered"] else None, (line.fileno(), log))
+    confinement.confine(_FILTER if spec["filtered"] else None, (line.fileno(), log, *late))
     linux.die_with_parent(signal.SIGKILL)
+    sockets.guard(spec, line, {"ready": list(LATE)}, late)
+    for descriptor in late:
+        os.close(descriptor)
+    return None
+
+
+def _tell(line: Line, word: str, names: Sequence[str]) -> None:
+    _send(line, word, names, _open(names))
+
+
+def _open(names: Sequence[str]) -> Tuple[int, ...]:
+    return tuple(linux.open_namespace(None, name) for name in names)
+
+
+def _send(line: Line, word: str, names: Sequence[str], descriptors: Tuple[int, ...]) -> None:
+    line.send({word: list(names)}, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _let_go_of_streams() -> None:

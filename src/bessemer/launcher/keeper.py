@@ -1,21 +1,24 @@
 """PID 1 of a warm zygote's pid namespace: keeps the zygote, and ends what it leaves behind.
 
-It runs our code alone, in the machine's mount namespace, and nothing in the zygote can trace it.
-The zygote goes when the base zygote does, when it was told to, when nobody asked for long, or
-when it uses more than it may. Its forks that wait for a program go with that program. When no
-process is left in the namespace, containers included, the keeper ends.
+It runs our code alone, in the machine's mount namespace, and nothing in the zygote can trace it,
+for it keeps all rights in the zygote's user namespace, where nobody else has any. (It can't be
+undumpable, as inits are: supervisors of an ordinary user open its namespaces by its pid.)
+The zygote goes when the base zygote does, when it was told to (by the runtime, which knows whether
+somebody asked lately), or when it uses more than it may. Its forks that wait for a program go with
+that program. When no process is left in the namespace, containers included, the keeper ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import socket
 import time
 from enum import Enum
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from bessemer.launcher import limits, linux, processes, tenants
 from bessemer.launcher.folder import Record
@@ -26,8 +29,6 @@ _ORPHANED, _TOLD = signal.SIGHUP, signal.SIGTERM
 HEEDED = (_ORPHANED, _TOLD, signal.SIGCHLD)
 #: Seconds between looks: at what is used, and at what is left.
 _WATCH, _LOOK = 1.0, 1.0
-#: The zygote ends by itself after its idle time; one that doesn't gets this many times that.
-_LENIENCE = 2.0
 #: How long supervisors that had reached the zygote get to make their container, in seconds.
 _LINGER = 5.0
 #: How many looks a process may be without a program: its fork is made in between, or it tells
@@ -63,7 +64,7 @@ class Keeper:
         zygote: its pid in this namespace.
         listeners: where it is asked, and where this keeper is told of its containers.
         line: on which it hands over the calls that are to be answered.
-        request: what it was started by: ``idle`` in seconds, ``limits``, ``cgroups``.
+        request: what it was started by: ``limits``, ``cgroups``.
     """
 
     def __init__(
@@ -80,11 +81,10 @@ class Keeper:
         self._events = select.epoll()
         self._sockets = tenants.TenantSockets(registrar, self._events)
         self._sockets.expect(line)
-        self._patience = float(request["idle"]) * _LENIENCE
         held = list(request["cgroups"]["paths"])
         self._limits: Dict[str, Any] = {} if "memory" in held else request["limits"]
         self._state = _State.SERVING
-        self._asked = self._ends = time.monotonic()
+        self._ends = 0.0
         self._linger = _LINGER
         self._looks: Dict[int, int] = {}  # pid on the machine -> without a program so far
         self._heard: Set[int] = set()
@@ -96,35 +96,30 @@ class Keeper:
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
         self._events.register(reader, select.EPOLLIN)
-        # Told once of each connection; the zygote takes it.
-        self._events.register(self._listener, select.EPOLLIN | select.EPOLLET)
-        pause = due = 0.0  # it may have ended already
+        pause: Optional[float] = 0.0  # it may have ended already
+        due = 0.0
         while not self._is_over():
             events = self._events.poll(pause)
             others = [each for each in events if not self._sockets.take(*each)]
             if events and not others and time.monotonic() < due:
                 continue  # a call was answered, and nothing else is new
-            for descriptor, _ in others:
-                if descriptor == reader:
-                    with contextlib.suppress(BlockingIOError):
-                        self._heard.update(os.read(reader, 512))
-                else:
-                    self._asked = time.monotonic()
+            if others:
+                with contextlib.suppress(BlockingIOError):
+                    self._heard.update(os.read(reader, 512))
             self._reap()
             if self._state is _State.SERVING and self._must_end():
                 self._end_zygote()
             elif self._state is _State.ENDING:
                 self._end_strays()
             pause = self._pause()
-            due = time.monotonic() + pause
+            due = math.inf if pause is None else time.monotonic() + pause
         self._group.remove()
         os._exit(0)
 
-    def _pause(self) -> float:
+    def _pause(self) -> Optional[float]:
         if self._state is _State.ENDING:
             return _LOOK if _others() else 0.05
-        left = self._asked + self._patience - time.monotonic()
-        return max(0.05, min(left, _WATCH) if self._limits else left)
+        return _WATCH if self._limits else None
 
     def _is_over(self) -> bool:
         if self._state is _State.SERVING or _others():
@@ -143,8 +138,6 @@ class Keeper:
     def _must_end(self) -> bool:
         if self._zygote == 0 or self._heard & {_TOLD, _ORPHANED}:
             return True
-        if time.monotonic() > self._asked + self._patience:
-            return True
         return bool(self._limits) and self._uses_too_much()
 
     def _uses_too_much(self) -> bool:
@@ -155,7 +148,6 @@ class Keeper:
     def _end_zygote(self) -> None:
         """Nobody reaches it any more; its own process goes at once."""
         self._state, self._ends = _State.ENDING, time.monotonic()
-        self._events.unregister(self._listener)
         self._listener.close()
         if self._zygote:
             with contextlib.suppress(ProcessLookupError):

@@ -27,29 +27,26 @@ REFUSE = _ERRNO | errno.EPERM
 UNKNOWN = _ERRNO | errno.ENOSYS
 
 Instruction = Tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+#: What a zygote's fork leaves behind, so that the container's cgroup is the root that it sees.
+_OWN_CGROUP = ((0x02000000, 0x02000000),)
 _FIRST_UNKNOWN = syscalls.LAST_KNOWN + 1
 
 
-def program(machine: str, extra: Sequence[str] = ()) -> bytes:
-    """The filter for this machine; ``extra`` are conditional calls to be allowed as they are.
+def program(machine: str, *, zygote: bool = False) -> bytes:
+    """The filter for this machine: of containers, or of a zygote whose forks must enter them.
 
     Raises:
         KeyError: no list for this machine.
     """
     known = syscalls.numbers(machine)
-    allowed = [
-        number
-        for name, number in known.items()
-        if name not in syscalls.CONDITIONAL or name in extra
-    ]
+    allowed = [number for name, number in known.items() if name not in syscalls.CONDITIONAL]
     answers: Dict[int, List[Instruction]] = {_FIRST_UNKNOWN: [_answer(UNKNOWN)]}
     for first, last in syscalls.ranges(tuple(allowed)):
         answers[first] = [_answer(ALLOW)]
         answers.setdefault(last + 1, [_answer(REFUSE)])
-    for name, block in _conditions().items():
-        if name not in extra:
-            answers.setdefault(known[name] + 1, _standing(answers, known[name] + 1))
-            answers[known[name]] = block
+    for name, block in _conditions(zygote=zygote).items():
+        answers.setdefault(known[name] + 1, _standing(answers, known[name] + 1))
+        answers[known[name]] = block
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_IF_EQUAL, 1, 0, syscalls.ARCHITECTURES[machine]),
@@ -60,13 +57,13 @@ def program(machine: str, extra: Sequence[str] = ()) -> bytes:
     return b"".join(struct.pack("=HBBI", *one) for one in code)
 
 
-def own_program(extra: Sequence[str] = ()) -> Optional[bytes]:
+def own_program(*, zygote: bool = False) -> Optional[bytes]:
     """The filter for the machine that this runs on; None where there is no list for it."""
     machine = os.uname().machine
-    return program(machine, extra) if machine in syscalls.ARCHITECTURES else None
+    return program(machine, zygote=zygote) if machine in syscalls.ARCHITECTURES else None
 
 
-def _conditions() -> Dict[str, List[Instruction]]:
+def _conditions(*, zygote: bool) -> Dict[str, List[Instruction]]:
     families = _one_of(syscalls.FAMILIES)
     personalities = _one_of(syscalls.ranges(syscalls.PERSONALITIES))
     clone = [
@@ -79,8 +76,9 @@ def _conditions() -> Dict[str, List[Instruction]]:
         "clone": clone,
         "clone3": [_answer(UNKNOWN)],
         "personality": personalities,
-        "setns": [_answer(REFUSE)],
+        "setns": [_answer(ALLOW if zygote else REFUSE)],
         "socket": families,
+        "unshare": _one_of(_OWN_CGROUP if zygote else ()),
     }
 
 

@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from bessemer.launcher import bindings, linux, notification, protocol
 from bessemer.launcher.bindings import Asked, Own, Refuse
@@ -27,8 +27,12 @@ _LONGEST = 128  # bytes of any socket's name (struct sockaddr_storage)
 _INTEGER = (1 << 32) - 1
 
 
-def guard(spec: Dict[str, Any], line: Line, message: Dict[str, Any]) -> None:
+def guard(
+    spec: Dict[str, Any], line: Line, message: Dict[str, Any], descriptors: Tuple[int, ...] = ()
+) -> None:
     """In what is to run the container's code: hand its calls over, and say so with the message.
+
+    ``descriptors`` go along, before that by which the calls are answered.
 
     Raises:
         OSError: the kernel refused.
@@ -36,7 +40,7 @@ def guard(spec: Dict[str, Any], line: Line, message: Dict[str, Any]) -> None:
     """
     listeners = (notification.hand_over(),) if spec.get("sockets") else ()
     try:
-        line.send(message, listeners)
+        line.send(message, (*descriptors, *listeners))
     finally:
         for listener in listeners:
             os.close(listener)

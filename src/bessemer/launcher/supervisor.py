@@ -31,8 +31,6 @@ _PIECE = 1 << 16
 _SETUP_PATIENCE = 120.0
 #: How long the end of all processes may take, and how long if a zygote's forks stand in its way.
 _END_PATIENCE, _LAST_PATIENCE = 5.0, 15.0
-#: What a program enters before its root is built, and what after that.
-_EARLY, _LATE = ("user", "ipc", "uts", "pid"), ("cgroup", "mnt")
 _LONGEST_REASON = 4096
 _PEER = struct.Struct("3i")
 
@@ -85,13 +83,16 @@ class Supervisor:
             self._cgroup.create(self._spec["limits"])
             self._fork_init()
             if zygote is not None:
-                self._hear_namespaces()
+                self._hear_namespaces("here")
                 self._invite(zygote)
             # While the init builds the root, the disk takes the record of this start.
             self._record_start()
             if zygote is None:
-                self._hear_namespaces()
-            self._say_go(zygote)
+                self._hear_namespaces("here")
+            elif self._welcome(zygote):
+                self._warm = zygote
+            self._hear_namespaces("ready")
+            self._say_go()
         except _NotStartedError as error:
             return _failure(command.NOT_STARTED, str(error))
         except Closed:
@@ -138,13 +139,16 @@ class Supervisor:
         finally:
             os._exit(1)
 
-    def _hear_namespaces(self) -> None:
-        """Take the init's first words: who it is, and its namespaces."""
+    def _hear_namespaces(self, word: str) -> None:
+        """Take the init's next word, its namespaces, and what its calls are answered by."""
         line = self._the_line()
         message, descriptors = line.receive_with_descriptors(_SETUP_PATIENCE)
-        _check(message)
+        if "failed" in message:
+            raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
         self._init = self._init or line.sender
-        self._namespaces = dict(zip(message["here"], descriptors))  # noqa: B905 -- 3.8
+        names = message[word]
+        self._namespaces.update(zip(names, descriptors))  # noqa: B905 -- 3.8
+        self._sockets.watch(descriptors[len(names) :])
 
     def _record_start(self) -> None:
         record = {"pid": self._init, "start_time": start_time(self._init), "at": now()}
@@ -152,14 +156,14 @@ class Supervisor:
         record["spec"] = self._folder.spec
         self._folder.write("started", record)
 
-    def _say_go(self, zygote: Optional[Line]) -> None:
-        """Let the program run, warm or cold, as soon as the root is built."""
-        line = self._the_line()
-        message, listeners = line.receive_with_descriptors(_SETUP_PATIENCE)
-        self._sockets.watch(listeners)
-        _check(message)
-        is_warm = zygote is not None and self._go_warm(zygote)
-        line.send({"go": not is_warm})
+    def _say_go(self) -> None:
+        """The root is built: let the program run, warm or cold."""
+        if self._warm is not None:
+            try:
+                self._warm.send({"go": True}, (self._namespaces["mnt"],))
+            except Closed:
+                self._warm, self._warm_pid = None, 0
+        self._the_line().send({"go": self._warm is None})
 
     def _the_line(self) -> Line:
         if self._line is None:
@@ -199,10 +203,10 @@ class Supervisor:
             with open(job, "wb", closefd=False) as file:
                 file.write(json.dumps({name: self._spec[name] for name in names}).encode())
             os.lseek(job, 0, os.SEEK_SET)
-            namespaces = [self._namespaces[name] for name in _EARLY]
+            namespaces = [self._namespaces[name] for name in init.EARLY]
             self._register()
-            with contextlib.suppress(Closed):  # _go_warm finds that too
-                zygote.send({"namespaces": _EARLY}, (job, self._writer, *namespaces))
+            with contextlib.suppress(Closed):  # _welcome finds that too
+                zygote.send({"namespaces": init.EARLY}, (job, self._writer, *namespaces))
         finally:
             os.close(job)
 
@@ -210,22 +214,21 @@ class Supervisor:
         if not self._spec["warm"]["guarded"]:
             return
         place, record = self._spec["warm"]["socket"], self._spec["sockets"]
-        with contextlib.suppress(OSError, Closed):  # _go_warm finds that too
+        with contextlib.suppress(OSError, Closed):  # _welcome finds that too
             self._tenancy = tenants.register(place, record, self._namespaces["pid"])
 
-    def _go_warm(self, zygote: Line) -> bool:
-        """Have the zygote's fork run the program; False: it can't, so the command starts cold."""
+    def _welcome(self, zygote: Line) -> bool:
+        """Have the zygote's program held to the container's limits; False: it can't be run."""
         try:
             zygote.receive(_WARM_PATIENCE)
-            pid = zygote.sender
-            if not self._is_inside(pid) or not self._is_registered():
-                return False
-            self._cgroup.add(pid)
-            late = tuple(self._namespaces[name] for name in _LATE)
-            zygote.send({"namespaces": _LATE}, late)
         except Closed:
             return False
-        self._warm, self._warm_pid = zygote, pid
+        pid = zygote.sender
+        if not self._is_inside(pid) or not self._is_registered():
+            return False
+        self._cgroup.add(pid)
+        limits.Cgroup(self._spec["cgroups"]["programs"], 0).add(pid)
+        self._warm_pid = pid
         return True
 
     def _is_registered(self) -> bool:
@@ -275,14 +278,8 @@ class Supervisor:
     def _copy(self) -> bool:
         """Move some output to the log; False at its end."""
         piece = os.read(self._output, _PIECE)
-        while piece:
-            try:
-                piece = piece[os.write(self._log, piece) :]
-            except OSError:
-                return True  # a full disk must not stop the container
-            if not piece:
-                return True
-        return False
+        self._log.write(piece)
+        return bool(piece)
 
     def _drain(self) -> None:
         """Move the rest; the container has ended, so nobody writes any more."""
@@ -342,11 +339,6 @@ class _NotStartedError(Exception):
     """The init says why it could not set the container up."""
 
 
-def _check(message: Record) -> None:
-    if "failed" in message:
-        raise _NotStartedError(str(message["failed"])[:_LONGEST_REASON])
-
-
 def _hear_end(line: Line) -> Optional[Record]:
     """How the command ended, if the line says so; None: it says nothing whole yet."""
     try:
@@ -363,11 +355,13 @@ def _hear_end(line: Line) -> Optional[Record]:
     return _ending(signal.SIGKILL)
 
 
-_LAST_CODE, _LAST_STATUS = 0xFF, 0xFFFF
+_LAST_CODE, _LAST_STATUS, _LAST_SIGNAL = 0xFF, 0xFFFF, 64
 
 
 def _is_end(status: int) -> bool:
-    return os.WIFEXITED(status) or os.WIFSIGNALED(status)
+    if os.WIFEXITED(status):
+        return True
+    return status >> 8 == 0 and os.WIFSIGNALED(status) and os.WTERMSIG(status) <= _LAST_SIGNAL
 
 
 def _failure(code: int, reason: str) -> Record:

@@ -16,7 +16,7 @@ ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 LAST_KNOWN = 467
 
 #: Allowed only with these arguments, or not at all: see ``seccomp``.
-CONDITIONAL = ("clone", "clone3", "personality", "setns", "socket")
+CONDITIONAL = ("clone", "clone3", "personality", "setns", "socket", "unshare")
 #: The namespaces that clone may not make: mount, cgroup, UTS, IPC, user, pid, network.
 NAMESPACE_FLAGS = 0x7E020000
 #: First and last of the address families that socket may ask for.
@@ -89,9 +89,9 @@ symlinkat 266 36, sync 162 81, sync_file_range 277 84, syncfs 306 267, sysinfo 9
 tee 276 77, tgkill 234 131, time 201 -, timer_create 222 107, timer_delete 226 111,
 timer_getoverrun 225 109, timer_gettime 224 108, timer_settime 223 110, timerfd_create 283 85,
 timerfd_gettime 287 87, timerfd_settime 286 86, times 100 153, tkill 200 130, truncate 76 45,
-umask 95 166, uname 63 160, unlink 87 -, unlinkat 263 35, uretprobe 335 -, utime 132 -,
-utimensat 280 88, utimes 235 -, vfork 58 -, vmsplice 278 75, wait4 61 260, waitid 247 95,
-write 1 64, writev 20 66
+umask 95 166, uname 63 160, unlink 87 -, unshare 272 97, unlinkat 263 35, uretprobe 335 -,
+utime 132 -, utimensat 280 88, utimes 235 -, vfork 58 -, vmsplice 278 75, wait4 61 260,
+waitid 247 95, write 1 64, writev 20 66
 """
 
 

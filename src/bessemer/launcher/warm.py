@@ -84,6 +84,8 @@ def _rehearse() -> bool:
         job = {"source": _REHEARSAL, "arguments": [*arguments, "--function_to_execute", "nothing"]}
         path = list(sys.path)
         done: bool = _run({"warm": job}) == 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # what an executor wrote is not the next program's
     sys.path[:] = path
     root = logging.getLogger()
     for handler in list(root.handlers):  # the program sets up its own, for its own streams
@@ -137,9 +139,9 @@ def _settle(description: int, line: Line, log: int) -> Dict[str, Any]:
         with open(description, "rb") as file:  # here and no earlier: it is not copied twice
             job: Dict[str, Any] = json.loads(file.read())
         _dress(job, log)  # while the init builds the root
-        message, descriptors = line.receive_with_descriptors()
-        for name, descriptor in zip(message["namespaces"], descriptors):  # noqa: B905 -- 3.8
-            linux.enter_namespace(descriptor, name)
+        (root,) = line.receive_with_descriptors()[1]
+        linux.enter_namespace(root, "mnt")
+        linux.unshare(linux.CLONE_NEWCGROUP)  # in the container's cgroup by now
         command.enter(job["cwd"], make_folder=job["makes_cwd"])
         line.connection.detach()  # closed with all others
         confinement.confine(None)

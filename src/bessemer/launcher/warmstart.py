@@ -15,8 +15,9 @@ What counts is this, all of it in force before the environment's Python starts:
   those containers runs.
 - It has a user, mount, IPC, UTS and cgroup namespace, and sees the interpreter, the environment
   and the launcher, read-only. It has no capability, and no right to any.
-- The filter of system calls is that of containers, but for setns: with all rights in a container's
-  user namespace it still can mount, unmount or remount nothing there, nor make namespaces.
+- The filter of system calls is that of containers, but for setns and a cgroup namespace: with all
+  rights in a container's user namespace it still can mount, unmount or remount nothing there, nor
+  make other namespaces.
 - Another filter hands the calls over by which sockets get their names, and the keeper answers them
   for each container as its supervisor told it to (``tenants``).
 - A container's init is not dumpable, so nobody here can trace it, or look past it at the machine
@@ -48,7 +49,7 @@ from bessemer.launcher import (
 from bessemer.launcher.folder import Record
 from bessemer.launcher.protocol import Closed, Line
 
-_FILTER = seccomp.own_program(extra=("setns",))
+_FILTER = seccomp.own_program(zygote=True)
 
 
 def start(request: Record, asker: Line) -> None:
@@ -60,7 +61,6 @@ def start(request: Record, asker: Line) -> None:
     kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID
     linux.unshare(kinds)
     linux.map_owner(uid, gid)
-    linux.set_dumpable(dumpable=False)  # of the keeper, too; the zygote's exec ends it
     if linux.fork_sibling() == 0:
         try:
             _keep(request, asker, group)

@@ -15,7 +15,10 @@ from sqlalchemy import Connection, LargeBinary, bindparam, select, type_coerce
 
 from bessemer.pipelines.tables import SPECS
 
+# How many stay parsed, the newest, and how many bytes of text they may have together: parsed they
+# take ten times as many. A usual IR has 10 to 100 KiB; a huge one is read again with each look.
 _KEPT = 8
+_KEPT_BYTES = 2 * 1024 * 1024
 
 
 class Document(dict[str, Any]):
@@ -54,9 +57,14 @@ class Irs:
             self._known.update(found)
             for id_ in found:
                 self._known.move_to_end(id_)
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+            kept = sum(map(_size, self._known.values()))
+            while kept > _KEPT_BYTES or len(self._known) > _KEPT:
+                kept -= _size(self._known.popitem(last=False)[1])
         return found
+
+
+def _size(documents: Documents) -> int:
+    return sum(len(document.text) for document in documents.values())
 
 
 def as_json(document: Mapping[str, Any]) -> Any:

@@ -107,6 +107,18 @@ class Plan:
             actions.append(WakeAt(self._retries[0][0]))
         return actions
 
+    def close(self) -> None:
+        """Let go of the tree: parents and children refer to each other, as do plan and walk.
+
+        Its values may be megabytes, which would wait for the collector to find the circle.
+        """
+        pending = [self._root]
+        while pending:
+            node = pending.pop()
+            pending.extend(node.children.values())
+            node.children.clear()
+        self._walk.close()
+
     # What happened.
 
     def start(self, now: datetime) -> None:

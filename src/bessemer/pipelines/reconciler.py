@@ -109,7 +109,7 @@ class RunReconciler:
         run_id = key.name
         if run_id in self._stale:  # told while another reconcile of it was under way, perhaps
             self._stale.discard(run_id)
-            self._drives.pop(run_id, None)
+            self._drop(run_id)
         drive = self._drives.get(run_id)
         try:
             if drive is None:
@@ -119,12 +119,16 @@ class RunReconciler:
                 self._drives[run_id] = drive
             result = await self._drive(drive)
         except BaseException:
-            self._drives.pop(run_id, None)
+            self._drop(run_id)
             raise
         if drive.plan.ended:
-            self._drives.pop(run_id, None)
+            self._drop(run_id)
             return Result(requeue_after=self._sweeper.retention)
         return result
+
+    def _drop(self, run_id: str) -> None:
+        if (drive := self._drives.pop(run_id, None)) is not None:
+            drive.plan.close()
 
     async def _load(self, run_id: str) -> _Drive | None:
         """The run as the history has it, begun; None if it is over or gone."""

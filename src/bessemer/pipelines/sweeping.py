@@ -10,7 +10,7 @@ from typing import Protocol
 
 from bessemer.base.clock import Clock, parse_time, remaining
 from bessemer.base.errors import BessemerError
-from bessemer.control.reconcile import DONE, Result
+from bessemer.control.reconcile import DONE, GONE, Result
 from bessemer.kube.client import Client
 from bessemer.kube.errors import BadRequest, NotFound
 from bessemer.pipelines import pods
@@ -78,13 +78,13 @@ class Sweeper:
         # The engine's own: anybody may put a run's label on a pod.
         left = [pod for pod in self._index.of(run_id) if pods.TASK_LABEL in meta.labels(pod)]
         if not left:
-            return DONE
+            return GONE
         loaded = await self._history.load_run(run_id)
         if loaded is None:
             for pod in left:
                 await self._delete(pod)
             await self._logs.forget(run_id)
-            return DONE
+            return GONE
         run, tasks, _ = loaded
         by_id = {task.id: task for task in tasks}
         waits = []

@@ -57,6 +57,11 @@ class Walk:
         self._allowance = placeholders.Allowance(placeholders.RUN_LIMIT)
         self._queue: deque[tuple[Callable[[Node], None], Node]] = deque()
 
+    def close(self) -> None:
+        """Take no further step; see ``Plan.close``."""
+        self._queue.clear()
+        del self._leaves
+
     def later(self, step: Callable[[Node], None], node: Node) -> None:
         """Have a step done in its turn."""
         self._queue.append((step, node))

@@ -13,6 +13,8 @@ from bessemer.resources import columns, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
 _TYPES = ("FQDN", "IPv4", "IPv6")
+# Upstream's, and of ports as many as a Service here may have.
+_MOST_ENDPOINTS, _MOST_ADDRESSES, _MOST_PORTS = 1000, 100, 128
 _FAMILIES: Mapping[str, Callable[[str], object]] = {
     "IPv4": ipaddress.IPv4Address,
     "IPv6": ipaddress.IPv6Address,
@@ -27,11 +29,19 @@ def _default(obj: Object) -> None:
 
 
 def _validate(new: Object, _old: Object | None) -> list[Cause]:
-    causes = []
+    causes: list[Cause] = []
+    for field, most in (("endpoints", _MOST_ENDPOINTS), ("ports", _MOST_PORTS)):
+        if len(new.get(field) or ()) > most:
+            return [rules.too_many(field, len(new[field]), most)]
     if new.get("addressType"):
         causes += rules.one_of("addressType", new["addressType"], _TYPES)
     for index, endpoint in enumerate(new["endpoints"]):
-        if not endpoint.get("addresses"):
+        count = len(endpoint.get("addresses") or ())
+        if count > _MOST_ADDRESSES:
+            path = f"endpoints[{index}].addresses"
+            causes.append(rules.too_many(path, count, _MOST_ADDRESSES))
+            continue
+        if not count:
             text = "must contain at least 1 address"
             causes.append(rules.required(f"endpoints[{index}].addresses", text))
         causes += [

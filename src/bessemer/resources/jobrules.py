@@ -36,6 +36,8 @@ def check(new: Object, old: Object | None) -> list[Cause]:
     causes: list[Cause] = []
     for key in _COUNTS:
         causes += rules.not_negative(f"spec.{key}", spec.get(key))
+    at_once = [spec[key] for key in ("parallelism", "completions") if spec.get(key) is not None]
+    causes += rules.at_once("spec.parallelism", min(at_once, default=None))
     causes += _check_manager(spec.get("managedBy"))
     causes += _check_mode(new, spec)
     causes += _check_failure_policy(spec)

@@ -160,8 +160,8 @@ _CONTEXTS: Mapping[str, Fields] = {
         **_refused("add", f"{_RIGHTS}; remove it"),
     },
     "core.v1.SeccompProfile": {
-        **_refused("type", "there are no profiles on this machine; use RuntimeDefault",
-                   "RuntimeDefault", "Unconfined"),
+        **_refused("type", "every container has the runtime's default profile and no other; use "
+                   "RuntimeDefault", "RuntimeDefault"),
         **_refused("localhostProfile", "there are no profiles on this machine; remove it"),
     },
     "core.v1.AppArmorProfile": {
@@ -272,8 +272,7 @@ _VOLUMES: Mapping[str, Fields] = {
     },
     "core.v1.EmptyDirVolumeSource": {
         **_no_op("it is a folder on the disk: as large and as lasting, only slower", "medium"),
-        **_no_op("no pod is evicted for what it writes, as on a node that doesn't measure it",
-                 "sizeLimit"),
+        **_honoured("the pod is evicted when it has more there", "sizeLimit"),
         **_refused("mode", "the folder is open to all of the pod; remove it"),
     },
     "core.v1.ConfigMapVolumeSource": {

@@ -58,6 +58,8 @@ _ENV_NAME_WORDS = (
 
 # Surely a key of a ConfigMap; there may be hundreds of thousands.
 _PLAIN_KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
+#: Pods that one object may want at once; the node takes a tenth of them.
+MOST_AT_ONCE = 1000
 #: Causes that are told of one refusal; who has found more of them need not go on.
 MOST_CAUSES = 100
 
@@ -251,6 +253,14 @@ def not_negative(field: str, value: Any) -> list[Cause]:
     if value is None or value >= 0:
         return []
     return [bad(field, value, "must be greater than or equal to 0")]
+
+
+def at_once(field: str, pods: int | None) -> list[Cause]:
+    """How many pods one object wants at once: each takes the one node's time, also if it waits."""
+    if pods is None or pods <= MOST_AT_ONCE:
+        return []
+    text = f"must be at most {MOST_AT_ONCE}: this cluster has one node, and more would only wait"
+    return [bad(field, pods, text)]
 
 
 def one_of(field: str, value: Any, supported: Iterable[str]) -> list[Cause]:

@@ -8,6 +8,8 @@ from bessemer.resources import columns, meta, rules
 from bessemer.resources.kind import Cause, Column, Kind, Object
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer")
+# Each is a listener of the gateway, and each endpoint is behind each of them.
+_MOST_PORTS = 128
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -45,6 +47,8 @@ def _validate(new: Object, old: Object | None) -> list[Cause]:
 
 
 def _check_ports(ports: Any) -> list[Cause]:
+    if len(ports) > _MOST_PORTS:
+        return [rules.too_many("spec.ports", len(ports), _MOST_PORTS)]
     causes: list[Cause] = []
     names: set[str] = set()
     places: set[tuple[Any, Any]] = set()

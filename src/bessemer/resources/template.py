@@ -35,6 +35,7 @@ def check_replicated(obj: Object, kind: str) -> list[Cause]:
     """As ``check`` for pods that go on: they always restart, and the selector fits the labels."""
     spec = obj["spec"]
     causes = rules.not_negative("spec.replicas", spec.get("replicas"))
+    causes += rules.at_once("spec.replicas", spec.get("replicas"))
     causes += rules.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     selector = spec.get("selector") or {}
     causes += rules.selector("spec.selector", selector)

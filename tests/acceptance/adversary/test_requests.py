@@ -218,3 +218,43 @@ def test_dags_that_double_are_refused_at_once(running: Running) -> None:
     status, answer = running.request("POST", RUNS, {"display_name": "r", "pipeline_spec": ir})
 
     assert (status, "10000 tasks" in json.dumps(answer)) == (400, True)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_pods_without_number_are_refused(running: Running, kind: str) -> None:
+    """Those that wait take the scheduler's time: others waited seconds before."""
+    container = {"name": "main", "image": "busybox"}
+    template: dict[str, Any] = {"spec": {"containers": [container]}}
+    spec: dict[str, Any] = {"template": template}
+    path = "/apis/apps/v1/namespaces/a/deployments"
+    if kind == "Deployment":
+        template["metadata"] = {"labels": {"app": "x"}}
+        spec |= {"replicas": 2_000_000_000, "selector": {"matchLabels": {"app": "x"}}}
+    else:
+        path = "/apis/batch/v1/namespaces/a/jobs"
+        template["spec"]["restartPolicy"] = "Never"
+        spec |= {"parallelism": 2_000_000_000, "completions": 1_000_000_000}
+
+    status, answer = running.request("POST", path, {"metadata": {"name": "many"}, "spec": spec})
+
+    assert (status, "must be at most 1000" in answer["message"]) == (422, True)
+
+
+def test_ports_times_endpoints_are_bounded(running: Running) -> None:
+    """A Service of 30 000 ports over a slice of 20 000 endpoints froze all for two minutes."""
+    ports = [{"name": f"p{number}", "port": number} for number in range(10_000, 40_000)]
+    service = {"metadata": {"name": "s"}, "spec": {"ports": ports}}
+    endpoints = [
+        {"addresses": [f"127.0.{number // 250}.{number % 250 + 1}"]} for number in range(20_000)
+    ]
+    slice_ = {"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": endpoints}
+    slices = "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices"
+
+    found = [
+        running.request("POST", "/api/v1/namespaces/a/services", service),
+        running.request("POST", slices, slice_),
+    ]
+
+    assert [(status, "Too many" in answer["message"]) for status, answer in found] == [
+        (422, True), (422, True),
+    ]  # fmt: skip

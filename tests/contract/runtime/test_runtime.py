@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bessemer.cluster.node import rotation
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerState,
@@ -19,7 +20,7 @@ from bessemer.cluster.node.runtime.base import (
     Mount,
     RuntimeFailure,
 )
-from contract.runtime.bench import Bench, processes_with, until
+from contract.runtime.bench import PATIENCE, Bench, processes_with, read, until
 
 ENVIRONMENT = Path(sys.prefix)  # where the tests themselves run
 
@@ -75,11 +76,28 @@ async def test_output_of_both_streams_is_whole_and_in_order(bench: Bench) -> Non
     assert log == "o1\ne1\no2\ne2\no3\ne3\n"
 
 
-async def test_100_megabytes_of_output_arrive(bench: Bench) -> None:
-    folder = await bench.start("sh", "-c", "yes abcdefg | head -c 104857600")
+async def test_output_is_whole_up_to_the_size_of_the_log(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "seq 7000000 | head -c 50000000")
     await bench.wait(folder)
 
-    assert (folder / "log").stat().st_size == 104_857_600
+    text = b"".join(path.read_bytes() for path in rotation.files(folder).values())
+    assert len(text) == 50_000_000
+    assert text.startswith(b"1\n2\n3\n")
+    numbers = list(map(int, text.split()[:-1]))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_of_100_megabytes_of_output_the_end_is_kept_in_order(bench: Bench) -> None:
+    folder = await bench.start("sh", "-c", "seq -f %09.0f 10000000; echo end >&2")
+    await bench.wait(folder)
+
+    files = rotation.files(folder)
+    assert len(files) == 5
+    assert sum(path.stat().st_size for path in files.values()) <= 50 * 2**20
+    text = b"".join(path.read_bytes() for path in files.values())
+    first, last = int(text[:9]), 10_000_000
+    assert text == b"".join(b"%09d\n" % n for n in range(first, last + 1)) + b"end\n"
+    assert last - first > 4_000_000
 
 
 async def test_a_folder_is_started_once_only(bench: Bench) -> None:
@@ -344,3 +362,39 @@ async def test_many_at_once_all_end_rightly(bench: Bench) -> None:
 
 def _supervisor(folder: Path) -> int:
     return int(json.loads((folder / "started").read_text())["supervisor"]["pid"])
+
+
+async def test_what_a_lost_container_left_behind_is_ended(bench: Bench) -> None:
+    left = await asyncio.create_subprocess_exec("sleep", "300", start_new_session=True)
+    started_at = read(Path(f"/proc/{left.pid}/stat")).rpartition(")")[2].split()[19]
+    folder = bench.home / "pods" / "lost"
+    folder.mkdir(parents=True)
+    record = {
+        "pid": left.pid, "start_time": started_at, "at": "2026-01-02T03:04:05.000000Z",
+        "spec": "", "supervisor": {"pid": 2**22, "start_time": "1"},
+    }  # fmt: skip
+    (folder / "started").write_text(json.dumps(record))
+
+    assert bench.runtime.observe(folder).state is ContainerState.LOST
+    async with asyncio.timeout(PATIENCE):
+        assert await left.wait() < 0  # a signal's
+
+
+DAMAGED = {
+    "empty": "", "null": "null", "list": "[]", "number": "7", "half": '{"pid": 1}',
+    "types": '{"pid": "x", "start_time": 2}', "bytes": "\xff" * 9, "deep": "[" * 9999,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+async def test_damaged_records_are_none(bench: Bench, text: str) -> None:
+    folder = bench.home / "pods" / "damaged"
+    folder.mkdir(parents=True)
+    (folder / "started").write_text(text)
+
+    assert bench.runtime.observe(folder).state is ContainerState.LOST
+    await bench.runtime.signal(folder, signal.SIGKILL)
+    with pytest.raises(RuntimeFailure, match="running container"):
+        await bench.runtime.execute(folder, ("true",), 1)
+    (folder / "exit").write_text(text)
+    assert bench.runtime.observe(folder).state is ContainerState.LOST

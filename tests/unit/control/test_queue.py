@@ -58,6 +58,15 @@ async def test_of_several_waits_the_shortest_holds(clock: Any) -> None:
     assert len(queue) == 0
 
 
+async def test_a_wait_that_is_taken_back_never_ends(clock: Any) -> None:
+    queue = Queue(clock)
+    queue.add_after(A, 5)
+    queue.cancel_wait(A)
+    queue.cancel_wait(B)
+    await clock.advance(60)
+    assert len(queue) == 0
+
+
 async def test_a_worker_that_is_cancelled_while_it_waits_loses_no_key(clock: Any) -> None:
     queue = Queue(clock)
     first, second = (asyncio.create_task(queue.get()) for _ in range(2))

@@ -248,6 +248,33 @@ async def test_a_report_is_never_another_file(site: Site) -> None:
         assert "sesame" not in await site.page(f"/runs/r1/artifacts/{id_}", 404)
 
 
+async def test_nobody_learns_what_is_elsewhere(site: Site) -> None:
+    """The answer is the same for what exists and what does not, named or led to by a link."""
+    volume = site.volumes / "kubeflow" / "pipeline-artifacts"
+    there, absent = site.volumes.parent / "there", site.volumes.parent / "absent"
+
+    def lay_out() -> None:
+        there.mkdir()
+        (there / "file").touch()
+        for name, target in (("a", there), ("b", absent)):
+            (volume / name).symlink_to(target)
+
+    await asyncio.to_thread(lay_out)
+    pairs = [
+        (str(there / "file"), str(absent / "file")),
+        (str(volume / "a"), str(volume / "b")),
+        (str(volume / "a" / "file"), str(volume / "b" / "file")),
+    ]
+    await add_reports(site, {str(n): uri for n, uri in enumerate(sum(pairs, ()))})
+
+    for number, (one, other) in enumerate(pairs):
+        texts = [
+            (await site.page(f"/runs/r1/artifacts/{2 * number + place}", 404)).replace(uri, "?")
+            for place, uri in enumerate((one, other))
+        ]
+        assert texts[0] == texts[1]
+
+
 async def add_reports(site: Site, uris: dict[str, str]) -> None:
     run = await site.add_run("r1")
     artifacts = [Artifact(id_, id_, "system.HTML", "1", uri) for id_, uri in uris.items()]

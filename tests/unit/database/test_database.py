@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import (
     Column,
@@ -202,3 +203,25 @@ async def test_a_write_is_on_the_disk_before_it_is_told(database: Database) -> N
 
     names = ("synchronous", "journal_mode")  # of the connection that writes
     assert await database.write(settings) == (2, "wal")  # FULL
+
+
+async def test_a_large_value_is_let_go_of_after_its_transaction(tmp_path: Path) -> None:
+    """SQLite's prepared statements keep what they were last bound to."""
+    database = Database(f"sqlite:///{tmp_path}/history.db")
+    await database.start()
+    large = "x" * 4_000_000
+
+    def write(number: int) -> object:
+        # Each a statement of its own.
+        return lambda connection: connection.exec_driver_sql(
+            f"SELECT length(?) AS n{number}", (large,)
+        ).scalar_one()
+
+    try:
+        await database.write(write(100))
+        before = psutil.Process().memory_info().rss
+        for number in range(20):
+            assert await database.write(write(number)) == len(large)
+        assert psutil.Process().memory_info().rss - before < 10 * len(large)
+    finally:
+        await database.close()

@@ -51,9 +51,9 @@ def test_a_record_takes_the_room_that_was_reserved_for_it(tmp_path: Path) -> Non
 def test_the_log_is_appended_to_and_private(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path), "")
     for text in (b"a", b"b"):
-        descriptor = folder.open_log()
-        os.write(descriptor, text)
-        os.close(descriptor)
+        log = folder.open_log()
+        log.write(text)
+        log.close()
 
     assert (tmp_path / "log").read_bytes() == b"ab"
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600

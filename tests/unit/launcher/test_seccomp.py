@@ -57,8 +57,8 @@ def machine(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-def ask(machine: str, number: int, argument: int = 0, extra: tuple[str, ...] = ()) -> int:
-    program = seccomp.program(machine, extra)
+def ask(machine: str, number: int, argument: int = 0, *, zygote: bool = False) -> int:
+    program = seccomp.program(machine, zygote=zygote)
     return answer(program, syscalls.ARCHITECTURES[machine], number, argument)
 
 
@@ -99,9 +99,14 @@ def test_namespaces_are_entered_by_zygotes_alone(machine: str) -> None:
     setns = syscalls.numbers(machine)["setns"]
 
     assert ask(machine, setns) == EPERM
-    assert ask(machine, setns, extra=("setns",)) == seccomp.ALLOW
-    unshare = ABSENT[machine]["unshare"]
-    assert ask(machine, unshare, extra=("setns",)) == EPERM
+    assert ask(machine, setns, zygote=True) == seccomp.ALLOW
+    unshare, cgroup = ABSENT[machine]["unshare"], 0x02000000
+    assert ask(machine, unshare, cgroup) == EPERM
+    assert ask(machine, unshare, cgroup, zygote=True) == seccomp.ALLOW
+    for flags in (0, 0x10000000, 0x20000, cgroup | 0x20000, cgroup | 0x10000000):
+        assert ask(machine, unshare, flags, zygote=True) == EPERM
+    for name, number in ABSENT[machine].items():
+        assert ask(machine, number, zygote=True) == EPERM, name
 
 
 def test_sockets_are_of_the_listed_families(machine: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bessemer.cluster.node.runtime import machine
+from bessemer.cluster.node.runtime.base import Limits
 
 
 def test_version_1_takes_the_controllers_that_are_there(tmp_path: Path) -> None:
@@ -13,8 +14,11 @@ def test_version_1_takes_the_controllers_that_are_there(tmp_path: Path) -> None:
     found = machine.find_cgroups("ours", tmp_path)
 
     assert (found.version, found.folders) == (1, {"memory": tmp_path / "memory" / "ours"})
-    paths = found.paths("c")
+    paths = found.paths("c", Limits(memory=1, cpu=1))
     assert paths == {"memory": str(tmp_path / "memory" / "ours" / "c")}
+    assert found.paths("c", Limits(cpu=1)) == {}
+    assert found.programs(paths) == {}
+    assert found.programs({}) == {"memory": str(tmp_path / "memory" / "ours" / "programs")}
 
 
 def test_version_2_takes_the_controllers_that_are_offered(tmp_path: Path) -> None:

@@ -69,3 +69,19 @@ def test_more_than_are_kept_are_all_found(connection: Connection, statements: li
 
 def test_an_unknown_one_is_not_there(connection: Connection) -> None:
     assert Irs().find(connection, ["nosuch"]) == {}
+
+
+def test_irs_that_stay_parsed_have_few_bytes_together(
+    connection: Connection, statements: list[str]
+) -> None:
+    large = {"text": "x" * 1_500_000}
+    for id_ in ("large-1", "large-2"):
+        connection.execute(SPECS.insert().values(id=id_, spec=large, platform_spec={}))
+    irs = Irs()
+    for id_ in ("large-1", "large-2"):
+        irs.find(connection, [id_])
+    statements.clear()
+    irs.find(connection, ["large-2"])
+    assert not statements
+    irs.find(connection, ["large-1"])
+    assert len(statements) == 1

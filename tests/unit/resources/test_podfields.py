@@ -46,6 +46,8 @@ REFUSED = [
     (pod(securityContext={"runAsUser": 0}), "spec.securityContext.runAsUser"),
     (pod(securityContext={"sysctls": [{"name": "a", "value": "b"}]}),
      "spec.securityContext.sysctls"),
+    (pod(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+     "spec.securityContext.seccompProfile.type"),
     (pod(dnsPolicy="None"), "spec.dnsPolicy"),
     (pod(dnsConfig={"nameservers": ["1.1.1.1"]}), "spec.dnsConfig"),
     (pod(os={"name": "windows"}), "spec.os"),

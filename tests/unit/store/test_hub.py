@@ -1,13 +1,16 @@
 """Watches: selection, order, history, slow readers."""
 
 import asyncio
+import gc
 import itertools
+import tracemalloc
+import weakref
 
 import orjson
 import pytest
 
-from bessemer.cluster.store.hub import Hub, Watcher
-from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.cluster.store.hub import HISTORY_BYTES, KEPT_BYTES, KEPT_EVENTS, Hub, Watcher
+from bessemer.cluster.store.records import Change, Key, Record, serialize
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, InternalError, Timeout
 from bessemer.resources.kind import Object
@@ -160,3 +163,108 @@ async def test_a_detached_watcher_hears_nothing() -> None:
     hub.detach("pods", watcher)
     hub.publish(added(1))
     assert await watcher.take(seconds=0) == []
+
+
+async def test_compaction_leaves_a_resources_last_events_and_says_what_is_gone() -> None:
+    hub = Hub(0)
+    for version in range(1, KEPT_EVENTS + 11):
+        hub.publish(added(version))
+    hub.compact(5)
+    with pytest.raises(Expired):
+        hub.attach("pods", Watcher("", None), since=4)
+    hub.attach("pods", Watcher("", None), since=5)
+    hub.compact(KEPT_EVENTS + 10)
+    last = Watcher("", None)
+    hub.attach("pods", last, since=10)
+    assert len(await last.take()) == KEPT_EVENTS
+    with pytest.raises(Expired):
+        hub.attach("pods", Watcher("", None), since=9)
+
+
+async def test_compaction_keeps_few_bytes_of_large_objects() -> None:
+    hub = Hub(0)
+    for version in (1, 2, 3):
+        hub.publish(added(version, big="x" * KEPT_BYTES))
+    hub.compact(2)
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=2)
+    assert [event.version for event in await watcher.take()] == [3]
+    with pytest.raises(Expired):
+        hub.attach("pods", Watcher("", None), since=1)
+
+
+async def test_history_counts_what_a_change_replaced() -> None:
+    hub = Hub(0)
+    size = HISTORY_BYTES // 5
+    for version in range(2, 10):
+        old = make_record(version - 1, x="x" * size)
+        hub.publish(Change(EventType.MODIFIED, make_record(version, x="x" * size), old))
+    watcher = Watcher("", None)
+    with pytest.raises(Expired):
+        hub.attach("pods", watcher, since=6)
+    hub.attach("pods", watcher, since=7)
+    assert [event.version for event in await watcher.take()] == [8, 9]
+
+
+async def test_a_slow_reader_keeps_a_bounded_number_of_bytes() -> None:
+    hub = Hub(0)
+    slow = Watcher("", None, room=1000)
+    hub.attach("pods", slow, since=0)
+    hub.publish(added(1, big="x" * 2000))  # one alone always may
+    assert [event.version for event in await slow.take()] == [1]
+    hub.publish(added(2, big="x" * 600))
+    hub.publish(added(3, big="x" * 600))
+    with pytest.raises(Expired, match="list again"):
+        await slow.take()
+
+
+async def test_thousands_to_start_with_come_in_order_and_a_part_at_a_time() -> None:
+    hub = Hub(0)
+    for version in range(1, 1001):
+        hub.publish(added(version))
+    watcher = Watcher("", None)
+    hub.attach("pods", watcher, since=0)
+    hub.publish(added(1001))
+    seen: list[int] = []
+    parts = []
+    while len(seen) < 1001:
+        parts.append([event.version for event in await watcher.take()])
+        seen += parts[-1]
+    assert seen == list(range(1, 1002))
+    assert max(map(len, parts)) < 1001
+
+
+async def test_what_ended_a_watch_does_not_hold_its_reader() -> None:
+    async def read(watcher: Watcher, connection: Thing) -> None:
+        with pytest.raises(Expired):
+            await watcher.take()
+        assert connection
+
+    connection = Thing()
+    gone = weakref.ref(connection)
+    watcher = Watcher("", None)
+    watcher.end(Expired("over"))
+    gc.disable()
+    try:
+        await read(watcher, connection)
+        del connection, watcher
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+class Thing:
+    """Can be referred to weakly."""
+
+
+def test_serialized_objects_have_no_more_memory_than_bytes() -> None:
+    obj: Object = {"metadata": {"name": "a"}, "text": "x" * 20_000}
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [serialize(obj) for _ in range(50)]
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert orjson.loads(kept[0]) == obj
+    assert taken < 1.1 * sum(map(len, kept))

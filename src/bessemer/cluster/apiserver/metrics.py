@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import NamedTuple
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
+    ProcessCollector,
     generate_latest,
 )
 
@@ -34,6 +38,14 @@ class Metrics:
             "apiserver_request_duration_seconds", "How long they took; watches are not timed.",
             _LABELS, registry=self.registry, buckets=_BUCKETS,
         )  # fmt: skip
+        ProcessCollector(registry=self.registry)  # process_resident_memory_bytes and its like
+        Gauge(
+            "python_asyncio_tasks", "Tasks that have not ended.", registry=self.registry
+        ).set_function(lambda: len(asyncio.all_tasks()))
+        Gauge(
+            "python_allocated_blocks", "Pieces of memory that Python's objects have.",
+            registry=self.registry,
+        ).set_function(sys.getallocatedblocks)  # fmt: skip
         self._pairs: dict[tuple[tuple[str, str, str], int], _Pair] = {}
 
     def count(self, labels: tuple[str, str, str], code: int, seconds: float) -> None:

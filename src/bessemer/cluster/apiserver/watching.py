@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable, Iterator
 
 import orjson
 
@@ -22,6 +23,9 @@ from bessemer.resources.kind import Kind
 
 _MIN_SECONDS = 1800  # without timeoutSeconds a watch lasts this long, up to twice as long
 _BOOKMARK_SECONDS = 55.0
+# Bytes of events that are made ready to send at a time: a slow reader keeps no more than that, and
+# what a watch begins with may be megabytes.
+_PIECE_BYTES = 32 * 1024
 
 
 class _Gone(Exception):
@@ -89,9 +93,22 @@ class _Stream:
                 await self._exchange.write(error_line(error))
                 return
             if events:
-                await self._exchange.write(b"".join([self._format(event) for event in events]))
+                for piece in self._pieces(events):
+                    await self._exchange.write(piece)
             elif bookmarks:
                 await self._exchange.write(self._format(self._machine.bookmark(self._kind)))
+
+    def _pieces(self, events: Iterable[Event]) -> Iterator[bytes]:
+        lines: list[bytes] = []
+        size = 0
+        for event in events:
+            lines.append(self._format(event))
+            size += len(lines[-1])
+            if size >= _PIECE_BYTES:
+                yield b"".join(lines)
+                lines, size = [], 0
+        if lines:
+            yield b"".join(lines)
 
     def _format(self, event: Event) -> bytes:
         data = event.data

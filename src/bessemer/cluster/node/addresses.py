@@ -5,12 +5,15 @@ A pod has three: its own, and one each in the place of 127.0.0.1 and ::1, which 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.cluster.node.errors import StartFailure
+from bessemer.cluster.node.runtime import records
 from bessemer.cluster.node.runtime.base import Network
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -23,6 +26,7 @@ _COUNT = 0x2000
 _RESERVED = frozenset({0, _COUNT - 1})
 #: In a pod's folder: its address and, after a space, its namespace and name for who looks on.
 FILE = "address"
+_LONGEST = 512  # bytes of it: names have at most 253 characters
 API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
              "kubernetes.default.svc.cluster.local")  # fmt: skip
 
@@ -68,15 +72,21 @@ class Addresses:
         if kept := self.adopt_pod(uid, folder):
             return kept
         address = self.take(uid)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / FILE).write_text(f"{address} {name}")
+        # A full disk keeps no pod from being looked after; then only a restart may change it.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = folder / FILE
+            if not file.is_file():  # nothing, or what nobody made who means well
+                trees.remove(file)
+            file.write_text(f"{address} {name}")
         return address
 
     def adopt_pod(self, uid: str, folder: Path) -> str:
         """Keep the address in a pod's folder; empty when there is none."""
         address, _ = _read(folder)
-        if address:
-            self.adopt(uid, address)
+        if not _is_loopback(address):
+            return ""
+        self.adopt(uid, address)
         return address
 
     def release(self, uid: str, address: str) -> None:
@@ -91,10 +101,7 @@ def read_name(folder: Path) -> str:
 
 
 def _read(folder: Path) -> tuple[str, str]:
-    try:
-        address, _, name = (folder / FILE).read_text().partition(" ")
-    except OSError:
-        return "", ""
+    address, _, name = records.read_text(folder / FILE, _LONGEST).partition(" ")
     return address, name
 
 
@@ -104,6 +111,13 @@ def network(address: str, platform_ports: tuple[int, ...]) -> Network:
     if int(own) & 0xFFFF >= _FIRST + _COUNT:  # of an earlier version, which gave it one alone
         return Network(address, address, address, platform_ports)
     return Network(address, str(own + _COUNT), str(own + 2 * _COUNT), platform_ports)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def hosts(pod: Object, address: str, services: Iterable[Object]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from bessemer.base.logs import fields
 from bessemer.cluster.node import memory, plan, registration, variables
 from bessemer.cluster.node.addresses import Addresses
 from bessemer.cluster.node.environments import Environments
+from bessemer.cluster.node.evictor import Evictor
 from bessemer.cluster.node.registration import Registration
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.cluster.node.services import Events, IssueToken, NodeConfig, Services
@@ -49,7 +50,7 @@ class NodeAgent:
         issue_token: IssueToken,
     ) -> None:
         client, informers = api
-        allocatable = registration.allocatable(config)
+        allocatable = registration.allocatable(config, home)
         self._services = Services(
             config=config,
             client=client,
@@ -69,6 +70,10 @@ class NodeAgent:
         self._registration = Registration(client, clock, config, allocatable)
         self._workers: dict[str, PodWorker] = {}
         self._references: dict[str, set[tuple[str, str]]] = {}  # uid -> (kind, name)
+        self._evictor = Evictor(
+            home, self._registration, client, self._services.events, clock,
+            lambda: [worker.pod for worker in self._workers.values()],
+        )  # fmt: skip
         self._pods = informers.of(POD)
         self._objects = {"ConfigMap": informers.of(CONFIG_MAP), "Secret": informers.of(SECRET)}
         self._claims = informers.of(PERSISTENT_VOLUME_CLAIM)
@@ -89,6 +94,7 @@ class NodeAgent:
                 tasks.create_task(self._services.events.run())
                 tasks.create_task(self._registration.run())
                 tasks.create_task(self._services.spares.run())
+                tasks.create_task(self._evictor.run())
         finally:
             await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
             await self._services.environments.close()

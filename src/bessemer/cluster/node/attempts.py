@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from bessemer.base import trees
 from bessemer.cluster.node.plan import Attempt
 from bessemer.cluster.node.preparation import fallback_message
 from bessemer.cluster.node.runtime.base import Runtime
+from bessemer.cluster.node.runtime.launched import OWN_FOLDERS
 from bessemer.cluster.node.spares import SPARE, attempts_folder
 from bessemer.resources.kind import Object
 
 #: In an attempt's folder: the control plane ended it with itself, so it is to be started again.
 INTERRUPTED = "interrupted"
+
+
+def is_number(name: str) -> bool:
+    """Whether a file's name is an attempt's number."""
+    return name.isascii() and name.isdecimal() and len(name) < 10
 
 
 class Attempts:
@@ -56,8 +64,19 @@ class Attempts:
         folder = self._root / name
         if not folder.is_dir():
             return []
-        numbers = sorted(int(each.name) for each in folder.iterdir() if each.name.isdigit())
+        numbers = sorted(int(each.name) for each in folder.iterdir() if is_number(each.name))
         return [self.read(name, number) for number in numbers[-2:]]
+
+    async def shed(self) -> None:
+        """Delete what the attempts of an ended pod had for themselves; their logs stay."""
+        for folder in self._root.glob("*/*"):
+            for name in OWN_FOLDERS:
+                try:
+                    (folder / name).rmdir()
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    await asyncio.to_thread(trees.remove, folder / name)
 
     def forget(self, name: str, number: int) -> None:
         """Delete an attempt whose log nobody can ask for any more."""

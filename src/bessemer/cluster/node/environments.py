@@ -119,6 +119,11 @@ class Environments:
         # Somebody may have pruned it.
         return found if found and layout.record_of(found.path).exists() else None
 
+    async def locate(self, wish: Wish) -> Path:
+        """The folder in which it is, or would be."""
+        python = await self._python(wish.python)
+        return self._home.environments / _key(python, wish)
+
     async def ensure(self, wish: Wish, tell: Told) -> Environment:
         """The environment, built first if need be; ``tell`` gets events (type, reason, message).
 

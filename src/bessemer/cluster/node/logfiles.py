@@ -1,27 +1,27 @@
 """Reading containers' logs from their folders (the port is ``logs``).
 
 The pod writes its log itself, so no time of a line is known: ``timestamps`` is refused, and
-``since`` tells only whether anything was written after it.
+``since`` leaves out the files that were not written to after it. A log that was rotated is read
+from its oldest file that is left, without a word about what is gone, as the kubelet does.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.node import plan
-from bessemer.cluster.node.logs import LogOptions
+from bessemer.cluster.node import plan, rotation
+from bessemer.cluster.node.attempts import is_number
+from bessemer.cluster.node.logs import LogOptions, LogPruned
+from bessemer.cluster.node.rotation import RotatedLog
 from bessemer.cluster.node.runtime.base import ContainerState, Runtime
 from bessemer.kube.errors import BadRequest
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
 
-_CHUNK_BYTES = 64 * 1024
 # A file tells nobody that it grew; reading a grown one is cheap.
 _LOOK_SECONDS = 0.05
 
@@ -50,24 +50,24 @@ class LogFiles:
                 return
 
     async def _pieces(self, folder: Path, options: LogOptions) -> AsyncIterator[bytes]:
-        path = folder / "log"
-        if not path.exists():
+        if not rotation.files(folder):
             return
-        with path.open("rb") as file:
+        log = RotatedLog(folder)
+        try:
             yield b""
-            if options.since and not _written_since(path, options.since):
-                file.seek(0, 2)
-            elif options.tail_lines is not None:
-                file.seek(_tail_offset(file, options.tail_lines))
+            if options.since or options.tail_lines is not None:
+                await asyncio.to_thread(log.skip, options.since, options.tail_lines)
             while True:
                 # Asked before the last read: what it wrote before its end is then all there.
                 over = not options.follow or self._is_over(folder)
-                while piece := file.read(_CHUNK_BYTES):
+                while piece := log.read():
                     yield piece
                     await asyncio.sleep(0)
                 if over:
                     return
                 await self._clock.sleep(_LOOK_SECONDS)
+        finally:
+            log.close()
 
     def _is_over(self, folder: Path) -> bool:
         state = self._runtime.observe(folder).state
@@ -78,15 +78,19 @@ class LogFiles:
         root = self._home.pods / meta.uid(pod) / "containers" / name
         numbers = []
         if root.is_dir():
-            numbers = sorted(int(each.name) for each in root.iterdir() if each.name.isdigit())
+            numbers = sorted(int(each.name) for each in root.iterdir() if is_number(each.name))
         if previous:
             number = _last_ended(pod, name)
-            if number not in numbers:
+            if number is not None and number not in numbers:
+                raise _pruned(pod, name)
+            if number is None:
                 raise BadRequest(
                     f'previous terminated container "{name}" in pod "{meta.name(pod)}" not found'
                 )
             return root / str(number)
         started = [each for each in numbers if self._is_started(root / str(each))]
+        if not started and _has_begun(pod, name):
+            raise _pruned(pod, name)
         if not started:
             raise BadRequest(
                 f'container "{name}" in pod "{meta.name(pod)}" is waiting to start: '
@@ -137,6 +141,22 @@ def _last_ended(pod: Object, name: str) -> int | None:
     return None
 
 
+def _has_begun(pod: Object, name: str) -> bool:
+    """Whether the container's status tells of an attempt, which then had a log."""
+    return any(
+        each["name"] == name and bool(each.get("containerID"))
+        for field in ("containerStatuses", "initContainerStatuses")
+        for each in meta.dig(pod, f"status.{field}") or ()
+    )
+
+
+def _pruned(pod: Object, name: str) -> LogPruned:
+    return LogPruned(
+        f'the log of container "{name}" in pod "{meta.name(pod)}" was pruned: it ended before '
+        "`bessemer prune` ran; run it again to have a new one"
+    )
+
+
 def _waiting_reason(pod: Object, name: str) -> str:
     status = pod.get("status") or {}
     for field in ("containerStatuses", "initContainerStatuses"):
@@ -144,31 +164,3 @@ def _waiting_reason(pod: Object, name: str) -> str:
             if each["name"] == name and "waiting" in each["state"]:
                 return str(each["state"]["waiting"].get("reason", "ContainerCreating"))
     return "ContainerCreating"
-
-
-def _written_since(path: Path, since: datetime) -> bool:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC) >= since
-
-
-def _tail_offset(file: BinaryIO, lines: int) -> int:
-    """Where the last so many lines begin; a last line without its newline counts."""
-    end = at = file.seek(0, 2)
-    if not end or lines <= 0:
-        return end
-    missing = lines + 1
-    file.seek(end - 1)
-    if file.read(1) != b"\n":
-        missing = lines
-    while at > 0:
-        start = max(0, at - _CHUNK_BYTES)
-        file.seek(start)
-        block = file.read(at - start)
-        found = block.count(b"\n")
-        if found >= missing:
-            index = len(block)
-            for _ in range(missing):
-                index = block.rindex(b"\n", 0, index)
-            return start + index + 1
-        missing -= found
-        at = start
-    return 0

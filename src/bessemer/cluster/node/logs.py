@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from bessemer.kube.errors import BadRequest
 from bessemer.resources.kind import Object
 
 
@@ -23,6 +24,10 @@ class LogOptions:
     timestamps: bool = False
 
 
+class LogPruned(BadRequest):
+    """There was a log, but ``bessemer prune`` deleted it."""
+
+
 class PodLogs(Protocol):
     """The logs of this node's pods."""
 
@@ -33,6 +38,6 @@ class PodLogs(Protocol):
 
         Raises:
             kube.errors.BadRequest: no such container, or several and none named, or it has not
-                started yet; in upstream's words.
+                started yet; in upstream's words. Or there was a log, and it was pruned.
         """
         ...

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bessemer.base.clock import later, parse_time, remaining
+from bessemer.cluster.node import eviction
 from bessemer.cluster.node.runtime.base import ContainerState, Observation
 from bessemer.resources import meta
 from bessemer.resources.kind import Object
@@ -161,6 +162,8 @@ def ending_deadline(pod: Object, view: View, now: datetime) -> datetime | None:
         # The grace is a time from now, whatever the wall clock said when it began.
         grace = pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
         return min(parse_time(stamp), later(now, grace))
+    if evicted := eviction.decided(pod):
+        return later(evicted[0], eviction.GRACE_SECONDS)
     if is_over(pod, view) or is_expired(pod, now):
         return later(now, grace_seconds(pod))
     return None
@@ -294,6 +297,20 @@ def is_over(pod: Object, view: View) -> bool:
         and not restarts(pod, spec, attempt)
         for spec in pod["spec"]["containers"]
     )
+
+
+def eviction_message(pod: Object, view: View) -> str:
+    """Why the pod was evicted; "" if it was not, or all its work was done by then."""
+    evicted = eviction.decided(pod)
+    if evicted is None:
+        return ""
+    attempts = [view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"]]
+    is_cut = any(
+        attempt is None or attempt.seen.finished_at is None
+        or attempt.seen.finished_at >= evicted[0]
+        for attempt in attempts
+    )  # fmt: skip
+    return evicted[1] if is_cut else ""
 
 
 def is_expired(pod: Object, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from bessemer.cluster.node import (
     images,
     payloads,
     programs,
+    rotation,
     spec,
     variables,
 )
@@ -294,11 +295,5 @@ def _is_large(pod: Object, referred: Referred) -> bool:
 
 def fallback_message(folder: Path, lines: int = 80, most: int = 2048) -> str:
     """The end of a log, as the termination message of a container that failed without one."""
-    try:
-        with (folder / "log").open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - most))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
+    text = rotation.last_bytes(folder, most).decode(errors="replace")
     return "".join(text.splitlines(keepends=True)[-lines:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +13,9 @@ import psutil
 import bessemer
 from bessemer.base import logs
 from bessemer.base.clock import Clock, format_micro_time, format_time
+from bessemer.base.home import Home
 from bessemer.base.logs import fields
+from bessemer.cluster.node import eviction
 from bessemer.cluster.node.services import NodeConfig
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
@@ -26,9 +30,11 @@ _HEARTBEAT_SECONDS = 10
 _LEASE_SECONDS = 40
 # Kept for the control plane and the machine's own user.
 _RESERVED_MEMORY_BYTES = 512 * 2**20
+_DISK = "DiskPressure"
+_DISK_LOW = ("True", "KubeletHasDiskPressure", "kubelet has disk pressure")
 _CONDITIONS = {
     "MemoryPressure": ("False", "KubeletHasSufficientMemory", "enough memory is available"),
-    "DiskPressure": ("False", "KubeletHasNoDiskPressure", "enough disk is available"),
+    _DISK: ("False", "KubeletHasNoDiskPressure", "enough disk is available"),
     "PIDPressure": ("False", "KubeletHasSufficientPID", "enough PIDs are available"),
     "Ready": ("True", "KubeletReady", "the node agent runs"),
 }
@@ -39,20 +45,27 @@ SANDBOXED = "bessemer.dev/Sandboxed"
 OWN_ADDRESSES = "bessemer.dev/OwnAddresses"
 
 
-def capacity(config: NodeConfig) -> dict[str, str]:
+def total_memory() -> str:
+    """Of the machine."""
+    return f"{psutil.virtual_memory().total // 1024}Ki"
+
+
+def capacity(config: NodeConfig, home: Home) -> dict[str, str]:
     """What the machine has."""
+    disk = os.statvfs(home.root)
     return {
         "cpu": str(psutil.cpu_count() or 1),
-        "memory": f"{psutil.virtual_memory().total // 1024}Ki",
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "memory": total_memory(),
         "pods": str(config.max_pods),
     }
 
 
-def allocatable(config: NodeConfig) -> dict[str, str]:
+def allocatable(config: NodeConfig, home: Home) -> dict[str, str]:
     """What pods may ask for."""
     total = psutil.virtual_memory().total
     left = max(total - _RESERVED_MEMORY_BYTES, total // 2)
-    return {**capacity(config), "memory": f"{left // 1024}Ki"}
+    return {**capacity(config, home), "memory": f"{left // 1024}Ki"}
 
 
 class Registration:
@@ -65,6 +78,7 @@ class Registration:
         self._clock = clock
         self._config = config
         self._allocatable = allocatable
+        self._is_disk_low = False
 
     async def register(self) -> None:
         """Write the Node object and its status."""
@@ -74,12 +88,33 @@ class Registration:
             "kubernetes.io/os": platform.system().lower(),
             "kubernetes.io/arch": _architecture(),
         }
+        with contextlib.suppress(AlreadyExists):
+            await self._client.create(NODE, meta.new(NODE, name, spec={}, labels=labels))
+        await self._write()
+
+    async def tell_disk(self, *, low: bool) -> None:
+        """Say whether the disk is under pressure, if that is news; then no pod may come."""
+        if low == self._is_disk_low:
+            return
+        before, self._is_disk_low = self._is_disk_low, low
         try:
-            node = await self._client.create(NODE, meta.new(NODE, name, spec={}, labels=labels))
-        except AlreadyExists:
-            node = await self._client.get(NODE, name)
+            await self._write()
+        except BaseException:
+            self._is_disk_low = before  # to be told again
+            raise
+        _log.warning("disk nearly full" if low else "disk has room again")
+
+    async def _write(self) -> None:
+        """Write the status, then the taint that follows from it."""
+        node = await self._client.get(NODE, self._config.name)
         status = self._status(node)
-        await self._client.update(NODE, {**node, "status": status}, subresource="status")
+        node = await self._client.update(NODE, {**node, "status": status}, subresource="status")
+        taints = node["spec"].get("taints") or []
+        wanted = [each for each in taints if each.get("key") != eviction.TAINT]
+        if self._is_disk_low:
+            wanted.append({"key": eviction.TAINT, "effect": "NoSchedule"})
+        if wanted != taints:
+            await self._client.update(NODE, {**node, "spec": {**node["spec"], "taints": wanted}})
 
     async def run(self) -> None:
         """Renew the lease, for ever."""
@@ -114,7 +149,8 @@ class Registration:
         if why or self._config.unguarded:
             text = f"pods may listen at any address: {self._config.unguarded or why}"
             guarded = ("False", "NotGuarded", text)
-        return {**_CONDITIONS, SANDBOXED: sandboxed, OWN_ADDRESSES: guarded}
+        told = {**_CONDITIONS, SANDBOXED: sandboxed, OWN_ADDRESSES: guarded}
+        return told | {_DISK: _DISK_LOW} if self._is_disk_low else told
 
     def _status(self, node: Object) -> dict[str, Any]:
         now = format_time(self._clock.now())
@@ -134,7 +170,7 @@ class Registration:
                 }
             )
         return {
-            "capacity": capacity(self._config),
+            "capacity": {**self._allocatable, "memory": total_memory()},
             "allocatable": dict(self._allocatable),
             "conditions": conditions,
             "addresses": [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bessemer.base.clock import format_time
-from bessemer.cluster.node import plan
+from bessemer.cluster.node import eviction, plan
 from bessemer.cluster.node.plan import NOTHING, Attempt, Container, View
 from bessemer.cluster.node.runtime.base import ContainerState
 from bessemer.resources import meta
@@ -67,8 +67,8 @@ def _phase(pod: Object, view: View, now: datetime) -> tuple[str, str, str]:
         return old["phase"], old.get("reason", ""), old.get("message", "")
     containers = [view.get(spec["name"], NOTHING) for spec in plan.all_containers(pod)]
     live = any(each.is_starting or (each.attempt and each.attempt.is_live) for each in containers)
-    if plan.is_cut_off(pod, view, now) and not live:
-        return "Failed", "DeadlineExceeded", _EXPIRED_MESSAGE
+    if not live and (cut := _cut_short(pod, view, now)):
+        return "Failed", *cut
     if plan.is_over(pod, view):
         return _last_phase(pod, view, live=live), "", ""
     mains = [view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"]]
@@ -78,6 +78,15 @@ def _phase(pod: Object, view: View, now: datetime) -> tuple[str, str, str]:
             return ("Failed" if failed else "Succeeded"), "", ""
         return "Running", "", ""
     return "Pending", "", ""
+
+
+def _cut_short(pod: Object, view: View, now: datetime) -> tuple[str, str] | None:
+    """Why the node ended the pod before its work was done: reason and message."""
+    if message := plan.eviction_message(pod, view):
+        return eviction.REASON, message
+    if plan.is_cut_off(pod, view, now):
+        return "DeadlineExceeded", _EXPIRED_MESSAGE
+    return None
 
 
 def _last_phase(pod: Object, view: View, *, live: bool) -> str:

@@ -20,7 +20,7 @@ from bessemer.cluster.node.plan import Attempt, Container, Trouble
 from bessemer.cluster.node.preparation import Preparation
 from bessemer.cluster.node.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.cluster.node.services import Services
-from bessemer.cluster.node.slots import Slot
+from bessemer.cluster.node.slots import Slot, Verdicts
 from bessemer.cluster.node.spec import limits
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
@@ -55,7 +55,8 @@ class PodWorker:
         self._services = services
         self._on_end = on_end
         self._folder = services.home.pods / self.uid
-        services.spares.give(self._folder)
+        with contextlib.suppress(OSError):  # a full disk: each start tries again, and says so
+            services.spares.give(self._folder)
         self._address = services.addresses.of_pod(pod, self._folder)
         self._preparation = Preparation(services, self._folder, self._address)
         self._slots = {spec["name"]: Slot() for spec in plan.all_containers(pod)}
@@ -307,7 +308,7 @@ class PodWorker:
         slot, folder = self._slots[name], self._attempts.folder(name, number)
         network = self._preparation.network(self.pod)
         target = probes.Target(self._address, folder, self._services.runtime, self._owner, network)
-        verdicts, is_started = _Verdicts(self, slot), slot.container.is_started
+        verdicts, is_started = Verdicts(slot, self.wake, self._tell), slot.container.is_started
         probing = asyncio.create_task(
             probes.watch(self._specs[name], target, verdicts, started=is_started)
         )
@@ -355,7 +356,9 @@ class PodWorker:
         if not self._is_released:
             self._is_released = True
             self._services.addresses.release(self.uid, self._address)
-            self._preparation.remove_volumes()
+            # A pod may have left a million files.
+            await asyncio.to_thread(self._preparation.remove_volumes)
+            await self._attempts.shed()
 
     async def _remove(self) -> bool:
         if not self.pod["metadata"].get("finalizers"):
@@ -462,34 +465,6 @@ class PodWorker:
             await self._preparation.refresh(self.pod)
         except StartFailure as failure:
             self._tell("Warning", failure.event, failure.message)
-
-
-class _Verdicts:
-    """What probes tell of one container."""
-
-    def __init__(self, worker: PodWorker, slot: Slot) -> None:
-        self._worker = worker
-        self._slot = slot
-
-    def started(self) -> None:
-        """The startup probe passed."""
-        self._slot.change(is_started=True)
-        self._worker.wake()
-
-    def ready(self, *, is_ready: bool) -> None:
-        """The readiness probe changed its mind."""
-        if self._slot.container.is_ready != is_ready:
-            self._slot.change(is_ready=is_ready)
-            self._worker.wake()
-
-    def failed(self, kind: str, message: str) -> None:
-        """A probe failed once."""
-        self._worker._tell("Warning", "Unhealthy", f"{kind} probe failed: {message}")
-
-    def unhealthy(self, message: str) -> None:
-        """The startup or liveness probe wants the container's end."""
-        self._slot.change(unhealthy=message)
-        self._worker.wake()
 
 
 def _version(obj: Object) -> int:

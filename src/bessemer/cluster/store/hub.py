@@ -7,15 +7,16 @@ Source: k8s.io/apiserver/pkg/storage/cacher.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import orjson
 
 from bessemer.base import logs
 from bessemer.base.logs import fields
-from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.cluster.store.records import Change, Key, Record, serialize
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, InternalError, version_to_come
 from bessemer.resources.kind import Object
@@ -25,8 +26,17 @@ _log = logs.get(__name__)
 # What a resource's history keeps: enough for a client that reconnects, little enough for memory.
 HISTORY_EVENTS = 10_000
 HISTORY_BYTES = 8 * 1024 * 1024
-# Events that wait for one slow reader before it has to list again.
+# What ``compact`` leaves, however old: a quiet resource's watchers come back without a new list.
+# As upstream's smallest watch cache (cacher's defaultLowerBoundCapacity).
+KEPT_EVENTS = 100
+KEPT_BYTES = 256 * 1024
+# What waits for one slow reader before it has to list again. Events are shared by all readers,
+# but those of the slowest are kept for it alone.
 BUFFER_EVENTS = 4096
+BUFFER_BYTES = 8 * 1024 * 1024
+# Of what a reader starts with: made at a time, so that a slow reader keeps no event for each of
+# thousands of objects.
+_FIRST_EVENTS = 256
 
 Matcher = Callable[[Object], bool]
 
@@ -48,6 +58,11 @@ class _Past(NamedTuple):
     data: bytes
     previous: bytes | None
 
+    @property
+    def size(self) -> int:
+        """Bytes that it keeps."""
+        return len(self.data) + len(self.previous or b"")
+
     def revive(self) -> Change:
         before = None
         if self.previous is not None:
@@ -63,69 +78,97 @@ class Watcher:
         namespace: "" for all.
         matches: None selects every object of the namespace.
         limit: how many events may wait.
+        room: how many bytes of events may wait; one alone always may.
     """
 
     def __init__(
-        self, namespace: str, matches: Matcher | None, limit: int = BUFFER_EVENTS
+        self,
+        namespace: str,
+        matches: Matcher | None,
+        limit: int = BUFFER_EVENTS,
+        room: int = BUFFER_BYTES,
     ) -> None:
         self._namespace = namespace
         self._matches = matches
-        self._limit = self._room = limit
+        self._limit = limit
+        self._room = room
+        self._bytes = 0  # of what waits in the buffer
+        self._first: Iterator[Event] = iter(())  # what is told before that
         self._buffer: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._ended: Exception | None = None
+        self._ended = False
+        self._error: Exception | None = None
 
     @property
     def ended(self) -> bool:
         """Whether no further event will come."""
-        return self._ended is not None
+        return self._ended
 
     def prefill(self, events: Iterable[Event]) -> None:
-        """Put what the reader starts with (it does not count against the limit)."""
-        before = len(self._buffer)
-        self._buffer.extend(events)
-        self._room += len(self._buffer) - before
+        """Put what the reader starts with; it doesn't count against the limits."""
+        self._first = itertools.chain(self._first, events)
 
     def offer(self, change: Change) -> None:
         """Take the change if it is selected; too many waiting end the watch."""
         event = self.select(change)
         if event is None or self._ended:
             return
-        if len(self._buffer) >= self._room:
+        size = len(event.data)
+        if len(self._buffer) >= self._limit or (self._bytes and self._bytes + size > self._room):
+            waiting = f"{len(self._buffer)} events, {self._bytes} bytes"
             self._buffer.clear()
             self.end(Expired(
-                f"too old resource version: the watch fell {self._room} events behind; list again"
+                f"too old resource version: the watch fell behind by {waiting}; list again"
             ))  # fmt: skip
             return
+        self._bytes += size
         self._buffer.append(event)
         self._wake()
 
     def end(self, error: Exception) -> None:
         """Let the reader have what waits, then the error."""
-        self._ended = self._ended or error
+        if not self._ended:
+            self._ended, self._error = True, error
         self._wake()
 
+    def drop(self) -> None:
+        """Let go of what waits: nobody reads any more."""
+        self._first = iter(())
+        self._buffer.clear()
+
     async def take(self, seconds: float | None = None) -> list[Event]:
-        """All events that wait, at least one; after that many seconds an empty list.
+        """The events that wait, at least one; after that many seconds an empty list.
 
         Raises:
             Expired: the watch ended; the reader has to list again.
         """
-        if not self._buffer and self._ended is None:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        events = list(itertools.islice(self._first, _FIRST_EVENTS))
+        if len(events) == _FIRST_EVENTS:
+            return events
+        if not events and not self._buffer and not self._ended:
+            await self._wait(seconds)
+        if not events and not self._buffer and self._ended:
+            # Handed over, not kept: its traceback leads to this very watcher and its reader's
+            # connection, which would all wait for the collector to find the circle.
+            error, self._error = self._error, None
             try:
-                await self._waiter
+                raise error or Expired("the watch is over; list again")
             finally:
-                self._waiter = None
-                if timer:
-                    timer.cancel()
-        if not self._buffer and self._ended is not None:
-            raise self._ended
-        events, self._buffer = self._buffer, []
-        self._room = self._limit
+                del error
+        events += self._buffer
+        self._buffer, self._bytes = [], 0
         return events
+
+    async def _wait(self, seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer:
+                timer.cancel()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -147,7 +190,7 @@ class Watcher:
         if was and previous is not None:
             # It left the selection: for this reader it is gone, as it last was there.
             last = restamp(previous.object, record.version)
-            return Event(EventType.DELETED, last, orjson.dumps(last), record.version)
+            return Event(EventType.DELETED, last, serialize(last), record.version)
         return None
 
 
@@ -179,16 +222,28 @@ class Hub:
         past = _Past(type_, key, record.version, record.data, previous.data if previous else None)
         history = self._history[key.resource]
         history.append(past)
-        self._bytes[key.resource] += len(past.data)
+        self._bytes[key.resource] += past.size
         while len(history) > self._limit or self._bytes[key.resource] > HISTORY_BYTES:
-            dropped = history.popleft()
-            self._bytes[key.resource] -= len(dropped.data)
-            self._floor[key.resource] = dropped.version
+            self._drop(key.resource)
         if watchers := self._watchers.get(key.resource):
             for watcher in watchers:
                 self._offer(watcher, change)
             if any(watcher.ended for watcher in watchers):
                 self._watchers[key.resource] = [w for w in watchers if not w.ended]
+
+    def compact(self, version: int) -> None:
+        """Forget the history up to that version, but for a resource's last few events."""
+        for resource, history in self._history.items():
+            while history and history[0].version <= version and self._is_large(resource):
+                self._drop(resource)
+
+    def _is_large(self, resource: str) -> bool:
+        return len(self._history[resource]) > KEPT_EVENTS or self._bytes[resource] > KEPT_BYTES
+
+    def _drop(self, resource: str) -> None:
+        dropped = self._history[resource].popleft()
+        self._bytes[resource] -= dropped.size
+        self._floor[resource] = dropped.version
 
     def _offer(self, watcher: Watcher, change: Change) -> None:
         try:
@@ -223,6 +278,7 @@ class Hub:
         watchers = self._watchers[resource]
         if watcher in watchers:
             watchers.remove(watcher)
+        watcher.drop()
 
     def end_all(self, error: Exception) -> None:
         """End every watch (the store closes)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import orjson
+
 from bessemer.kube.client import EventType
 from bessemer.resources.kind import Object
 
@@ -35,3 +37,12 @@ class Change(NamedTuple):
     type: EventType  # ADDED, MODIFIED, DELETED
     record: Record  # after it; of a DELETED object its last state, with the deletion's version
     previous: Record | None  # before it
+
+
+def serialize(obj: Object) -> bytes:
+    """The object as JSON, in no more memory than it has bytes.
+
+    What orjson returns still has the buffer that it was written in, 4 to 30 times its size: fine
+    for an answer, not for what stays.
+    """
+    return bytes(memoryview(orjson.dumps(obj)))

@@ -2,6 +2,9 @@
 
 Writes are decided on the event loop against the pending state, so a conflict is found before the
 disk is asked. All writes that come while a batch is on its way to the disk share the next one.
+
+A batch that the disk has no room for is tried again without what makes new objects: with the room
+of the reserve, what deletes and what says how things are gets through.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import orjson
 
 from bessemer.base import logs
+from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.base.logs import fields
 from bessemer.cluster.store.file import Batch, CommitFailed, ObjectFile, Row
 from bessemer.cluster.store.hub import Hub, Watcher, restamp
-from bessemer.cluster.store.records import Change, Key, Record
+from bessemer.cluster.store.records import Change, Key, Record, serialize
+from bessemer.cluster.store.reserve import Reserve
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, ServiceUnavailable, TooLarge
 from bessemer.resources.kind import Object
@@ -31,6 +36,12 @@ _log = logs.get(__name__)
 
 #: Patches may add to an object again and again, and every reader has to take all of it.
 OBJECT_BYTES = 3 * 1024 * 1024
+# An object that grows by no more than this takes no room worth the name: a pod's last status, a
+# deletion's time.
+_FRUGAL_BYTES = 16 * 1024
+#: How long a change can be watched afterwards, at least. As upstream's watch cache
+#: (cacher's eventFreshDuration).
+FRESH_SECONDS = 75.0
 
 
 class Codec(Protocol):
@@ -43,6 +54,12 @@ class Codec(Protocol):
     def unseal(self, key: str, data: bytes) -> bytes:
         """What came out of it; raises BessemerError when it was tampered with."""
         ...
+
+
+class _Job(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    batch: Batch
+    from_reserve: bool  # the disk is full, and it needs little
 
 
 @dataclass(slots=True, eq=False)
@@ -59,16 +76,23 @@ class Store:
         path: the SQLite file.
         codecs: by resource ("secrets"), for what must not lie open in the file.
         max_pages: see ``ObjectFile``.
+        reserve: room for what must get through on a full disk.
 
     Raises:
         BessemerError: the file can't be used.
     """
 
     def __init__(
-        self, path: Path, codecs: Mapping[str, Codec] | None = None, max_pages: int | None = None
+        self,
+        path: Path,
+        codecs: Mapping[str, Codec] | None = None,
+        max_pages: int | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         self._codecs = dict(codecs or {})
         self._file = ObjectFile(path, max_pages)
+        self._reserve = reserve
+        self._is_reserved = bool(reserve and reserve.make())
         self._tables: dict[str, dict[str, dict[str, Record]]] = {}
         self._load()
         # Never 0, which means "any version" where a client says it.
@@ -80,9 +104,7 @@ class Store:
         self._scheduled = self._closed = False
         self._failure = ""  # why nothing is stored now
         self._idle: asyncio.Future[None] | None = None
-        self._jobs: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Batch] | None] = (
-            queue.SimpleQueue()
-        )
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_batches, name="store", daemon=True)
         self._thread.start()
 
@@ -119,6 +141,18 @@ class Store:
     def unwatch(self, resource: str, watcher: Watcher) -> None:
         """Forget the watcher."""
         self._hub.detach(resource, watcher)
+
+    def compact(self, version: int) -> None:
+        """Forget what watches could replay up to that version; see ``Hub.compact``."""
+        self._hub.compact(version)
+
+    async def run_compaction(self, clock: Clock) -> None:
+        """Forget what was longer ago than watches need to come back, for ever."""
+        version = self.version
+        while True:
+            await clock.sleep(FRESH_SECONDS)
+            self.compact(version)
+            version = self.version
 
     # ---- writes: decided on the latest state, answered when committed
 
@@ -169,7 +203,7 @@ class Store:
         """
         version = self._next()
         obj["metadata"]["resourceVersion"] = str(version)
-        data = orjson.dumps(obj)
+        data = serialize(obj)
         if len(data) > OBJECT_BYTES:
             raise TooLarge(
                 f"Request entity too large: limit is {OBJECT_BYTES}: {key} would have {len(data)} "
@@ -181,7 +215,7 @@ class Store:
         """Delete the object; the future gives its last state with the deletion's version."""
         version = self._next()
         last = restamp(record.object, version)
-        return self._submit(Record(record.key, version, last, orjson.dumps(last)), gone=True)
+        return self._submit(Record(record.key, version, last, serialize(last)), gone=True)
 
     async def close(self) -> None:
         """Finish the writes on their way, end the watches, let go of the file."""
@@ -195,6 +229,8 @@ class Store:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._file.close()
+        if self._reserve:
+            self._reserve.make()  # of what the log had: the next start may need it
 
     # ---- the way of a batch
 
@@ -216,13 +252,14 @@ class Store:
             loop.call_soon(self._dispatch, loop)
         return write.done
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, *, from_reserve: bool = False) -> None:
         self._scheduled = False
         self._writing, self._queue = self._queue, []
         final = {write.record.key: write for write in self._writing}
         put = [write.row for write in final.values() if write.row]
         gone = [key for key, write in final.items() if write.row is None]
-        self._jobs.put((loop, Batch(put, gone, self._writing[-1].record.version)))
+        batch = Batch(put, gone, self._writing[-1].record.version)
+        self._jobs.put(_Job(loop, batch, from_reserve))
 
     def _row(self, record: Record) -> Row:
         codec = self._codecs.get(record.key.resource)
@@ -231,29 +268,73 @@ class Store:
 
     def _write_batches(self) -> None:
         while (job := self._jobs.get()) is not None:
-            loop, batch = job
-            failure = ""
+            failure = None
             try:
-                self._file.commit(batch)
+                self._write_batch(job)
             except CommitFailed as error:
-                failure = str(error)
+                failure = error
             except Exception as error:  # noqa: BLE001 - a dead writer would leave all waiting
                 _log.exception("batch failed")
-                failure = f"the store has a bug ({error}); its log has the traceback"
-            loop.call_soon_threadsafe(self._finish, failure, loop)
+                failure = CommitFailed(
+                    f"the store has a bug ({error}); its log has the traceback"
+                )  # fmt: skip
+            job.loop.call_soon_threadsafe(self._finish, failure, job)
+            del job, failure  # the next may come in hours, and objects may be large
 
-    def _finish(self, failure: str, loop: asyncio.AbstractEventLoop) -> None:
-        if failure:
-            self._roll_back(failure)
-        else:
-            self._tell("")
+    def _write_batch(self, job: _Job) -> None:
+        if job.from_reserve or self._reserve is None:
+            self._commit_somehow(job.batch)
+            return
+        self._file.check_room()
+        self._file.commit(job.batch)
+        if not self._is_reserved:
+            self._is_reserved = self._reserve.make()
+
+    def _commit_somehow(self, batch: Batch) -> None:
+        try:
+            self._file.commit(batch)
+        except CommitFailed as error:
+            if not error.is_full or self._reserve is None or not self._is_reserved:
+                raise
+            self._is_reserved = False
+            self._reserve.release()
+            self._file.take_room()
+            self._file.commit(batch)
+
+    def _finish(self, failure: CommitFailed | None, job: _Job) -> None:
+        if failure is None:
+            if not job.from_reserve:
+                self._tell("")
             for write in self._writing:
                 self._apply(write)
+        else:
+            writes = self._writing + self._queue
+            self._queue = []
+            if failure.is_full and not job.from_reserve:
+                self._queue = [*self._frugal(writes)]
+            kept = set(map(id, self._queue))
+            # Of the others also those that wait: they were decided on what has just failed.
+            self._roll_back([each for each in writes if id(each) not in kept], str(failure))
         self._writing = []
         if self._queue:
-            self._dispatch(loop)
+            self._dispatch(job.loop, from_reserve=failure is not None)
         elif self._idle:
             self._idle.set_result(None)
+
+    def _frugal(self, writes: Sequence[_Write]) -> Sequence[_Write]:
+        """Those that make nothing new: all writes of a key, by what the last one makes of it."""
+        final = {write.record.key: write for write in writes}
+        keys = {key for key, write in final.items() if self._is_frugal(write)}
+        return [write for write in writes if write.record.key in keys]
+
+    def _is_frugal(self, write: _Write) -> bool:
+        before = self.get(write.record.key)
+        if before is None:
+            return False
+        uids = {_uid(record) for record in (before, write.record)}
+        return write.row is None or (
+            len(uids) == 1 and len(write.record.data) <= len(before.data) + _FRUGAL_BYTES
+        )
 
     def _apply(self, write: _Write) -> None:
         record = write.record
@@ -273,13 +354,11 @@ class Store:
         if not write.done.done():
             write.done.set_result(record)
 
-    def _roll_back(self, failure: str) -> None:
-        # Writes that wait were decided on what has just failed, so they fail with it.
-        failed = self._writing + self._queue
-        self._queue = []
-        self._pending.clear()
-        self._tell(failure)
+    def _roll_back(self, failed: Sequence[_Write], failure: str) -> None:
+        if failed:
+            self._tell(failure)
         for write in failed:
+            self._pending.pop(write.record.key, None)
             if not write.done.done():
                 write.done.set_exception(
                     ServiceUnavailable(
@@ -335,6 +414,10 @@ class Store:
         if part is None:
             part = table[namespace] = {}
         part[name] = record
+
+
+def _uid(record: Record) -> object:
+    return record.object["metadata"].get("uid", "")
 
 
 def _sort_key(record: Record) -> Key:

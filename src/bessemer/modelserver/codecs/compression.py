@@ -13,6 +13,7 @@ _WINDOWS = {"gzip": 31, "deflate": 15}
 _ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 # Smaller answers cost more to compress than to send.
 MINIMUM_BYTES = 1024
+_MOST_ENCODINGS = 3  # each may unpack to the limit
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -22,7 +23,13 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         InvalidRequest: an encoding we don't know, or the body is not of it.
         TooLarge: it unpacks to more bytes than the limit.
     """
-    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
+    names = [part.strip().lower() for part in encoding.split(",")]
+    if len(names) > _MOST_ENCODINGS:
+        raise InvalidRequest(
+            f"a body may be encoded {_MOST_ENCODINGS} times, but Content-Encoding names "
+            f"{len(names)}"
+        )
+    for name in reversed(names):
         if name in ("", "identity"):
             continue
         if name not in _WINDOWS:

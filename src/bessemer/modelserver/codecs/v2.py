@@ -72,6 +72,10 @@ def parse(body: bytes) -> dict[str, Any]:
     return call
 
 
+# As many as numpy's arrays; the product of a million sizes alone would take minutes.
+_MOST_SIZES = 64
+
+
 class _Raw:
     """The bytes after the JSON, taken tensor by tensor in order."""
 
@@ -173,7 +177,11 @@ def _decode_heading(entry: Any) -> tuple[str, str, tuple[int, ...]]:
             f"got {datatype!r}"
         )
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise InvalidRequest(f'input {name!r}: "shape" must be a list of sizes, got {shape!r}')
+        raise InvalidRequest(f'input {name!r}: "shape" must be a list of sizes, got {shape!r:.60}')
+    if len(shape) > _MOST_SIZES:
+        raise InvalidRequest(
+            f'input {name!r}: "shape" may have {_MOST_SIZES} sizes, but got {len(shape)}'
+        )
     return name, datatype, tuple(shape)
 
 

@@ -9,12 +9,14 @@ Laws:
    a new agent process sees what the old one would have.
 3. ``exit`` beats everything. No ``exit`` and nobody who locks the folder after ``started``: LOST.
 4. When a container ended or was lost, no process of it is left, whatever it forked.
-5. The log file has all that the command wrote, from its first byte to its last, in order.
+5. The log has all that the command wrote, in order, to its last byte: from its first one, or from
+   that of the oldest file that is left. It lies in ``log``, ``log.1``, ...: at most five files of
+   10 MiB. Only a full disk leaves something out, for no container waits for one.
 
 Folder layout, all written by the launcher's supervisor::
 
     started   {"pid", "start_time", "at", "spec"}    exit   {"code", "signal", "oom", "at", ...}
-    log       stdout and stderr, as written          termination   its message, if any
+    log, log.N   stdout and stderr, as written       termination   its message, if any
 
 ``spec.json``, what to run, lies in the private folder of ContainerSpec, or here if there is none.
 """

@@ -32,16 +32,13 @@ class Choice:
     runtime: Runtime
     reason: str
     cgroups: machine.Cgroups
-    unfiltered: str = ""  # why system calls are not filtered, where they are not
     unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
 
     def describe(self) -> str:
         """One line for the ready line and the doctor."""
         held = ", ".join(self.cgroups.folders)
         limits = f"cgroup v{self.cgroups.version}: {held}" if held else "memory by a watcher only"
-        sockets = f"; sockets: not guarded, {self.unguarded}" if self.unguarded else ""
-        calls = f"; system calls: not filtered, {self.unfiltered}" if self.unfiltered else ""
-        return f"{self.runtime.name} ({self.reason}; limits: {limits}{calls}{sockets})"
+        return f"{self.runtime.name} ({self.reason}; limits: {limits})"
 
 
 async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE) -> Choice:
@@ -59,8 +56,12 @@ async def choose(home_run: Path, cgroup_name: str, warm_idle: float = WARM_IDLE)
     if problem:
         return Choice(ProcessRuntime(zygotes, cgroups), f"no isolation: {problem}", cgroups)
     sandbox.unguarded = (await zygotes.ask({"do": "try sockets"}))["problem"]
-    why = (sandbox.unfiltered, sandbox.unguarded)
-    return Choice(sandbox, "user namespaces work", cgroups, *why)
+    reason = "user namespaces work"
+    if sandbox.unfiltered:
+        reason += f", but system calls are not filtered: {sandbox.unfiltered}"
+    if sandbox.unguarded:
+        reason += f", but sockets are not guarded: {sandbox.unguarded}"
+    return Choice(sandbox, reason, cgroups, sandbox.unguarded)
 
 
 async def choose_runtime(home_run: Path, cgroup_name: str) -> Runtime:

@@ -18,6 +18,7 @@ from typing import Any
 from bessemer.base import trees
 from bessemer.base.clock import Clock, SystemClock, parse_time
 from bessemer.base.ids import hash_name
+from bessemer.cluster.node.runtime import records
 from bessemer.cluster.node.runtime.base import (
     AlreadyStarted,
     ContainerSpec,
@@ -93,6 +94,8 @@ class LaunchedRuntime(abc.ABC):
     """A runtime whose containers are forked from the zygote; subclasses say into what."""
 
     name = ""
+    #: What ends an init and all of its container, without a supervisor: PID 1 takes all along.
+    last_signal: int = signals.SIGKILL
 
     def __init__(self, zygotes: Zygotes, cgroups: Cgroups, clock: Clock | None = None) -> None:
         self._zygotes = zygotes
@@ -136,15 +139,15 @@ class LaunchedRuntime(abc.ABC):
 
     def observe(self, folder: Path) -> Observation:
         """As the port says."""
-        ended = _read_end(folder)
-        started = _read_start(folder)
+        ended = records.read_exit(folder)
+        started = records.read_started(folder)
         if ended:
             return _observation(ContainerState.EXITED, started, ended, folder)
-        if not (folder / "started").exists():
+        if not os.path.lexists(folder / "started"):
             return Observation(ContainerState.CREATED)
         if _is_held(folder):
             return _observation(ContainerState.RUNNING, started, {}, folder)
-        ended = _read_end(folder)  # it may have ended between the two looks
+        ended = records.read_exit(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
         if state is ContainerState.LOST:
             self._end_lost(folder)
@@ -154,11 +157,11 @@ class LaunchedRuntime(abc.ABC):
         """End what a supervisor that died may have left.
 
         The kernel does it as that dies, unless the container found a way to refuse the signal: so
-        its init is killed by the two numbers that name it, all of its cgroup by the kernel.
+        its init is ended by the two numbers that name it, all of its cgroup by the kernel.
         """
         init = _init(folder)
         if init is not None:
-            init.send(signals.SIGKILL)
+            init.send(self.last_signal)
         self._cgroups.kill(cgroup_name(folder))
 
     async def wait(self, folder: Path) -> Observation:
@@ -188,12 +191,12 @@ class LaunchedRuntime(abc.ABC):
 
     async def execute(self, folder: Path, argv: tuple[str, ...], timeout: float) -> ExecResult:
         """As the port says."""
-        started = _read_start(folder)
+        started = records.read_started(folder)
         if not started or self.observe(folder).state is not ContainerState.RUNNING:
             raise RuntimeFailure(f"a command needs a running container; {folder} has none")
-        spec = _read(Path(started["spec"]))
-        if not spec:
-            raise RuntimeFailure(f"the record of what {folder} runs is damaged; start it anew")
+        spec = records.read_spec(started)
+        if not spec.keys() >= _EXECUTED:
+            raise RuntimeFailure(f"what {folder} was started with can't be read any more")
         request = {"do": "execute", "argv": argv, "timeout": timeout}
         request["supervisor"] = started["supervisor"]
         request["cgroups"] = spec["cgroups"]["paths"]
@@ -218,7 +221,8 @@ class LaunchedRuntime(abc.ABC):
         await self._zygotes.close()
 
 
-#: What of a container's spec holds for a command beside it; an older spec may lack some.
+#: What of an attempt's spec a command beside it needs, and what an older spec may lack.
+_EXECUTED = {"sandbox", "cwd", "env", "cgroups"}
 _OF_EXECUTION = ("sandbox", "cwd", "env", "filtered", "sockets")
 _STARTED = "a folder is started at most once, but {} was started before; make a new one"
 
@@ -251,51 +255,11 @@ def cgroup_name(folder: Path) -> str:
     return hash_name(str(folder))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A record, or nothing where there is none that is whole."""
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):  # a crash of the machine can empty a file
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-#: What records are made of; other members are optional. See launcher/supervisor.py.
-_PROCESS = {"pid": int, "start_time": str}
-_START = {**_PROCESS, "at": str, "spec": str, "supervisor": dict}
-_END = {"code": int, "signal": int, "at": str}
-
-
-def _has(record: object, shape: dict[str, type]) -> bool:
-    return isinstance(record, dict) and all(
-        isinstance(record.get(name), type_) for name, type_ in shape.items()
-    )
-
-
-def _read_start(folder: Path) -> dict[str, Any]:
-    record = _read(folder / "started")
-    is_whole = _has(record, _START) and _has(record["supervisor"], _PROCESS)
-    return record if is_whole and _is_moment(record["at"]) else {}
-
-
-def _read_end(folder: Path) -> dict[str, Any]:
-    record = _read(folder / "exit")
-    return record if _has(record, _END) and _is_moment(record["at"]) else {}
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        parse_time(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_held(folder: Path) -> bool:
     """Whether a supervisor lives: it holds a lock on the folder itself."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -307,13 +271,18 @@ def _is_held(folder: Path) -> bool:
 
 
 def _init(folder: Path) -> _Process | None:
-    started = _read_start(folder)
-    return _Process(started["pid"], started["start_time"]) if started else None
+    started = records.read_started(folder)
+    if not started:  # with the supervisor the kernel ends all the rest
+        return _supervisor(folder)
+    return _Process(started["pid"], started["start_time"])
 
 
 def _supervisor(folder: Path) -> _Process | None:
-    started = _read_start(folder)
-    return _Process(**started["supervisor"]) if started else None
+    started = records.read_started(folder)
+    if started:
+        return _Process(started["supervisor"]["pid"], started["supervisor"]["start_time"])
+    pid = records.holder(folder)
+    return _Process(pid, _start_time(pid)) if pid else None
 
 
 def _observation(
@@ -327,18 +296,10 @@ def _observation(
         exit_code=ended.get("code", 0),
         signal=ended.get("signal", 0),
         oom_killed=bool(ended.get("oom")),
-        start_error=str(ended.get("start_error", "")),
-        message=_message(folder) if ended else "",
+        start_error=ended.get("start_error", ""),
+        message=records.read_text(folder / "termination", _LONGEST_MESSAGE) if ended else "",
     )
 
 
 def _moment(record: dict[str, Any]) -> datetime | None:
     return parse_time(record["at"]) if record else None
-
-
-def _message(folder: Path) -> str:
-    try:
-        with (folder / "termination").open("rb") as file:
-            return file.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except OSError:  # the container's own file: it may have made it unreadable
-        return ""

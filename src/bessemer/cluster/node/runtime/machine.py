@@ -8,7 +8,10 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from bessemer.cluster.node.runtime.base import Limits
+
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_PROGRAMS = "programs"
 _CONTROLLERS = ("memory", "cpu", "pids")
 
 
@@ -24,13 +27,37 @@ class Cgroups:
     version: int
     folders: dict[str, Path]
 
-    def paths(self, name: str) -> dict[str, str]:
-        """Each controller with the folder of one container.
+    def paths(self, name: str, limits: Limits) -> dict[str, str]:
+        """The controllers that hold these limits, with the folder of one container.
 
-        Also of one without limits: it must not count to a zygote that it is forked from, and all
-        of it can be ended by the kernel.
+        None for one without limits: making and leaving cgroups costs a tenth of a start, and in a
+        sandbox the kernel ends all of a container with its PID 1 anyway.
         """
+        wanted = {"memory": limits.memory, "cpu": limits.cpu, "pids": limits.processes}
+        return {
+            controller: str(folder / name)
+            for controller, folder in self.folders.items()
+            if wanted[controller] is not None
+        }
+
+    def all_paths(self, name: str) -> dict[str, str]:
+        """Each controller with the folder of one container, which can then be ended by it."""
         return {controller: str(folder / name) for controller, folder in self.folders.items()}
+
+    def programs(self, held: dict[str, str]) -> dict[str, str]:
+        """Where a program goes that a warm zygote made, out of that one's limits.
+
+        Args:
+            held: the controllers that hold it by a folder of its own.
+        """
+        if self.version == 2 and held:  # that one folder is for all
+            return {}
+        return {name: path for name, path in self.all_paths(_PROGRAMS).items() if name not in held}
+
+    def make_programs(self) -> None:
+        """Make the folders of ``programs``."""
+        for path in self.all_paths(_PROGRAMS).values():
+            os.makedirs(path, exist_ok=True)
 
     def kill(self, name: str) -> None:
         """End all processes of one container, as far as cgroups can be written."""

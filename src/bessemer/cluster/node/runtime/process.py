@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bessemer.base.clock import Clock
 from bessemer.cluster.node.runtime import layout, machine, sandbox
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits, Mount, RuntimeFailure
-from bessemer.cluster.node.runtime.launched import LaunchedRuntime
-from bessemer.cluster.node.runtime.zygotes import Zygotes
+from bessemer.cluster.node.runtime.launched import LaunchedRuntime, cgroup_name
+from bessemer.cluster.node.runtime.zygotes import Zygotes, limits_record
 
 
 class ProcessRuntime(LaunchedRuntime):
     """Containers are ordinary processes: nothing is hidden from them, nothing is left of them."""
 
     name = "process"
+    #: Its init is no PID 1: it has to end the others itself. See launcher/init.py.
+    last_signal = getattr(signal, "SIGRTMIN", signal.SIGUSR1)
 
     def __init__(
         self, zygotes: Zygotes, cgroups: machine.Cgroups, clock: Clock | None = None
@@ -48,8 +51,12 @@ class ProcessRuntime(LaunchedRuntime):
             "env": variables,
             "cwd": str(at_home or spec.working_dir or home),
             "makes_cwd": at_home is not None,  # elsewhere lies the user's own machine
-            "limits": sandbox.limits_record(spec.limits),
-            "cgroups": sandbox.cgroups_record(self._cgroups, spec),
+            "limits": limits_record(spec.limits),
+            "cgroups": {
+                "version": self._cgroups.version,
+                # All of it, whatever the limits: no PID 1 takes what it started along.
+                "paths": self._cgroups.all_paths(cgroup_name(spec.folder)),
+            },
             "warm": None,
         }
 

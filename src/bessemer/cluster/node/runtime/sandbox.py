@@ -10,7 +10,7 @@ from bessemer.base.clock import Clock
 from bessemer.cluster.node.runtime import layout, machine
 from bessemer.cluster.node.runtime.base import ContainerSpec, Limits
 from bessemer.cluster.node.runtime.launched import OWN_FOLDERS, LaunchedRuntime, cgroup_name
-from bessemer.cluster.node.runtime.zygotes import WarmKey, WarmSetting, Zygotes
+from bessemer.cluster.node.runtime.zygotes import WarmKey, WarmSetting, Zygotes, limits_record
 
 #: Variables that a running interpreter can't take on: with another PYTHON* one a start is cold.
 _LATE_VARIABLES = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
@@ -70,10 +70,16 @@ class SandboxRuntime(LaunchedRuntime):
             "filtered": not self.unfiltered,
             "proc_guarded": self._guarded,
             "limits": limits_record(spec.limits),
-            "cgroups": cgroups_record(self._cgroups, spec),
+            "cgroups": self._cgroup(spec),
             "sockets": self._sockets(spec),
             "warm": await self._warm(spec),
         }
+
+    def _cgroup(self, spec: ContainerSpec) -> dict[str, Any]:
+        """The container's own cgroup folders, and where a zygote's program goes beside them."""
+        groups = self._cgroups
+        paths = groups.paths(cgroup_name(spec.folder), spec.limits)
+        return {"version": groups.version, "paths": paths, "programs": groups.programs(paths)}
 
     def unheld(self, limits: Limits) -> list[str]:
         """As the port says."""
@@ -133,16 +139,6 @@ def environment_variables(spec: ContainerSpec, home: str) -> dict[str, str]:
     if spec.environment is not None:
         variables["PATH"] = f"{spec.environment / 'bin'}:{variables['PATH']}"
     return variables
-
-
-def limits_record(limits: Limits) -> dict[str, Any]:
-    """The limits as the launcher reads them."""
-    return {"memory": limits.memory, "cpu": limits.cpu, "processes": limits.processes}
-
-
-def cgroups_record(cgroups: machine.Cgroups, spec: ContainerSpec) -> dict[str, Any]:
-    """The container's own cgroup folders, as the launcher reads them."""
-    return {"version": cgroups.version, "paths": cgroups.paths(cgroup_name(spec.folder))}
 
 
 def unheld(limits: Limits, cgroups: machine.Cgroups) -> list[str]:

@@ -22,7 +22,7 @@ import bessemer
 from bessemer.base import logs
 from bessemer.base.ids import hash_name
 from bessemer.cluster.node.runtime import layout
-from bessemer.cluster.node.runtime.base import RuntimeFailure
+from bessemer.cluster.node.runtime.base import Limits, RuntimeFailure
 from bessemer.cluster.node.runtime.machine import Cgroups
 
 _log = logs.get(__name__)
@@ -40,9 +40,11 @@ _BASE_IDLE = 10.0
 _LONGEST_FOLDER = 70
 #: What a warm zygote may use, with its forks that wait for programs: an executor takes some
 #: 100 MiB, a fork 2. A process count also ends a bomb that a package brings.
-_WARM_LIMITS = {"memory": 1 << 30, "cpu": 1.0, "processes": 1000}
+_WARM_LIMITS = Limits(memory=1 << 30, processes=1000)
 #: How many there may be at once; each namespace can ask for any number of environments.
 _MOST_WARM = 16
+#: A warm zygote ends by itself after its idle time; one that doesn't gets this many times that.
+_LENIENCE = 2.0
 #: How long the end of zygotes may take, in seconds; one stays while a container needs it.
 _END_PATIENCE = 0.5
 #: What a warm zygote has beside that, in memory.
@@ -77,19 +79,28 @@ class WarmSetting:
     is_guarded: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Warm:
     """A warm zygote: its socket, and pidfds of it and of PID 1 in its pid namespace."""
 
     socket: Path
     zygote: int
     keeper: int
+    guard: asyncio.TimerHandle | None = None  # ends it if it does not end itself when idle
+
+    def use(self, idle: float) -> None:
+        """It is asked now."""
+        if self.guard is not None:
+            self.guard.cancel()
+        self.guard = asyncio.get_running_loop().call_later(idle * _LENIENCE, self.end)
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.keeper, signal.SIGTERM)
 
     def close(self) -> None:
+        if self.guard is not None:
+            self.guard.cancel()
         os.close(self.zygote)
         os.close(self.keeper)
 
@@ -156,6 +167,7 @@ class Zygotes:
                 if warm is not None:
                     warm.close()
                 warm = await self._start_warm(key, setting)
+            warm.use(self._warm_idle)
             self._warm[key] = warm  # the last one in order
             while len(self._warm) > _MOST_WARM:
                 oldest = self._warm.pop(next(iter(self._warm)))
@@ -166,6 +178,7 @@ class Zygotes:
     async def _start_warm(self, key: WarmKey, setting: WarmSetting) -> _Warm:
         name = hash_name(key.namespace, str(key.environment))
         path = self._sockets / f"warm-{name}.sock"
+        setting.cgroups.make_programs()
         request = self._warm_request(key.environment, path, setting)
         answer = await self.ask(request)
         return _Warm(path, os.pidfd_open(answer["zygote"]), os.pidfd_open(answer["keeper"]))
@@ -269,18 +282,22 @@ class Zygotes:
         return {
             "do": "warm",
             "socket": str(path),
-            "idle": self._warm_idle,
             "filtered": setting.is_filtered,
             "guarded": setting.is_guarded,
-            "limits": _WARM_LIMITS,
+            "limits": limits_record(_WARM_LIMITS),
             "cgroups": {
                 "version": setting.cgroups.version,
-                "paths": setting.cgroups.paths(f"{path.stem}-{next(self._made)}"),
+                "paths": setting.cgroups.paths(f"{path.stem}-{next(self._made)}", _WARM_LIMITS),
             },
             "spec": spec,
             "argv": [python, "-c", _RUN.format("warm"), str(_SOURCES), str(self._warm_idle)],
             "env": {"PATH": layout.SEARCH_PATH, "HOME": layout.HOME},
         }
+
+
+def limits_record(limits: Limits) -> dict[str, Any]:
+    """The limits as the launcher reads them."""
+    return {"memory": limits.memory, "cpu": limits.cpu, "processes": limits.processes}
 
 
 def _ended(pidfd: int, patience: float = 0.0) -> bool:
