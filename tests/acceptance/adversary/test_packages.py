@@ -1,11 +1,12 @@
-"""A package from the adversary's own pod: it decides nothing of what a pod sees of the machine."""
+"""A package of the adversary's own: it decides nothing of what a pod sees of the machine."""
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
+import threading
 import zipfile
-from base64 import b64encode
 from collections.abc import Mapping
 
 import pytest
@@ -14,21 +15,6 @@ from adversary_world import World, pods, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
-#: Sends one wheel to whoever asks, whatever he asks for, until it is deleted.
-_SERVE = """
-import base64, http.server
-DATA = base64.b64decode("{wheel}")
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(DATA)))
-        self.end_headers()
-        self.wfile.write(DATA)
-    do_HEAD = do_GET
-server = http.server.HTTPServer(("127.0.0.1", {port}), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
 _EXECUTOR = (
     "import sys\npath = sys.argv[sys.argv.index('--component_module_path') + 1]\n"
     "exec(open(path).read())\n"
@@ -65,33 +51,32 @@ def make_wheel(name: str, files: Mapping[str, str]) -> bytes:
 
 
 class Shop:
-    """A pod that gives out a package, at a port of the kernel's choice unless one is given."""
+    """A server of the adversary's that sends one wheel to whoever asks, whatever he asks for.
 
-    def __init__(
-        self,
-        world: World,
-        name: str,
-        files: Mapping[str, str],
-        *,
-        tenant: str = "a",
-        port: int = 0,
-    ) -> None:
-        self._world, self._name, self._tenant = world, name, tenant
-        wheel = b64encode(make_wheel(name, files)).decode()
-        world.start(f"{name}-shop", _SERVE.format(wheel=wheel, port=port), tenant=tenant)
-        self.port = self._wait()
+    It is outside of all pods: what is at their own addresses differs by its address already.
+    """
 
-    def _wait(self) -> int:
-        """The port, of 5 digits, once the pod has said it."""
-        path = f"{pods(self._tenant)}/{self._name}-shop"
-        query = f"{pods(self._tenant)}?fieldSelector=metadata.name%3D{self._name}-shop"
-        self._world.bessemer.until(
-            query, lambda found: found and found[0]["status"].get("phase") == "Running"
-        )
-        log = f"{path}/log?follow=true&limitBytes=5"
-        status, port = self._world.ask("GET", log, tenant=self._tenant)
-        assert status == 200, port
-        return int(port)
+    def __init__(self, name: str, files: Mapping[str, str], *, port: int = 0) -> None:
+        self._name = name
+        data = make_wheel(name, files)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def component(self, source: str) -> dict[str, object]:
         """A lightweight component's container that has the package installed."""
@@ -102,11 +87,9 @@ class Shop:
         return {"command": words}
 
     def close(self) -> None:
-        """End it, and wait until its port is free."""
-        path = pods(self._tenant)
-        self._world.bessemer.delete(f"{path}/{self._name}-shop?gracePeriodSeconds=1")
-        query = f"{path}?fieldSelector=metadata.name%3D{self._name}-shop"
-        self._world.bessemer.until(query, lambda found: not found)
+        """End it; its port is free."""
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def waiting_message(pod: dict[str, object]) -> str:
@@ -126,7 +109,7 @@ def test_a_package_cannot_say_where_the_interpreter_is(world: World) -> None:
     phase, log = world.run("linker", f"import os; os.symlink({str(home)!r}, '/v/lib')", **volume)
     assert phase == "Succeeded", log
     config = f"home = {home}/volumes/a/link/bin\nversion_info = 3.11.7\n"
-    shop = Shop(world, "evilcfg", {"evilcfg-1.0.data/data/pyvenv.cfg": config})
+    shop = Shop("evilcfg", {"evilcfg-1.0.data/data/pyvenv.cfg": config})
     try:
         look = f"import os\nprint(os.listdir({str(home / 'keys')!r}))\ndef f():\n    pass\n"
         world.start("thief", "", container=shop.component(look))
@@ -143,10 +126,8 @@ def test_a_package_cannot_say_where_the_interpreter_is(world: World) -> None:
         world.bessemer.delete(f"{claims}/link")
 
 
-def test_an_honest_package_from_a_pod_runs(world: World) -> None:
-    shop = Shop(
-        world, "honest", {"honest.py": "word = 'fine'\n", "honest-1.0.data/data/etc/h": ""}
-    )
+def test_an_honest_package_runs(world: World) -> None:
+    shop = Shop("honest", {"honest.py": "word = 'fine'\n", "honest-1.0.data/data/etc/h": ""})
     try:
         source = "import honest\nprint('it is', honest.word)\ndef f():\n    pass\n"
         world.start("buyer", "", container=shop.component(source))
@@ -177,12 +158,12 @@ def test_no_pod_writes_to_what_environments_share(world: World) -> None:
 
 
 def test_an_address_gives_a_namespace_its_own_package(world: World) -> None:
-    """Two tenants listen at one address in turn: neither gets what the other gave out there."""
+    """Two tenants give packages out at one address in turn: neither gets the other's."""
     source = "import taken\nprint('of', taken.word)\ndef f():\n    pass\n"
     port, told = 0, {}
     for tenant in ("a", "b"):
         files = {"taken.py": f"word = {tenant!r}\n"}
-        shop = Shop(world, "taken", files, tenant=tenant, port=port)
+        shop = Shop("taken", files, port=port)
         port = shop.port
         try:
             world.start("buyer", "", tenant=tenant, container=shop.component(source))

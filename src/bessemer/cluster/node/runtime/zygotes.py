@@ -176,6 +176,7 @@ class Zygotes:
         return warm.socket
 
     async def _start_warm(self, key: WarmKey, setting: WarmSetting) -> _Warm:
+        await self._ensure_base()  # its start decides where sockets lie
         name = hash_name(key.namespace, str(key.environment))
         path = self._sockets / f"warm-{name}.sock"
         setting.cgroups.make_programs()
