@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from bessemer.base.clock import SystemClock
 from bessemer.cluster.node.runtime import choose, machine
 
 
@@ -19,14 +20,14 @@ async def _runtime() -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="bessemer-doctor-") as folder:
         choice = await choose.choose(Path(folder), _name())
         await choice.runtime.close()
-    choice.cgroups.remove()
+    choice.cgroups.remove(SystemClock().now())
     return choice.runtime.name, choice.reason
 
 
 def held_limits() -> list[str]:
     """What cgroups of ours can limit: memory, cpu, pids."""
     found = machine.find_cgroups(_name())
-    found.remove()
+    found.remove(SystemClock().now())
     return list(found.folders)
 
 

@@ -148,6 +148,8 @@ class LaunchedRuntime(abc.ABC):
             return Observation(ContainerState.CREATED)
         if is_held:
             return _observation(ContainerState.RUNNING, started, {}, folder)
+        if _is_held(folder):  # it has started between the two looks
+            return _observation(ContainerState.RUNNING, records.read_started(folder), {}, folder)
         ended = records.read_exit(folder)  # it may have ended between the two looks
         state = ContainerState.EXITED if ended else ContainerState.LOST
         if state is ContainerState.LOST:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from bessemer.cluster.node.runtime.base import Limits
@@ -13,6 +14,8 @@ from bessemer.cluster.node.runtime.base import Limits
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _PROGRAMS = "programs"
 _CONTROLLERS = ("memory", "cpu", "pids")
+#: An empty folder of this age is nobody's: no container takes so long to start. In seconds.
+_ABANDONED = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,13 @@ class Cgroups:
             _kill(folder / name)
             _remove(folder / name)
 
-    def remove(self) -> None:
+    def remove(self, now: datetime) -> None:
         """Delete our own folders, as far as no container is in them."""
         for folder in set(self.folders.values()):
             with contextlib.suppress(OSError):
                 for left in folder.iterdir():  # of those whose supervisor died
-                    if left.is_dir():
+                    # A younger one may be that of a container which is just being made.
+                    if left.is_dir() and now.timestamp() - left.stat().st_ctime > _ABANDONED:
                         _remove(left)
             _remove(folder)
 

@@ -67,7 +67,7 @@ class ProcessRuntime(LaunchedRuntime):
     async def close(self) -> None:
         """As the port says."""
         await super().close()
-        self._cgroups.remove()
+        self._cgroups.remove(self._clock.now())
 
 
 def _at_home(path: str | None, home: Path) -> Path | None:

@@ -91,7 +91,7 @@ class SandboxRuntime(LaunchedRuntime):
     async def close(self) -> None:
         """As the port says."""
         await super().close()
-        self._cgroups.remove()
+        self._cgroups.remove(self._clock.now())
 
     def _sockets(self, spec: ContainerSpec) -> dict[str, Any] | None:
         if spec.network is None or self.unguarded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import select
@@ -13,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import uuid
 from asyncio.subprocess import DEVNULL, Process
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,6 @@ class Zygotes:
         self._process: Process | None = None
         self._leash: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._warm: dict[WarmKey, _Warm] = {}
-        self._made = itertools.count()
         self._machine: layout.Layout | None = None
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -280,6 +279,8 @@ class Zygotes:
             "own_processes": False, "files": layout.users(),
         }  # fmt: skip
         python = str(environment / "bin" / "python3")  # the name that kfp's command starts
+        # Never the name of one that a control plane before us made, and that is about to end.
+        cgroup = f"{path.stem}-{uuid.uuid4().hex[:8]}"
         return {
             "do": "warm",
             "socket": str(path),
@@ -288,7 +289,7 @@ class Zygotes:
             "limits": limits_record(_WARM_LIMITS),
             "cgroups": {
                 "version": setting.cgroups.version,
-                "paths": setting.cgroups.paths(f"{path.stem}-{next(self._made)}", _WARM_LIMITS),
+                "paths": setting.cgroups.paths(cgroup, _WARM_LIMITS),
             },
             "spec": spec,
             "argv": [python, "-c", _RUN.format("warm"), str(_SOURCES), str(self._warm_idle)],
