@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adversary_world import World, pods
+from adversary_world import World, pods, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -76,7 +76,7 @@ def test_pid_1_can_not_be_seized(world: World) -> None:
     assert answers.pop("read") in ("EPERM", "done")  # of no bytes at all
     assert set(answers.values()) <= {"EPERM", "EACCES"}, answers
     uid = attempts[0].split("/")[1]
-    assert not [pid for pid in world.bessemer.processes() if uid in _mounts(pid)]
+    wait_until(lambda: not [pid for pid in world.bessemer.processes() if uid in _mounts(pid)])
 
 
 def _is_of(world: World, attempt: str, name: str) -> bool:
