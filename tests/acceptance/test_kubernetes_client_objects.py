@@ -224,7 +224,9 @@ def test_a_pods_events(session: Session) -> None:
     told = session.play("pod_events")
 
     assert {"Scheduled", "Created", "Started"} <= set(told["reasons"])
-    assert told["types"] == ["Normal"]
+    # The machine runs it in place of the image, and says so.
+    assert "ImageStandIn" in told["reasons"]
+    assert told["types"] == ["Normal", "Warning"]
     assert told["kinds"] == ["Pod"]
     assert told["sources"] == ["default-scheduler", "kubelet"]
     assert told["messages"]

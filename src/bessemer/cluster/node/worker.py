@@ -37,6 +37,8 @@ _RETRY_SECONDS = 10.0
 _IMAGE_RETRY_MAX_SECONDS = 300.0
 _REPORT_RETRY_SECONDS = 1.0
 _IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+#: Seconds between two looks of one that waits for a moment.
+_LONGEST_PAUSE = 10.0
 
 
 class PodWorker:
@@ -184,7 +186,9 @@ class PodWorker:
     async def _pause(self, until: datetime | None) -> None:
         timeout = None
         if until is not None:
-            timeout = max((until - self._services.clock.now()).total_seconds(), 0)
+            left = (until - self._services.clock.now()).total_seconds()
+            # Looks again soon: the clock may have been set since the wait was decided.
+            timeout = min(max(left, 0), _LONGEST_PAUSE)
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
