@@ -40,7 +40,8 @@ async def test_a_crash_loop_goes_on(tmp_path: Path) -> None:
     async with open_cluster(tmp_path / "home", clock=clock) as cluster:
         await cluster.run("a", "false", spec=spec)
         # The first restart comes at once, the second ten seconds later.
-        await cluster.until("a", lambda pod: restarts(pod, 1))
+        # Not before the container has ended again, which its supervisor notes by its own clock.
+        await cluster.until("a", lambda pod: restarts(pod, 1) and "CrashLoopBackOff" in str(pod))
         clock.step = timedelta(hours=-2)
         await cluster.until("a", lambda pod: restarts(pod, 2))
 
