@@ -43,7 +43,8 @@ async def test_a_crash_loop_goes_on(tmp_path: Path) -> None:
         # Not before the container has ended again, which its supervisor notes by its own clock.
         await cluster.until("a", lambda pod: restarts(pod, 1) and "CrashLoopBackOff" in str(pod))
         clock.step = timedelta(hours=-2)
-        await cluster.until("a", lambda pod: restarts(pod, 2))
+        pod = await cluster.until("a", lambda pod: restarts(pod, 2))
+    assert pod["status"]["containerStatuses"][0]["restartCount"] >= 2
 
 
 async def test_what_could_not_be_started_is_tried_again(
@@ -55,7 +56,8 @@ async def test_what_could_not_be_started_is_tried_again(
         await cluster.run("a", image="bessemer/modelserver:sklearn-0.0.1")
         await cluster.until("a", lambda pod: "ErrImagePull" in str(pod.get("status")))
         clock.step = timedelta(hours=-2)
-        await cluster.until("a", lambda pod: "ImagePullBackOff" in str(pod.get("status")))
+        pod = await cluster.until("a", lambda pod: "ImagePullBackOff" in str(pod.get("status")))
+    assert pod["status"]["phase"] == "Pending"
 
 
 async def test_a_pod_that_is_deleted_is_killed_in_its_time(tmp_path: Path) -> None:

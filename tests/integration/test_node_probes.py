@@ -237,7 +237,8 @@ async def test_a_probe_of_localhost_asks_in_the_pod(cluster: Cluster) -> None:
     server = SERVER.replace('os.environ["IP"]', '"127.0.0.1"')
     probe = {"httpGet": {"host": "127.0.0.1", "port": 8080}, **FAST}
     await cluster.run("a", "python3", "-c", server, image="python:3", readinessProbe=probe)
-    await cluster.until("a", is_ready)
+    pod = await cluster.until("a", is_ready)
+    assert pod["status"]["containerStatuses"][0]["ready"]
 
 
 async def test_another_container_of_the_pod_may_answer(cluster: Cluster) -> None:
@@ -249,4 +250,5 @@ async def test_another_container_of_the_pod_may_answer(cluster: Cluster) -> None
         "readinessProbe": {"tcpSocket": {"port": 8080}, **FAST},
     }
     await cluster.run("a", spec={"containers": [main, {**server, "env": [IP]}]})
-    await cluster.until("a", is_ready)
+    pod = await cluster.until("a", is_ready)
+    assert all(one["ready"] for one in pod["status"]["containerStatuses"])

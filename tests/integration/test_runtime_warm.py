@@ -463,6 +463,8 @@ async def test_a_zygote_that_never_ends_by_itself_is_ended(
 
     await until(lambda: not processes_in(namespace))
 
+    assert zygote not in warm_zygotes(environment)
+
 
 async def test_a_long_program_outlives_a_zygote_that_is_told_to_end(
     bench: Bench, environment: Path

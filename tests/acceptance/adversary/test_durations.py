@@ -95,7 +95,8 @@ def test_jobs_with_endless_times_are_done_and_go(world: World, tenant: str, seco
     def done(found: list[Any]) -> bool:
         return len(found) == 2 and all(each["status"].get("succeeded") for each in found)
 
-    running.until(jobs, done)
+    found = running.until(jobs, done)
+    assert {each["metadata"]["name"] for each in found} == {"slow", "kept"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,8 @@ def test_a_probe_may_bring_an_endless_grace(world: World, tenant: str, seconds: 
     }  # fmt: skip
     running = world.bessemer
     running.create(pods(tenant), pod("sick", container={"livenessProbe": probe}))
-    running.until(pods(tenant), lambda found: found[0]["status"].get("phase") == "Failed")
+    found = running.until(pods(tenant), lambda found: found[0]["status"].get("phase") == "Failed")
+    assert [each["metadata"]["name"] for each in found] == ["sick"]
 
 
 def test_what_upstream_refuses_is_refused(world: World, tenant: str) -> None:
@@ -153,7 +155,10 @@ def test_a_projected_token_of_an_age_is_made(world: World, tenant: str, seconds:
     running = world.bessemer
     body = pod("t", "print(len(open('/v/t').read()) > 99)", volumes=volumes, container=container)
     running.create(pods(tenant), body)
-    running.until(pods(tenant), lambda found: found[0]["status"].get("phase") == "Succeeded")
+    done = ("Succeeded", "Failed")
+    found = running.until(pods(tenant), lambda found: found[0]["status"].get("phase") in done)
+    assert found[0]["status"]["phase"] == "Succeeded"
+    assert running.get(f"{pods(tenant)}/t/log") == "True\n"
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ def test_a_namespace_with_a_claim_in_use_goes(world: World) -> None:
     running.until(pods("short"), lambda found: _phase(found) == "Running")
     running.delete("/api/v1/namespaces/short")
     running.until("/api/v1/namespaces", lambda found: "short" not in _names(found))
+    assert running.request("GET", f"{claims('short')}/used")[0] == 404
 
 
 def test_a_claims_protection_survives_a_kill(tmp_path: Path, kind: str) -> None:

@@ -67,3 +67,5 @@ def test_folders_without_rights_go(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_no_fault(tmp_path: Path) -> None:
     trees.remove(tmp_path / "nothing")
+
+    assert list(tmp_path.iterdir()) == []
