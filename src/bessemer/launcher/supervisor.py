@@ -125,26 +125,30 @@ class Supervisor:
         elif sys.platform == "linux":
             linux.become_subreaper()
         self._line, other = protocol.pair()
+        # A line of its own: the init's first word may be quicker than its namespace.
+        born, parent = protocol.pair()
         child = os.fork()
         if child == 0:
             if is_inside:  # beneath the zygote's pid namespace, but still a child of ours
                 linux.unshare(linux.CLONE_NEWPID)
                 if linux.fork_sibling():
-                    other.send({"pid": True}, (linux.open_namespace_of_children(),))
+                    parent.send({"pid": True}, (linux.open_namespace_of_children(),))
                     os._exit(0)
             self._be_init(other)
         other.connection.close()
+        parent.connection.close()
         if self._spec["sandbox"]:
             linux.set_dumpable(dumpable=True)  # nobody inside sees this process
             self._namespaces = {name: linux.open_namespace(None, name) for name in init.SHARED}
         if is_inside:
-            (self._namespaces["pid"],) = self._line.receive_with_descriptors(_SETUP_PATIENCE)[1]
+            (self._namespaces["pid"],) = born.receive_with_descriptors(_SETUP_PATIENCE)[1]
             os.waitpid(child, 0)
             (self._init,) = processes.children(os.getpid())
         else:
             self._init = child
             if self._spec["sandbox"]:
                 self._namespaces["pid"] = linux.open_namespace_of_children()
+        born.connection.close()
 
     def _be_init(self, line: Line) -> None:
         for number in command.FORWARDED:
