@@ -120,7 +120,7 @@ def test_a_retry_repeats_what_failed_and_what_was_skipped(
     assert "SUCCEEDED" in told["again"]["message"]
 
 
-URIS = ["s3://bucket/key.csv", "gs://bucket/x", "oci://registry/x:1", "https://pypi.org/simple/",
+URIS = ["s3://bucket/key.csv", "gs://bucket/x", "oci://registry/x:1", "https://example.org/data",
         "/etc/passwd", "file:///etc/passwd", "data.csv"]  # fmt: skip
 
 

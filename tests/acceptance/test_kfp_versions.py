@@ -26,21 +26,27 @@ def python_of(version: str) -> Path:
     return harness.SDKS
 
 
-@pytest.mark.parametrize("version", ["2.9.0", "2.14.3", "2.17.0"])
-def test_a_days_work_needs_only_the_kubeconfig(
-    bessemer: harness.Running, tmp_path: Path, version: str
-) -> None:
+def play(bessemer: harness.Running, home: Path, version: str, script: Path) -> Any:
+    """What ``script`` tells in its last line (JSON), by ``kfp`` in ``version`` and KUBECONFIG."""
     done = subprocess.run(
-        [python_of(version), CLIENT],
-        env={"KUBECONFIG": str(bessemer.kubeconfig), "HOME": str(tmp_path), "PATH": "/usr/bin"},
-        cwd=tmp_path,
+        [python_of(version), script],
+        env={"KUBECONFIG": str(bessemer.kubeconfig), "HOME": str(home), "PATH": "/usr/bin"},
+        cwd=home,
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout.strip().splitlines()[-1]) == {
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("version", ["2.9.0", "2.14.3", "2.17.0"])
+def test_a_days_work_needs_only_the_kubeconfig(
+    bessemer: harness.Running, tmp_path: Path, version: str
+) -> None:
+    told = play(bessemer, tmp_path, version, CLIENT)
+
+    assert told == {
         "version": version,
         "multi user": False,
         "run": "SUCCEEDED",
@@ -73,17 +79,8 @@ LONG = pytest.mark.long
 def test_artifacts_have_their_paths_in_every_version(
     bessemer: harness.Running, tmp_path: Path, version: str
 ) -> None:
-    done = subprocess.run(
-        [python_of(version), ARTIFACTS],
-        env={"KUBECONFIG": str(bessemer.kubeconfig), "HOME": str(tmp_path), "PATH": "/usr/bin"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = play(bessemer, tmp_path, version, ARTIFACTS)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.strip().splitlines()[-1])
     assert (told["version"], told["state"], told["error"]) == (version, "SUCCEEDED", "")
     made = bessemer.get(f"/apis/v2beta1/artifacts?run_id={told['run_id']}")["artifacts"]
     assert {one["name"]: one.get("metadata") for one in made} == {

@@ -169,7 +169,7 @@ def test_field_selectors(session: Session) -> None:
         "everywhere": ["runs", "waits"],
         "type of a secret": ["auth"],
         "involvedObject.name": ["done"],
-        "type": ["waits"],
+        "type": ["Warning"],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def restarts(pod: Object, count: int) -> bool:
     return bool(statuses[0].get("restartCount", 0) >= count)
 
 
+def processes_of(script: str) -> list[Path]:
+    """The folders in /proc of those that have ``script`` among their arguments."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended since
+            if script.encode() in line.read_bytes().split(b"\0"):
+                found.append(line.parent)
+    return found
+
+
 async def test_a_crash_loop_goes_on(tmp_path: Path) -> None:
     clock = SetClock()
     spec = {"restartPolicy": "Always", "terminationGracePeriodSeconds": 0}
@@ -62,7 +73,7 @@ async def test_what_could_not_be_started_is_tried_again(
 
 async def test_a_pod_that_is_deleted_is_killed_in_its_time(tmp_path: Path) -> None:
     clock = SetClock()
-    script = "trap '' TERM; echo up; while :; do sleep 1; done"
+    script = f"trap '' TERM; echo up; while :; do sleep 1; done  # {tmp_path}"
     async with open_cluster(tmp_path / "home", clock=clock) as cluster:
         spec = {"terminationGracePeriodSeconds": 2}
         await cluster.run("a", "sh", "-c", script, spec=spec)
@@ -70,7 +81,10 @@ async def test_a_pod_that_is_deleted_is_killed_in_its_time(tmp_path: Path) -> No
         async for piece in cluster.logs.read(pod, FOLLOW):
             if b"up" in piece:
                 break
+        assert processes_of(script)
         await cluster.client.delete(POD, "a", "default")
         await cluster.event("a", "Killing")
         clock.step = timedelta(hours=-2)
         await cluster.gone("a")
+
+        assert processes_of(script) == []

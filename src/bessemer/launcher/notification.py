@@ -229,10 +229,12 @@ def write_memory(thread: int, address: int, data: bytes) -> None:
     _move(_libc.process_vm_writev, thread, ctypes.create_string_buffer(data, len(data)), address)
 
 
-def _move(how: object, thread: int, buffer: ctypes.Array[ctypes.c_char], address: int) -> None:
+def _move(
+    how: Callable[..., int], thread: int, buffer: ctypes.Array[ctypes.c_char], address: int
+) -> None:
     length = len(buffer)
     ours, theirs = _Vector(ctypes.addressof(buffer), length), _Vector(address, length)
-    moved = how(thread, ctypes.byref(ours), _word(1), ctypes.byref(theirs), _word(1), _word(0))  # type: ignore[operator]
+    moved = how(thread, ctypes.byref(ours), _word(1), ctypes.byref(theirs), _word(1), _word(0))
     if _check("process_vm", moved) != length:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
 

@@ -294,7 +294,7 @@ def field_selectors(namespace):
             core.list_namespaced_secret(namespace, field_selector="type=example.org/auth")
         ),
         "involvedObject.name": sorted({one.involved_object.name for one in of_done.items}),
-        "type": sorted({one.involved_object.name for one in warnings}),
+        "type": sorted({one.type for one in warnings}),
     }
 
 
