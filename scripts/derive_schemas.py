@@ -1,4 +1,4 @@
-"""Derive ``src/bessemer/resources/schemas.json`` from PyPI kubernetes-validate.
+"""Derive ``src/bessemer/kinds/schemas.json`` from PyPI kubernetes-validate.
 
 Run: ``uv run --group schemas python scripts/derive_schemas.py``. The result holds types, required
 fields, and how lists merge; no prose. To serve another built-in kind add its name to ``ROOTS``.
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OUTPUT = Path(__file__).parent.parent / "src/bessemer/resources/schemas.json"
+OUTPUT = Path(__file__).parent.parent / "src/bessemer/kinds/schemas.json"
 RELEASE = "v1.37.0-local"
 
 ROOTS = (

@@ -10,17 +10,17 @@ from bessemer.base.clock import SystemClock
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.admission.services import Addresses
 from bessemer.cluster.apiserver import certificates
-from bessemer.cluster.apiserver.app import Collaborators, build_app
+from bessemer.cluster.apiserver.app import ApiServerConfig, build_app
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.rbac import KINDS, Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store.store import Store
+from bessemer.kinds import meta
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.service import SERVICE
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.service import SERVICE
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 NAMESPACES = ("default", "other", "bessemer-system")
 
@@ -59,7 +59,7 @@ class World:
         self.tokens = Tokens(self.keys.admin_token, public, self._lookup, self.clock)
         self.issuer = TokenIssuer(self.keys.signing_key, self._lookup, self.clock)
         self.app = build_app(
-            Collaborators(self.machine, self.rbac, self.tokens, self.issuer, self.clock, **extra)
+            ApiServerConfig(self.machine, self.rbac, self.tokens, self.issuer, self.clock, **extra)
         )
 
     def _services(self):

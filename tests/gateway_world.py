@@ -20,19 +20,19 @@ from bessemer.base.clock import SystemClock
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.store.store import Store
 from bessemer.gateway import manifests
-from bessemer.gateway.bootstrap import Authentication, Folders, Settings, make_bootstrap
+from bessemer.gateway.bootstrap import Authentication, Folders, GatewayOptions, make_bootstrap
 from bessemer.gateway.reconciler import make_controller
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.service import SERVICE
 from bessemer.kube.client import Client, EventType, Selection
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.kind import Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.service import SERVICE
 
 DEADLINE_SECONDS = 20.0
 ENVOY = Path(sysconfig.get_path("scripts")) / "envoy"
@@ -93,7 +93,7 @@ class World:
     machine: Machine
     client: Client
     informers: Informers
-    settings: Settings
+    settings: GatewayOptions
     xds: Path
     backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -209,7 +209,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """A store, the gateway's controller, and Envoy following what it writes."""
     folders = _make_folders(tmp_path)
-    settings = Settings("127.0.0.1", free_port(), authentication, folders, patience=patience)
+    settings = GatewayOptions("127.0.0.1", free_port(), authentication, folders, patience=patience)
     async with AsyncExitStack() as stack:
         store = Store(tmp_path / "objects.db")
         stack.push_async_callback(store.close)

@@ -17,30 +17,30 @@ from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.tokens import TokenIssuer
-from bessemer.cluster.node import memory
-from bessemer.cluster.node.agent import NodeAgent
-from bessemer.cluster.node.claims import ClaimBinder
-from bessemer.cluster.node.logfiles import LogFiles
-from bessemer.cluster.node.logs import LogOptions
-from bessemer.cluster.node.runtime.base import ContainerState, Runtime
-from bessemer.cluster.node.runtime.choose import choose_runtime
-from bessemer.cluster.node.services import NodeConfig
+from bessemer.cluster.controllers.protection import ClaimProtection
+from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.agent import NodeAgent
+from bessemer.cluster.kubelet.claims import ClaimBinder
+from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.logfiles import LogFiles
+from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
+from bessemer.cluster.kubelet.runtime.choose import choose_runtime
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.store.store import Store
-from bessemer.cluster.workloads.protection import ClaimProtection
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.node import NODE
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.event import EVENT
-from bessemer.resources.kind import Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.node import NODE
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 DEADLINE_SECONDS = 30.0
 

@@ -10,20 +10,20 @@ from typing import Any
 
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.node.logs import LogOptions
+from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.database.database import Database
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.errors import AlreadyExists
 from bessemer.pipelines import pods
 from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
-from bessemer.pipelines.reconciler import Settings
+from bessemer.pipelines.reconciler import EngineOptions
 from bessemer.pipelines.records import Run, RunState, Task
 from bessemer.pipelines.spec import load
 from bessemer.pipelines.steplogs import PodStepLogs
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 from node_cluster import Cluster
 
 NAMESPACE = "kubeflow"
@@ -112,7 +112,7 @@ async def open_pipelines(cluster: Cluster, **settings: Any) -> AsyncIterator[Pip
         history,
         PodStepLogs(cluster.client, read_pod, home.root / "logs"),
         clock,
-        Settings(claim_root=lambda namespace: home.claim(namespace, pods.CLAIM), **settings),
+        EngineOptions(claim_root=lambda namespace: home.claim(namespace, pods.CLAIM), **settings),
     )
     task = asyncio.create_task(engine.run())
     try:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bessemer.pipelines import actions, claims, executor, retrying
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.pipelines import actions, claims, executor_io, retrying
 from bessemer.pipelines.plan import Plan
 from bessemer.pipelines.records import Artifact, Run, RunState, Task, TaskState, Values
 from bessemer.pipelines.spec import Spec
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROOT = "/artifacts/p/run-1"
@@ -175,7 +175,7 @@ class World:
 
     def input_of(self, pod: str) -> dict[str, Any]:
         action = self.pods[pod].action
-        return executor.make_input(action.task, action.component, action.artifacts)
+        return executor_io.make_input(action.task, action.component, action.artifacts)
 
     def end(self, pod: str) -> None:
         """Let the pod end, as its behaviour says, and tell the plan."""
@@ -188,10 +188,10 @@ class World:
         if isinstance(result, str):
             self.plan.pod_failed(pod, result, self.now)
         else:
-            written = executor.Written(json.dumps(result), {})
+            written = executor_io.Written(json.dumps(result), {})
             try:
-                outputs, made = executor.read_output(action.task, action.component, written)
-            except executor.InvalidOutput as error:
+                outputs, made = executor_io.read_output(action.task, action.component, written)
+            except executor_io.InvalidOutput as error:
                 self.plan.pod_failed(pod, str(error), self.now)
             else:
                 self.plan.pod_succeeded(pod, outputs, made, self.now)

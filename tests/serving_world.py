@@ -13,17 +13,17 @@ from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.store.store import Store
+from bessemer.kinds import meta, servingruntime
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta, servingruntime
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.servingruntime import SERVING_RUNTIME
 from bessemer.serving.manifests import Address
 from bessemer.serving.reconciler import SHARED_NAMESPACE, make_controller
 from bessemer.serving.storage import volumes_of

@@ -6,11 +6,11 @@ The rooms, top imports down only (``docs/architecture.md`` draws them; import-li
     app            composition root
     dashboard      web pages
     pipelines  serving  gateway            one room a capability; they never import each other
-    cluster        the embedded cluster: store, apiserver, admission, workloads, scheduler, node
+    cluster        the embedded cluster, beside them: none imports it, and it none of them
     control        how reconcilers run
     kube           talking to a Kubernetes API
     database       the SQL engine
-    resources      the nouns
+    kinds          the nouns
     base           errors, clock, ids, logging
 
 ``launcher`` and ``modelserver`` are programs of their own that run inside pods.

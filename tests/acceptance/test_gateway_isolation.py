@@ -12,7 +12,7 @@ import pytest
 
 import harness
 import modelserver_world
-from bessemer.resources import meta
+from bessemer.kinds import meta
 
 CLIENT = Path(__file__).parent / "clients" / "model_callers.py"
 OURS, THEIRS = "owners", "strangers"

@@ -16,7 +16,7 @@ MAX_LINES = 500
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 #: Programs that run in users' containers, on whichever Python is there; and as what they import
 #: themselves.
-ANY_PYTHON = {"launcher": "bessemer.launcher", "cluster/node/standin": "pip"}
+ANY_PYTHON = {"launcher": "bessemer.launcher", "cluster/kubelet/standin": "pip"}
 
 
 def relative(path: Path) -> str:
@@ -59,7 +59,7 @@ def _last_name(function: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-@pytest.mark.parametrize("room", ["base", "resources"])
+@pytest.mark.parametrize("room", ["base", "kinds"])
 def test_the_nouns_need_the_standard_library_alone(room: str) -> None:
     """No I/O by a library; and users' environments, where the model server runs, have none."""
     trees = [ast.parse(module.read_text()) for module in sorted((SOURCE / room).rglob("*.py"))]
@@ -80,7 +80,7 @@ def test_only_the_node_starts_processes() -> None:
 
     assert used
     assert {
-        place for place in used if not place.startswith(("cluster/node/", "launcher/"))
+        place for place in used if not place.startswith(("cluster/kubelet/", "launcher/"))
     } == set()
 
 

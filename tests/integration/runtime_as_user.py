@@ -7,8 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from bessemer.cluster.node.runtime.base import ContainerSpec, Limits
-from bessemer.cluster.node.runtime.choose import choose
+from bessemer.cluster.kubelet.runtime.base import ContainerSpec, Limits
+from bessemer.cluster.kubelet.runtime.choose import choose
 
 EAT = "x = bytearray(300 << 20); import time; time.sleep(60)"
 

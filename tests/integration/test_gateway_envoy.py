@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 import gateway_world
 from bessemer.gateway import manifests
 from bessemer.gateway.bootstrap import Authentication, make_jwks
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.event import EVENT
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.kind import Object
-from bessemer.resources.service import SERVICE
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.service import SERVICE
 from gateway_world import World, make_route_spec
 
 ISSUER = "https://kubernetes.default.svc"

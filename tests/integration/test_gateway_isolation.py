@@ -13,14 +13,14 @@ import gateway_world
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER, TokenIssuer
 from bessemer.gateway.bootstrap import Authentication, make_jwks
+from bessemer.kinds import meta
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client
-from bessemer.resources import meta
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.kind import Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 from gateway_world import World, make_route_spec
 
 ADMIN = "the-admin-token"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import harness
-from bessemer.resources import meta
+from bessemer.kinds import meta
 
 CORE = "/api/v1/namespaces/default"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bessemer.base.home import Home
-from bessemer.cluster.node import claimfolders
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.cluster.kubelet import claimfolders
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from node_cluster import Cluster, open_cluster
 
 VOLUME = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}

@@ -18,13 +18,13 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
-from bessemer.cluster.node.bounded import Bounds
-from bessemer.cluster.node.environments import Environments, Wish
-from bessemer.cluster.node.errors import BuildFailure, PodInstalls
-from bessemer.cluster.node.runtime import layout
-from bessemer.cluster.node.runtime.base import RuntimeFailure
-from bessemer.resources import lightweight
-from bessemer.resources.lightweight import Install
+from bessemer.cluster.kubelet.bounded import Bounds
+from bessemer.cluster.kubelet.environments import EnvironmentRequest, Environments
+from bessemer.cluster.kubelet.errors import BuildFailure, PodInstalls
+from bessemer.cluster.kubelet.runtime import layout
+from bessemer.cluster.kubelet.runtime.base import RuntimeFailure
+from bessemer.kinds import lightweight
+from bessemer.kinds.lightweight import Install
 from node_cluster import open_cluster
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -98,8 +98,8 @@ class Told:
         self.events.append(f"{reason}: {message}")
 
 
-def wish(*requirements: str, python: str = OWN) -> Wish:
-    return Wish(python, (Install(requirements),) if requirements else ())
+def request(*requirements: str, python: str = OWN) -> EnvironmentRequest:
+    return EnvironmentRequest(python, (Install(requirements),) if requirements else ())
 
 
 def python(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +110,7 @@ def python(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 async def test_one_build_serves_all_who_wait(home: Home, wheels: Path) -> None:
     environments, told = Environments(home, SystemClock()), Told()
-    found = await asyncio.gather(*(environments.ensure(wish("ore"), told) for _ in range(5)))
+    found = await asyncio.gather(*(environments.ensure(request("ore"), told) for _ in range(5)))
     assert len({each.path for each in found}) == 1
     path = found[0].path
     assert python(path, "-c", "import ore; print(ore.version)").stdout == "1.0\n"
@@ -119,30 +119,30 @@ async def test_one_build_serves_all_who_wait(home: Home, wheels: Path) -> None:
 
 
 async def test_what_was_resolved_once_is_reused(home: Home, wheels: Path) -> None:
-    first = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    first = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     make_wheel(wheels, "ore", "2.0")
     told = Told()
-    second = await Environments(home, SystemClock()).ensure(wish("ore"), told)
+    second = await Environments(home, SystemClock()).ensure(request("ore"), told)
     assert (second.path, told.events) == (first.path, [])
-    newer = await Environments(home, SystemClock()).ensure(wish("ore>=2"), told)
+    newer = await Environments(home, SystemClock()).ensure(request("ore>=2"), told)
     assert python(newer.path, "-c", "import ore; print(ore.version)").stdout == "2.0\n"
 
 
 async def test_a_build_that_was_cut_off_is_built_anew(home: Home, wheels: Path) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     layout.record_of(made.path).unlink()
     next((made.path / "lib").rglob("ore.py")).unlink()
-    again = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    again = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     assert again.path == made.path
     assert python(again.path, "-c", "import ore; print(ore.version)").stdout == "1.0\n"
 
 
 async def test_a_build_waits_for_one_that_a_killed_server_left(home: Home, wheels: Path) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     layout.record_of(made.path).unlink()
     lock = os.open(home.environments / f".{made.path.parent.name}.lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)  # as the uv of the killed one
-    again = asyncio.create_task(Environments(home, SystemClock()).ensure(wish("ore"), Told()))
+    again = asyncio.create_task(Environments(home, SystemClock()).ensure(request("ore"), Told()))
     done, _ = await asyncio.wait({again}, timeout=0.5)
     assert not done
     os.close(lock)
@@ -154,15 +154,15 @@ async def test_a_failed_build_tells_uvs_last_lines_and_can_be_tried_again(
 ) -> None:
     environments = Environments(home, SystemClock())
     with pytest.raises(BuildFailure, match="ingot"):
-        await environments.ensure(wish("ingot==3"), Told())
+        await environments.ensure(request("ingot==3"), Told())
     make_wheel(wheels, "ingot", "3")
-    made = await environments.ensure(wish("ingot==3"), Told())
+    made = await environments.ensure(request("ingot==3"), Told())
     assert python(made.path, "-c", "import ingot").returncode == 0
 
 
 async def test_a_failed_build_leaves_nothing_on_the_disk(home: Home, wheels: Path) -> None:
     with pytest.raises(BuildFailure, match="ingot"):
-        await Environments(home, SystemClock()).ensure(wish("ingot==3"), Told())
+        await Environments(home, SystemClock()).ensure(request("ingot==3"), Told())
     assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
 
 
@@ -172,7 +172,7 @@ async def test_an_environment_that_cannot_be_finished_is_a_build_failure(
     # A package that leaves a folder where the stand-in's program must go: the write fails.
     make_wheel(wheels, "spoil", "1.0", {"spoil-1.0.data/data/bin/pip/x": ""})
     with pytest.raises(BuildFailure, match="the environment could not be written"):
-        await Environments(home, SystemClock()).ensure(wish("spoil"), Told())
+        await Environments(home, SystemClock()).ensure(request("spoil"), Told())
     assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
 
 
@@ -194,7 +194,7 @@ async def test_what_no_package_may_bring_is_refused_with_its_name(
 ) -> None:
     make_wheel(wheels, "evil", "1.0", {f"evil-1.0.data/{path}": "home = /etc/bin\n"})
     with pytest.raises(BuildFailure) as failure:
-        await Environments(home, SystemClock()).ensure(wish("evil"), Told())
+        await Environments(home, SystemClock()).ensure(request("evil"), Told())
     assert told in str(failure.value)
     assert "use another release of it" in str(failure.value)
     assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
@@ -216,7 +216,7 @@ async def test_an_archive_that_unpacks_to_too_much_is_refused(
     monkeypatch.setenv("UV_CACHE_DIR", str(home.cache / "uv"))
     make_bomb(wheels, 700 << 20)
     with pytest.raises(BuildFailure, match=told):
-        await Environments(home, SystemClock(), bounds).ensure(wish("bomb"), Told())
+        await Environments(home, SystemClock(), bounds).ensure(request("bomb"), Told())
     assert [each.name for each in home.environments.iterdir() if each.is_dir()] == []
     assert list(home.cache.rglob(".tmp*")) == []
 
@@ -224,7 +224,7 @@ async def test_an_archive_that_unpacks_to_too_much_is_refused(
 async def test_a_mark_that_a_package_brings_makes_no_environment_whole(
     home: Home, wheels: Path
 ) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     layout.record_of(made.path).unlink()  # as a kill -9 in the middle of the build leaves it
     (made.path / "record.json").write_text('{"bases": ["/etc"]}')
     settings = made.path / "pyvenv.cfg"
@@ -232,7 +232,7 @@ async def test_a_mark_that_a_package_brings_makes_no_environment_whole(
 
     with pytest.raises(RuntimeFailure, match="build it again"):
         layout.environment(made.path)
-    again = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    again = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     assert again.path == made.path
     assert "/etc" not in settings.read_text()
 
@@ -240,7 +240,7 @@ async def test_a_mark_that_a_package_brings_makes_no_environment_whole(
 async def test_the_base_is_what_was_recorded_whatever_the_environment_says_later(
     home: Home, wheels: Path
 ) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     before = layout.environment(made.path)
     (made.path / "pyvenv.cfg").write_text(f"home = {home.root}/bin\n")
     (made.path / "bin" / "python3").unlink()
@@ -249,12 +249,12 @@ async def test_the_base_is_what_was_recorded_whatever_the_environment_says_later
 
 
 async def test_a_stop_does_not_wait_for_a_lock(home: Home, wheels: Path) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     layout.record_of(made.path).unlink()
     environments = Environments(home, SystemClock())
     with (home.environments / f".{made.path.parent.name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        waits = asyncio.create_task(environments.ensure(wish("ore"), Told()))
+        waits = asyncio.create_task(environments.ensure(request("ore"), Told()))
         done, _ = await asyncio.wait({waits}, timeout=0.5)
         await environments.close()
         assert not done
@@ -264,20 +264,20 @@ async def test_a_stop_does_not_wait_for_a_lock(home: Home, wheels: Path) -> None
 
 async def test_one_who_gives_up_does_not_stop_the_build(home: Home, wheels: Path) -> None:
     environments = Environments(home, SystemClock())
-    quitter = asyncio.create_task(environments.ensure(wish("ore"), Told()))
-    other = asyncio.create_task(environments.ensure(wish("ore"), Told()))
+    quitter = asyncio.create_task(environments.ensure(request("ore"), Told()))
+    other = asyncio.create_task(environments.ensure(request("ore"), Told()))
     await asyncio.sleep(0)
     quitter.cancel()
     assert (await other).path.exists()
 
 
 async def test_an_unknown_python_gets_the_nearest_with_a_note(home: Home, wheels: Path) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish(python="3.99"), Told())
+    made = await Environments(home, SystemClock()).ensure(request(python="3.99"), Told())
     assert "Python 3.99 is not on this machine; the nearest, 3." in made.note
 
 
 async def test_pip_is_satisfied_by_what_is_there(home: Home, wheels: Path) -> None:
-    made = await Environments(home, SystemClock()).ensure(wish("ore<2"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore<2"), Told())
     for words in (["ore"], ["ore==1.0"], ["--quiet", "ore<2"]):
         done = python(made.path, "-m", "pip", "install", *words)
         assert (done.returncode, done.stderr) == (0, ""), words
@@ -330,7 +330,7 @@ async def test_no_code_of_a_package_runs_while_it_is_installed(home: Home, wheel
     mark = home.root / "mark"
     code = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"
     make_wheel(wheels, "ore_trap", "1.0", {"ore_trap.pth": code})
-    two = Wish(OWN, (Install(("ore_trap",)), Install(("ore",))))
+    two = EnvironmentRequest(OWN, (Install(("ore_trap",)), Install(("ore",))))
     made = await Environments(home, SystemClock()).ensure(two, Told())
     assert not mark.exists()
 
@@ -341,7 +341,7 @@ async def test_no_code_of_a_package_runs_while_it_is_installed(home: Home, wheel
 async def test_programs_of_packages_run_in_the_environment(home: Home, wheels: Path) -> None:
     points = {"ore-2.0.dist-info/entry_points.txt": "[console_scripts]\nore = ore:main\n"}
     make_wheel(wheels, "ore", "2.0", points)
-    made = await Environments(home, SystemClock()).ensure(wish("ore"), Told())
+    made = await Environments(home, SystemClock()).ensure(request("ore"), Told())
     first = (made.path / "bin" / "ore").read_text().splitlines()[0]
 
     assert first == f"#!{made.path}/bin/python"
@@ -355,7 +355,7 @@ async def test_what_must_be_built_is_left_to_the_pod(home: Home, wheels: Path) -
     environments = Environments(home, SystemClock())
     for _ in range(2):  # remembered the second time
         with pytest.raises(PodInstalls, match=r"ore[_-]slag"):
-            await environments.ensure(wish("ore_slag"), Told())
+            await environments.ensure(request("ore_slag"), Told())
 
     assert not mark.exists()
     assert not [path for path in home.environments.iterdir() if path.is_dir()]
@@ -372,14 +372,14 @@ async def test_the_servers_files_are_not_read_for_a_pod(
     (home.root / "secret").write_text("hush")
     with pytest.raises(PodInstalls, match="neither a name nor on the web"):
         await Environments(home, SystemClock()).ensure(
-            wish(requirement.format(home=home.root)), Told()
+            request(requirement.format(home=home.root)), Told()
         )
 
 
 async def test_an_index_of_files_is_not_read_for_a_pod(home: Home, wheels: Path) -> None:
     install = Install(("ore",), index_urls=(wheels.as_uri(),))
     with pytest.raises(PodInstalls, match="is not on the web"):
-        await Environments(home, SystemClock()).ensure(Wish(OWN, (install,)), Told())
+        await Environments(home, SystemClock()).ensure(EnvironmentRequest(OWN, (install,)), Told())
 
 
 async def test_a_container_then_installs_for_itself(tmp_path: Path, wheels: Path) -> None:

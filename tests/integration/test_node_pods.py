@@ -10,17 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bessemer.cluster.node.logs import LogOptions
-from bessemer.cluster.node.runtime.machine import NO_CGROUPS
-from bessemer.cluster.node.runtime.process import ProcessRuntime
-from bessemer.cluster.node.runtime.zygotes import Zygotes
-from bessemer.cluster.node.services import NodeConfig
+from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.runtime.cgroups import NO_CGROUPS
+from bessemer.cluster.kubelet.runtime.process import ProcessRuntime
+from bessemer.cluster.kubelet.runtime.zygotes import Zygotes
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.node import NODE
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import DeleteOptions, EventType
 from bessemer.kube.errors import BadRequest
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.node import NODE
-from bessemer.resources.pod import POD
 from node_cluster import Cluster, open_cluster
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.logs import LogOptions
-from bessemer.resources import meta
-from bessemer.resources.event import EVENT
-from bessemer.resources.kind import Object
+from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.kinds import meta
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.kind import Object
 from node_cluster import Cluster, open_cluster
 
 # Probes ask pods at their own loopback addresses.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.node import memory
+from bessemer.cluster.kubelet import memory
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.kind import Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
+from bessemer.kinds.secret import SECRET
 from bessemer.kube.client import DeleteOptions
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.kind import Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
-from bessemer.resources.secret import SECRET
 from node_cluster import Cluster, open_cluster
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from bessemer.base.clock import SystemClock
+from bessemer.kinds import meta
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import DeleteOptions, EventType
 from bessemer.pipelines import retrying
 from bessemer.pipelines.records import RunState, TaskState
 from bessemer.pipelines.spec import load
-from bessemer.resources import meta
-from bessemer.resources.pod import POD
 from node_cluster import open_cluster
 from pipelines_cluster import NAMESPACE, Pipelines, open_pipelines
 from pipelines_ir import artifact, constant, dag, given, output, pipeline, step, task

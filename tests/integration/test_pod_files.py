@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import harness
-from bessemer.cluster.node.runtime import records
+from bessemer.cluster.kubelet.runtime import records
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.runtime.base import ContainerState, Mount, Observation
-from bessemer.cluster.node.runtime.choose import Choice, choose
+from bessemer.cluster.kubelet.runtime.base import ContainerState, Mount, Observation
+from bessemer.cluster.kubelet.runtime.choose import Choice, choose
 from contract.runtime.bench import Bench, read, until
 from swapper import swapping
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.node.runtime import layout, machine
-from bessemer.cluster.node.runtime.base import (
+from bessemer.cluster.kubelet.runtime import cgroups, layout
+from bessemer.cluster.kubelet.runtime.base import (
     ContainerState,
     Network,
     Observation,
     WarmProgram,
 )
-from bessemer.cluster.node.runtime.choose import choose
-from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
-from bessemer.cluster.node.runtime.zygotes import Zygotes
+from bessemer.cluster.kubelet.runtime.choose import choose
+from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
+from bessemer.cluster.kubelet.runtime.zygotes import Zygotes
 from contract.runtime.bench import Bench, processes_with, read, until
 
 SHELL = """program_path=$(mktemp -d)
@@ -132,7 +132,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         pytest.skip(f"this machine has no sandbox: {choice.describe()}")
 
     def make() -> SandboxRuntime:
-        return SandboxRuntime(Zygotes(tmp_path / "run", 5.0), machine.NO_CGROUPS)
+        return SandboxRuntime(Zygotes(tmp_path / "run", 5.0), cgroups.NO_CGROUPS)
 
     made = Bench(choice.runtime, tmp_path, make)
     yield made
@@ -309,7 +309,7 @@ async def test_the_zygote_sees_neither_home_nor_containers(
 async def test_an_idle_zygote_ends(bench: Bench, environment: Path) -> None:
     await bench.runtime.close()
     # Long enough to be found alive, and to be reached again, on a busy machine.
-    bench.runtime = SandboxRuntime(Zygotes(bench.home / "run2", 2.0), machine.NO_CGROUPS)
+    bench.runtime = SandboxRuntime(Zygotes(bench.home / "run2", 2.0), cgroups.NO_CGROUPS)
     await run(bench, environment, "print(1)", warm=True)
 
     (first,) = warm_zygotes(environment)
@@ -453,7 +453,7 @@ async def test_a_zygote_that_never_ends_by_itself_is_ended(
     bench: Bench, environment: Path
 ) -> None:
     await bench.runtime.close()
-    runtime = SandboxRuntime(Zygotes(bench.home / "run2", 0.5), machine.NO_CGROUPS)
+    runtime = SandboxRuntime(Zygotes(bench.home / "run2", 0.5), cgroups.NO_CGROUPS)
     bench.runtime = runtime
     poison(environment, "import select\nreal = select.select\n"
            "select.select = lambda r, w, x, t=None: real(r, w, x)\n" + DAEMON)  # fmt: skip
@@ -502,7 +502,7 @@ async def test_each_namespace_has_a_zygote_of_its_own(bench: Bench, environment:
 
 
 async def test_a_zygote_is_in_a_cgroup_of_its_own(bench: Bench, environment: Path) -> None:
-    folders = machine.find_cgroups("bessemer-test-none").folders
+    folders = cgroups.find_cgroups("bessemer-test-none").folders
     for folder in set(folders.values()):
         folder.rmdir()
     if "memory" not in folders:

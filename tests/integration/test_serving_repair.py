@@ -7,16 +7,16 @@ import pytest
 
 import serving_world
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE, STOP
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.service import SERVICE
+from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ServiceUnavailable
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE, STOP
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.service import SERVICE
-from bessemer.resources.servingruntime import SERVING_RUNTIME
 from serving_world import TEAM, World
 
 KINDS = (INFERENCE_SERVICE, DEPLOYMENT, SERVICE, HTTP_ROUTE)

@@ -16,7 +16,7 @@ import pytest
 
 import harness
 import modelserver_world
-from bessemer.resources import meta
+from bessemer.kinds import meta
 
 NAMESPACE = "default"
 ISVCS = f"/apis/serving.kserve.io/v1beta1/namespaces/{NAMESPACE}/inferenceservices"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.store.hub import Watcher
 from bessemer.cluster.store.records import Key
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.store.watch_cache import Watcher
+from bessemer.kinds.kind import Object
 from bessemer.kube.errors import ServiceUnavailable
-from bessemer.resources.kind import Object
 
 _BIG = "x" * 40_000
 

@@ -8,15 +8,15 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.apiserver.machine import Machine
-from bessemer.cluster.store.hub import Event
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.store.watch_cache import Event
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.kind import Object
 from bessemer.kube import selectors
 from bessemer.kube.client import DeleteOptions, EventType, PatchType, Selection
 from bessemer.kube.errors import ApiError, Expired
 from bessemer.kube.requests import Target, WatchOptions
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.kind import Object
 
 _SELECTIONS = [
     Selection(),

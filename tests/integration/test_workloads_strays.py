@@ -13,25 +13,25 @@ import pytest
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.controllers.catalog import ControllerContext, Workloads
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.store.store import Store
-from bessemer.cluster.workloads.controllers import Parts, Workloads
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.job import JOB
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.node import NODE
+from bessemer.kinds.pod import POD
+from bessemer.kinds.replicaset import REPLICA_SET
+from bessemer.kinds.service import SERVICE
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client, DeleteOptions, EventType, Selection
 from bessemer.kube.errors import ServiceUnavailable
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.event import EVENT
-from bessemer.resources.job import JOB
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.node import NODE
-from bessemer.resources.pod import POD
-from bessemer.resources.replicaset import REPLICA_SET
-from bessemer.resources.service import SERVICE
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 DEADLINE_SECONDS = 30.0
 NS = "default"
@@ -86,7 +86,7 @@ async def controllers(client: Client) -> AsyncIterator[None]:
     """All of the room's controllers."""
     clock = SystemClock()
     informers = Informers(client, clock)
-    workloads = Workloads(Parts(client, informers, clock, "no certificate"))
+    workloads = Workloads(ControllerContext(client, informers, clock, "no certificate"))
     async with running(workloads.run(), informers.run()):
         yield
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from bessemer.kinds import meta, servingruntime
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE_BINDING
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
+from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists
-from bessemer.resources import meta, servingruntime
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE_BINDING
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
-from bessemer.resources.servingruntime import SERVING_RUNTIME
 
 SYSTEM = "bessemer-system"
 PIPELINES = "kubeflow"

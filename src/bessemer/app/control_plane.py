@@ -11,30 +11,30 @@ from bessemer.app.folder import Config
 from bessemer.app.platform import Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
 from bessemer.app.servers import Server, raise_descriptors
-from bessemer.app.supervision import PartDied, Parts
+from bessemer.app.supervision import PartDied, TaskSupervisor
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver import certificates, kubeconfig
-from bessemer.cluster.apiserver.app import Collaborators, build_app
+from bessemer.cluster.apiserver.app import ApiServerConfig, build_app
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.expiry import EventExpiry
-from bessemer.cluster.node import claimfolders
-from bessemer.cluster.node.agent import NodeAgent
-from bessemer.cluster.node.claims import ClaimBinder
-from bessemer.cluster.node.logfiles import LogFiles
-from bessemer.cluster.node.runtime import choose
-from bessemer.cluster.node.runtime.sandbox import SandboxRuntime
-from bessemer.cluster.node.services import NodeConfig
+from bessemer.cluster.controllers import catalog
+from bessemer.cluster.kubelet import claimfolders
+from bessemer.cluster.kubelet.agent import NodeAgent
+from bessemer.cluster.kubelet.claims import ClaimBinder
+from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.logfiles import LogFiles
+from bessemer.cluster.kubelet.runtime import choose
+from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
 from bessemer.cluster.scheduler.reconciler import Scheduler
-from bessemer.cluster.workloads import controllers
 from bessemer.dashboard import entrance
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
 NODE = "bessemer"
 
 
 @dataclass(frozen=True)
-class Setting:
+class ControlPlaneOptions:
     """What was chosen before anything started."""
 
     home: Home
@@ -51,9 +51,9 @@ class Setting:
 class ControlPlane:
     """Starts everything, knows when it is ready, stops everything."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ControlPlaneOptions) -> None:
         self._setting = setting
-        self._parts = Parts()
+        self._parts = TaskSupervisor()
         self._servers: list[Server] = []
         self._core: embedded.Core | None = None
         self._platform: Platform | None = None
@@ -87,8 +87,8 @@ class ControlPlane:
                 open_platform(set_up(home, clock, keys, gateway_at, services), core),
             )
             self._platform = platform
-            workloads = controllers.Workloads(
-                controllers.Parts(core.client, core.informers, clock, keys.ca)
+            workloads = catalog.Workloads(
+                catalog.ControllerContext(core.client, core.informers, clock, keys.ca)
             )
             self._parts.start("workloads", workloads.run())
             scheduler = Scheduler(core.client, core.informers, clock)
@@ -131,7 +131,7 @@ class ControlPlane:
         logs = LogFiles(self._setting.home, choice.runtime, self._setting.clock)
         platform.open_faces(logs)
         api = build_app(
-            Collaborators(
+            ApiServerConfig(
                 core.machine,
                 core.rbac,
                 core.tokens,

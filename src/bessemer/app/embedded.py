@@ -18,11 +18,11 @@ from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store import encryption
 from bessemer.cluster.store.reserve import Reserve
 from bessemer.cluster.store.store import Store
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.secret import SECRET
+from bessemer.kinds.service import SERVICE
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.secret import SECRET
-from bessemer.resources.service import SERVICE
 
 SECRETS_KEY = "secrets.key"
 

@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from bessemer.app import folder, memory, ports
-from bessemer.app.control_plane import ControlPlane, Setting
+from bessemer.app.control_plane import ControlPlane, ControlPlaneOptions
 from bessemer.app.folder import Config
 from bessemer.app.network import Network
 from bessemer.base import logs
@@ -71,15 +71,15 @@ async def run(home: Home, port: int | None, say: Say) -> int:
         lock.release()
 
 
-def _choose(home: Home, config: Config, port: int | None) -> Setting:
+def _choose(home: Home, config: Config, port: int | None) -> ControlPlaneOptions:
     # After a kill -9 our own Envoy may still hold the gateway's port.
     first, chosen = ports.choose(config, port, gateway_is_ours=folder.has_running_pods(home))
     config = replace(config, port=first)
     folder.write_config(home, config)
-    return Setting(home, config, chosen, SystemClock())
+    return ControlPlaneOptions(home, config, chosen, SystemClock())
 
 
-async def _serve(setting: Setting, say: Say) -> int:
+async def _serve(setting: ControlPlaneOptions, say: Say) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     ends = [signal.SIGTERM, signal.SIGINT]

@@ -13,18 +13,18 @@ from sqlalchemy import URL
 from bessemer.app.embedded import open_store
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
-from bessemer.cluster.node import needs
-from bessemer.cluster.node.environments import Environments
+from bessemer.cluster.kubelet import needs
+from bessemer.cluster.kubelet.environments import Environments
 from bessemer.cluster.store.store import Store
 from bessemer.database.database import Database
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.job import JOB
+from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.pod import POD
+from bessemer.kinds.replicaset import REPLICA_SET
 from bessemer.pipelines.history import SqlHistory
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.job import JOB
-from bessemer.resources.kind import Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.pod import POD
-from bessemer.resources.replicaset import REPLICA_SET
 
 _TEMPLATED = (DEPLOYMENT, REPLICA_SET, JOB)
 _ENDED = ("Succeeded", "Failed")
@@ -65,8 +65,8 @@ async def _read(home: Home) -> Known:
     if home.history.exists():
         pods += await _steps(home)
     environments = Environments(home, SystemClock())
-    for wish in {wish for pod in pods for wish in needs.wishes(pod, namespaces)}:
-        known.environments.add(await environments.locate(wish))
+    for request in {request for pod in pods for request in needs.requests(pod, namespaces)}:
+        known.environments.add(await environments.locate(request))
     return known
 
 

@@ -16,26 +16,25 @@ from bessemer.app.embedded import Core
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
-from bessemer.cluster.apiserver.exchange import without_identity
+from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
-from bessemer.cluster.node import images
-from bessemer.cluster.node.logfiles import LogFiles
-from bessemer.cluster.node.logs import LogOptions
+from bessemer.cluster.kubelet import images
+from bessemer.cluster.kubelet.logfiles import LogFiles
+from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
 from bessemer.gateway import reconciler as gateway
-from bessemer.gateway.bootstrap import Authentication
-from bessemer.gateway.bootstrap import Settings as GatewaySettings
+from bessemer.gateway.bootstrap import Authentication, GatewayOptions
+from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
 from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
 from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.pods import CLAIM
-from bessemer.pipelines.reconciler import Settings
+from bessemer.pipelines.reconciler import EngineOptions
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.pipelines.trial import Trial
-from bessemer.resources.kind import Object
 from bessemer.serving import reconciler as serving
 from bessemer.serving.manifests import Address
 from bessemer.serving.storage import volumes_of
@@ -51,12 +50,12 @@ _KFP_PREFIXES = ("/apis/v2beta1/", "/apis/v1alpha1/runs", "/pipeline/apis/")
 
 
 @dataclass(frozen=True)
-class Setting:
+class PlatformOptions:
     """Where the platform is, and whom its gateway lets pass."""
 
     home: Home
     clock: Clock
-    gateway: GatewaySettings
+    gateway: GatewayOptions
     admin_token: str
 
     @property
@@ -67,7 +66,7 @@ class Setting:
 
 def set_up(
     home: Home, clock: Clock, keys: Keys, gateway_at: tuple[str, int], services: str
-) -> Setting:
+) -> PlatformOptions:
     """The setting of a platform whose gateway listens there, and for Services in a network."""
     public = keys.signing_key.public_key().public_bytes_raw()
     key = {
@@ -79,11 +78,11 @@ def set_up(
     }
     authentication = Authentication(keys.admin_token, {"keys": [key]}, ISSUER, AUDIENCE)
     host, port = gateway_at
-    settings = GatewaySettings(host, port, authentication, services=services)
-    return Setting(home, clock, settings, keys.admin_token)
+    settings = GatewayOptions(host, port, authentication, services=services)
+    return PlatformOptions(home, clock, settings, keys.admin_token)
 
 
-async def open_platform(setting: Setting, core: Core) -> Platform:
+async def open_platform(setting: PlatformOptions, core: Core) -> Platform:
     """Open what has a long history, then join the rooms."""
     # Not written as text, where some characters of a path have a meaning of their own.
     database = Database(URL.create("sqlite", database=str(setting.home.history)))
@@ -94,7 +93,7 @@ async def open_platform(setting: Setting, core: Core) -> Platform:
 class Platform:
     """The rooms above the cluster."""
 
-    def __init__(self, setting: Setting, core: Core, database: Database) -> None:
+    def __init__(self, setting: PlatformOptions, core: Core, database: Database) -> None:
         self._setting = setting
         self._home = setting.home
         self._clock = setting.clock
@@ -114,7 +113,7 @@ class Platform:
 
         core, history = self._core, SqlHistory(self._database)
         steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
-        settings = Settings(lambda namespace: self._home.claim(namespace, CLAIM))
+        settings = EngineOptions(lambda namespace: self._home.claim(namespace, CLAIM))
         self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
         trial = Trial(core.client, settings.claim_root, images.refusal)
         self.pipelines = build_api(

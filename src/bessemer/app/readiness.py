@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from bessemer.app.ports import HOST
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.node import NODE
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import EventType
 from bessemer.kube.informer import Informers
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.node import NODE
-from bessemer.resources.pod import POD
 
 _RETRY = 0.02  # seconds between two knocks at a port that nobody opened yet
 

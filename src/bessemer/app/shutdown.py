@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bessemer.base import logs
 from bessemer.base.home import Home
-from bessemer.cluster.node import memory
-from bessemer.cluster.node.attempts import INTERRUPTED
-from bessemer.cluster.node.runtime.base import ContainerState, Runtime, RuntimeFailure
+from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.attempts import INTERRUPTED
+from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime, RuntimeFailure
 
 _log = logs.get(__name__)
 

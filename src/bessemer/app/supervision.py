@@ -16,7 +16,7 @@ class PartDied(BessemerError):
     """A part that has to run for ever ended."""
 
 
-class Parts:
+class TaskSupervisor:
     """Tasks by name, and the first one that ended without being asked."""
 
     def __init__(self) -> None:

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.node.runtime import choose, machine
+from bessemer.cluster.kubelet.runtime import choose
+from bessemer.cluster.kubelet.runtime.cgroups import find_cgroups
 
 
 def runtime() -> tuple[str, str]:
@@ -26,7 +27,7 @@ async def _runtime() -> tuple[str, str]:
 
 def held_limits() -> list[str]:
     """What cgroups of ours can limit: memory, cpu, pids."""
-    found = machine.find_cgroups(_name())
+    found = find_cgroups(_name())
     found.remove(SystemClock().now())
     return list(found.folders)
 

@@ -1,7 +1,7 @@
 """Logging: a constant message and fields, one line a record.
 
 ``logs.get(__name__).info("pod started", extra=fields(pod="a/b", pid=7))`` prints
-``18:40:01.123 INFO  cluster.node pod started pod=a/b pid=7``.
+``18:40:01.123 INFO  cluster.kubelet pod started pod=a/b pid=7``.
 """
 
 from __future__ import annotations

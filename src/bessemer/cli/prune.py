@@ -16,7 +16,7 @@ from bessemer.app import folder
 from bessemer.base import trees
 from bessemer.base.home import Home
 from bessemer.cli import options, output
-from bessemer.cluster.node import rotation
+from bessemer.cluster.kubelet import rotation
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How reconcilers run: the contract, the queue and its back-off, controllers, events, leases.
 
-May import: ``kube``, ``resources``, ``base``. Knows no kind's meaning.
+May import: ``kube``, ``kinds``, ``base``. Knows no kind's meaning.
 The contract is ``reconcile``; ``sources`` turns changes into keys; ``queue`` holds keys apart and
 backs off; ``controller`` joins sources, queue and reconciler; ``events`` writes Events;
 ``finalizers`` keeps the clean-up steps.

@@ -14,9 +14,9 @@ from bessemer.base.logs import fields
 from bessemer.control.queue import Queue
 from bessemer.control.reconcile import Key, Reconciler, TerminalError
 from bessemer.control.sources import Source
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import ApiError, Conflict, NotFound, is_terminating
-from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
 # No cache is that far behind a deletion: who finds nothing for longer has a bug.

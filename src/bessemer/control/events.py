@@ -10,11 +10,11 @@ import logging
 from bessemer.base import ids, logs
 from bessemer.base.clock import Clock, format_time
 from bessemer.base.logs import fields
+from bessemer.kinds import meta
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound, is_terminating
-from bessemer.resources import meta
-from bessemer.resources.event import EVENT
-from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
 

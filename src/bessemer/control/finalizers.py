@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Client
 from bessemer.kube.errors import NotFound
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
 
 
 def has(obj: Object, finalizer: str) -> bool:

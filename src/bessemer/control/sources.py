@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bessemer.control.reconcile import Key
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.informer import Informer
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
 
 Keys = Callable[[Object], Iterable[Key]]
 

@@ -1,6 +1,6 @@
 """Web pages for people: served at P+1 beside the KFP routes.
 
-May import: ``pipelines`` (its records and history, to read them), ``kube``, ``resources``,
+May import: ``pipelines`` (its records and history, to read them), ``kube``, ``kinds``,
 ``base``. Nothing imports it but app.py.
 
 Pages are strings made on the server; the one script follows kfp's ``/#/runs/details/<id>`` links

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 from bessemer.pipelines import tree
 from bessemer.pipelines.pods import RUN_LABEL, TASK_LABEL, Phase, observe
 from bessemer.pipelines.records import Task
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
 
 
 def pod_names(tasks: Sequence[Task], task: Task) -> list[str]:

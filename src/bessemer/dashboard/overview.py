@@ -9,10 +9,10 @@ from urllib.parse import quote
 from bessemer.dashboard.attempts import NO_WAITS, Waits
 from bessemer.dashboard.frame import Page, duration, page, pill, when
 from bessemer.dashboard.html import Html, join, table, tag
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 from bessemer.pipelines.history import UNFINISHED, RunPage
 from bessemer.pipelines.records import Run
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
 
 _REFRESH = 3  # seconds, while a run goes on or a model is not ready
 

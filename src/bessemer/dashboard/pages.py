@@ -25,6 +25,10 @@ from bessemer.dashboard.files import Opened, Unreadable, open_below
 from bessemer.dashboard.frame import Page, page
 from bessemer.dashboard.html import tag
 from bessemer.dashboard.sessions import Sessions
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import ApiError, BadRequest
@@ -39,10 +43,6 @@ from bessemer.pipelines.errors import (
 from bessemer.pipelines.pods import RUN_LABEL
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.steplogs import StepLogs
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
 
 _TAIL = 2000  # lines of a log
 _TAIL_BYTES = 1 << 20  # of them, for a line may be of any length

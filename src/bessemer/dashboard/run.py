@@ -14,7 +14,7 @@ from bessemer.dashboard.attempts import NO_WAITS, Waits
 from bessemer.dashboard.frame import Page, duration, facts, look, page, pill, when
 from bessemer.dashboard.html import Html, join, table, tag
 from bessemer.dashboard.reports import VIEWABLE, has_file
-from bessemer.pipelines import wire
+from bessemer.pipelines import v2beta1
 from bessemer.pipelines.history import UNFINISHED
 from bessemer.pipelines.records import Artifact, Run, Task, TaskKind, TaskState
 from bessemer.pipelines.tree import FINAL
@@ -147,7 +147,7 @@ def _draw_task(
     name = join(
         (
             tag("span", "   " * depth + "└ " if depth else "", class_="twig"),
-            wire.task_name(task),
+            v2beta1.task_name(task),
             tag("span", f"  attempt {task.attempt + 1}", class_="soft") if task.attempt else None,
             tag("div", waits, class_="waits") if waits else _draw_reason(task),
         )
@@ -241,8 +241,8 @@ def _draw_artifacts(run: Run, tasks: Sequence[Task], artifacts: Sequence[Artifac
 
 def _name_maker(task: Task, parent: Task | None) -> str:
     """The task, and of which iteration of a loop, where it is of one."""
-    name = wire.task_name(task)
-    return f"{wire.task_name(parent)} / {name}" if parent and parent.iteration >= 0 else name
+    name = v2beta1.task_name(task)
+    return f"{v2beta1.task_name(parent)} / {name}" if parent and parent.iteration >= 0 else name
 
 
 def _draw_artifact(run: Run, artifact: Artifact, maker: str) -> Html:
@@ -299,7 +299,7 @@ class Log:
 
 def draw_log(run: Run, task: Task, log: Log) -> Page:
     """The end of a task's log; asked for again while the task runs."""
-    name = wire.task_name(task)
+    name = v2beta1.task_name(task)
     number, count = log.attempt
     is_last = number == count
     running = is_last and task.finished_at is None and run.state in UNFINISHED

@@ -3,7 +3,7 @@
 Envoy is a pod in ``bessemer-system`` that reads its clusters, listeners and routes from files of a
 ConfigMap and follows their changes, so that it goes on answering when the control plane does not.
 
-May import: ``control``, ``kube``, ``resources``, ``base``; no other capability.
+May import: ``control``, ``kube``, ``kinds``, ``base``; no other capability.
 
 - from objects to clusters, listeners and routes: ``render`` (pure)
 - in which order changes reach Envoy, so that no request is dropped: ``plan`` (pure)

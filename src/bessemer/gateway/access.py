@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.kind import Object
 from bessemer.kube import permissions
 from bessemer.kube.access import Attributes
 from bessemer.kube.permissions import RoleName, Subject
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.kind import Object
 
 _Rules = tuple[Object, ...]
 

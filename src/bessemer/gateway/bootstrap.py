@@ -18,7 +18,7 @@ from typing import Any
 
 from bessemer.gateway import guard
 from bessemer.gateway.plan import ADMIN_CLUSTER, READY_PATH, VERSION_PATH
-from bessemer.resources.kind import Object
+from bessemer.kinds.kind import Object
 
 # Each takes a descriptor, and one behind it another; on many machines a process has 20 000.
 _MOST_CONNECTIONS = 8192
@@ -66,7 +66,7 @@ def make_jwks(public_key: bytes) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Settings:
+class GatewayOptions:
     """A gateway: where it listens, and whom it lets pass (None: everyone).
 
     Attributes:
@@ -96,7 +96,7 @@ def _config_source(folders: Folders, name: str) -> Object:
     }
 
 
-def make_bootstrap(settings: Settings) -> str:
+def make_bootstrap(settings: GatewayOptions) -> str:
     """The bootstrap file's text."""
     folders = settings.folders
     return json.dumps(
@@ -164,7 +164,7 @@ def _make_admin_cluster(folders: Folders) -> Object:
     }
 
 
-def _make_listener(settings: Settings) -> Object:
+def _make_listener(settings: GatewayOptions) -> Object:
     router = {
         "name": "envoy.filters.http.router",
         "typed_config": {

@@ -7,14 +7,14 @@ import json
 import re
 
 from bessemer.gateway import plan
-from bessemer.gateway.bootstrap import Settings
+from bessemer.gateway.bootstrap import GatewayOptions
 from bessemer.gateway.plan import InUse
-from bessemer.resources.kind import Object
+from bessemer.kinds.kind import Object
 
 _TIMEOUT_SECONDS = 2.0
 
 
-async def ask(settings: Settings) -> InUse | None:
+async def ask(settings: GatewayOptions) -> InUse | None:
     """What the Envoy there uses; None when it does not answer."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
@@ -37,7 +37,7 @@ def _parse(text: str) -> Object:
 
 
 async def _get(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings, path: str
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: GatewayOptions, path: str
 ) -> str:
     authentication = settings.authentication
     token = authentication.admin_token if authentication is not None else "-"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from bessemer.kinds.kind import Object
 from bessemer.kube.permissions import (
     ACCOUNT_PREFIX,
     ACCOUNTS_GROUP,
@@ -19,7 +20,6 @@ from bessemer.kube.permissions import (
     USER,
     Subject,
 )
-from bessemer.resources.kind import Object
 
 _FILTER = "envoy.filters.http.rbac"
 _TYPES = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3"

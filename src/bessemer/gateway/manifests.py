@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 
-from bessemer.gateway.bootstrap import Settings, make_bootstrap
+from bessemer.gateway.bootstrap import GatewayOptions, make_bootstrap
 from bessemer.gateway.plan import READY_PATH
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.kind import Object
-from bessemer.resources.secret import SECRET
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.kind import Object
+from bessemer.kinds.secret import SECRET
 
 NAMESPACE = "bessemer-system"
 DEPLOYMENT_NAME = "gateway"
@@ -23,7 +23,7 @@ _DIGEST = "bessemer.dev/gateway-digest"
 IMAGE = "bessemer/envoy:1.40"
 
 
-def make_secret(settings: Settings) -> Object:
+def make_secret(settings: GatewayOptions) -> Object:
     """The bootstrap; a Secret, for it holds the admin token."""
     text = base64.b64encode(make_bootstrap(settings).encode()).decode()
     return meta.new(
@@ -41,7 +41,7 @@ def make_config_map(files: dict[str, str]) -> Object:
     return meta.new(CONFIG_MAP, XDS_CONFIG_MAP, NAMESPACE, labels=_LABELS, data=files)
 
 
-def make_deployment(settings: Settings) -> Object:
+def make_deployment(settings: GatewayOptions) -> Object:
     """Envoy itself."""
     folders = settings.folders
     container = {

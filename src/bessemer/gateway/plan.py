@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bessemer.gateway import guard
-from bessemer.resources.kind import Object
+from bessemer.kinds.kind import Object
 
 # Where Envoy says which configuration it follows, and that it answers.
 VERSION_PATH = "/-/version"

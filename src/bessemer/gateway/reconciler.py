@@ -16,21 +16,21 @@ from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source
 from bessemer.gateway import envoy, manifests, plan, services
 from bessemer.gateway.access import Grants
-from bessemer.gateway.bootstrap import Settings
+from bessemer.gateway.bootstrap import GatewayOptions
 from bessemer.gateway.plan import InUse, Snapshot
-from bessemer.gateway.render import STRIPPED_HEADERS, Door, find_doors, render
+from bessemer.gateway.render import STRIPPED_HEADERS, ServiceListener, find_listeners, render
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+from bessemer.kinds.secret import SECRET
+from bessemer.kinds.service import SERVICE
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import AlreadyExists, Conflict, NotFound
 from bessemer.kube.informer import Informer, Informers
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
-from bessemer.resources.secret import SECRET
-from bessemer.resources.service import SERVICE
 
 _log = logs.get(__name__)
 
@@ -71,7 +71,9 @@ class Caches:
 class GatewayReconciler:
     """One key: the gateway as a whole."""
 
-    def __init__(self, client: Client, caches: Caches, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, caches: Caches, settings: GatewayOptions, clock: Clock
+    ) -> None:
         self._client = client
         self._caches = caches
         self._settings = settings
@@ -182,11 +184,11 @@ class GatewayReconciler:
     async def _tell_services(self, in_use: InUse) -> None:
         """Write in the status of Services where Envoy could not listen for them."""
         found = self._caches.services.list()
-        doors: Mapping[tuple[str, str], list[Door]] = defaultdict(list)
-        for door in find_doors(found, self._settings.services):
-            doors[door.backend[:2]].append(door)
+        listeners: Mapping[tuple[str, str], list[ServiceListener]] = defaultdict(list)
+        for listener in find_listeners(found, self._settings.services):
+            listeners[listener.backend[:2]].append(listener)
         for service in found:
-            owned = doors.get((meta.namespace(service), meta.name(service)), [])
+            owned = listeners.get((meta.namespace(service), meta.name(service)), [])
             told = services.judge(service, owned, in_use, self._clock.now())
             if told is None:
                 continue
@@ -244,7 +246,7 @@ def _text(secret: Object) -> bytes:
 
 
 def make_controller(
-    client: Client, informers: Informers, clock: Clock, settings: Settings
+    client: Client, informers: Informers, clock: Clock, settings: GatewayOptions
 ) -> Controller:
     """The gateway controller, ready to run."""
     caches = Caches.of(informers)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from bessemer.gateway import guard
 from bessemer.gateway.access import CHANGE, Grants, find_model
 from bessemer.gateway.plan import Snapshot
-from bessemer.resources import meta
-from bessemer.resources.httproute import seconds
-from bessemer.resources.kind import Object
+from bessemer.kinds import meta
+from bessemer.kinds.httproute import seconds
+from bessemer.kinds.kind import Object
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 # Longest that an answer may take where the route says nothing.
@@ -110,14 +110,18 @@ def render(
         return _find_members(backend, services.get(owner), by_service.get(owner, []))
 
     # A port that nobody answers refuses connections, so it is not listened on.
-    doors = [door for door in find_doors(services.values(), network) if members(door.backend)]
-    backends |= {door.backend for door in doors}
+    listeners = [
+        listener
+        for listener in find_listeners(services.values(), network)
+        if members(listener.backend)
+    ]
+    backends |= {listener.backend for listener in listeners}
     return Snapshot(
         clusters={
             backend.cluster: _make_cluster(backend, members(backend))
             for backend in sorted(backends)
         },
-        listeners={door.listener: _make_listener(door) for door in doors},
+        listeners={listener.name: _make_listener(listener) for listener in listeners},
         hosts=_make_hosts(ordered, grants),
     )
 
@@ -135,19 +139,19 @@ def _backends(route: Object) -> list[Backend]:
     ]
 
 
-class Door(NamedTuple):
+class ServiceListener(NamedTuple):
     """A Service's own address and port: what becomes a listener."""
 
     backend: Backend
     address: str
 
     @property
-    def listener(self) -> str:
+    def name(self) -> str:
         """The listener's name. With the address: a Service made anew gets another listener."""
         return f"{self.address}:{self.backend.port}"
 
 
-def find_doors(services: Iterable[Object], network: str | None) -> list[Door]:
+def find_listeners(services: Iterable[Object], network: str | None) -> list[ServiceListener]:
     """The TCP ports of all Services that have an address in the network."""
     if network is None:
         return []
@@ -158,25 +162,27 @@ def find_doors(services: Iterable[Object], network: str | None) -> list[Door]:
         if address == "None" or ipaddress.ip_address(address) not in inside:
             continue
         found += [
-            Door(Backend(meta.namespace(service), meta.name(service), port["port"]), address)
+            ServiceListener(
+                Backend(meta.namespace(service), meta.name(service), port["port"]), address
+            )
             for port in meta.dig(service, "spec.ports") or ()
             if port.get("protocol", "TCP") == "TCP"
         ]
     return sorted(found)
 
 
-def _make_listener(door: Door) -> Object:
+def _make_listener(listener: ServiceListener) -> Object:
     proxy = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "service",
-        "cluster": door.backend.cluster,
+        "cluster": listener.backend.cluster,
         "max_connect_attempts": 3,
         "idle_timeout": "0s",
     }
-    address = {"address": door.address, "port_value": door.backend.port}
+    address = {"address": listener.address, "port_value": listener.backend.port}
     return {
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-        "name": door.listener,
+        "name": listener.name,
         "address": {"socket_address": address},
         "enable_reuse_port": False,
         "filter_chains": [

@@ -6,34 +6,36 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from bessemer.gateway.plan import InUse
-from bessemer.gateway.render import Door
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
+from bessemer.gateway.render import ServiceListener
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 
 CONDITION = "bessemer.dev/AddressProgrammed"
 _PRIVILEGED = 1024
 
 
-def judge(service: Object, doors: Iterable[Door], in_use: InUse, now: datetime) -> Object | None:
+def judge(
+    service: Object, listeners: Iterable[ServiceListener], in_use: InUse, now: datetime
+) -> Object | None:
     """The Service with what is true of its address now; None: it says so already.
 
     The condition is there only where there was a failure once: most Services have none. It is
     true only while Envoy itself has all of the Service's ports, for then nobody else has.
     """
-    doors = list(doors)
+    listeners = list(listeners)
     failures = [
-        _explain(door, in_use.refused[door.listener])
-        for door in doors
-        if door.listener in in_use.refused
+        _explain(listener, in_use.refused[listener.name])
+        for listener in listeners
+        if listener.name in in_use.refused
     ]
     conditions = meta.dig(service, "status.conditions") or []
     old = meta.condition(service, CONDITION)
     if old is None and not failures:
         return None
-    idle = [door.listener for door in doors if door.listener not in in_use.listeners]
+    idle = [listener.name for listener in listeners if listener.name not in in_use.listeners]
     if failures:
         told = ("False", "PortNotBound", "; ".join(failures))
-    elif idle or not doors:
+    elif idle or not listeners:
         told = ("False", "NoEndpoints", f"nothing is ready behind {', '.join(idle) or 'it'}")
     else:
         told = ("True", "Programmed", "the gateway listens on the Service's address")
@@ -44,9 +46,9 @@ def judge(service: Object, doors: Iterable[Door], in_use: InUse, now: datetime) 
     return {**service, "status": {**(service.get("status") or {}), "conditions": merged}}
 
 
-def _explain(door: Door, why: str) -> str:
-    text = f"the gateway can't listen on {door.listener}: {why}"
-    if door.backend.port < _PRIVILEGED:
+def _explain(listener: ServiceListener, why: str) -> str:
+    text = f"the gateway can't listen on {listener.name}: {why}"
+    if listener.backend.port < _PRIVILEGED:
         return f"{text}; choose a port of {_PRIVILEGED} or more, smaller ones need root"
     return (
         f"{text}; a program outside of pods holds the port, perhaps on all addresses: "

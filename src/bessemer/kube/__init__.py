@@ -1,6 +1,6 @@
 """Talking to a Kubernetes API: the client port and its laws, its implementations, caches.
 
-May import: ``resources``, ``base``.
+May import: ``kinds``, ``base``.
 The port is ``client.Client``; ``inprocess`` and ``http`` fulfil it; ``informer`` keeps a watched
 copy; ``selectors``, ``patches`` and ``requests`` are the pure parts that client and server share;
 ``permissions`` is the meaning of RBAC's rules and bindings, for all who decide by them;

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from bessemer.resources.kind import Kind, Object
+from bessemer.kinds.kind import Kind, Object
 
 
 class PatchType(StrEnum):

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from bessemer.base.errors import BessemerError
-from bessemer.resources.kind import Cause, Kind, Object
-from bessemer.resources.rules import MOST_CAUSES
+from bessemer.kinds.kind import Cause, Kind, Object
+from bessemer.kinds.rules import MOST_CAUSES
 
 #: The cause of a refusal by a namespace that is being deleted (core/v1).
 NAMESPACE_TERMINATING = "NamespaceTerminating"

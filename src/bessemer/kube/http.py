@@ -19,6 +19,7 @@ import httpx
 import orjson
 
 from bessemer.base.errors import BessemerError
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import (
     EVERYTHING,
     DeleteOptions,
@@ -29,7 +30,6 @@ from bessemer.kube.client import (
     WatchEvent,
 )
 from bessemer.kube.errors import ApiError, ServiceUnavailable, from_status
-from bessemer.resources.kind import Kind, Object
 
 _JSON = {"Content-Type": "application/json"}
 _REQUEST_SECONDS = 60.0

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import selectors
 from bessemer.kube.client import EVERYTHING, Client, EventType, Selection
 from bessemer.kube.errors import ApiError, Expired
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
 
 _log = logs.get(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import (
     EVERYTHING,
     DeleteOptions,
@@ -20,7 +21,6 @@ from bessemer.kube.client import (
     WatchEvent,
 )
 from bessemer.kube.requests import Target, WatchOptions
-from bessemer.resources.kind import Kind, Object
 
 _BACKGROUND = DeleteOptions()
 

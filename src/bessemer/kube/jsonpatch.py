@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
+from bessemer.kinds.kind import Object
 from bessemer.kube.errors import BadRequest, Invalid
-from bessemer.resources.kind import Object
 
 # Upstream's limits on one JSON patch: so many operations, and bytes that they copy.
 _MAX_OPERATIONS = 10_000

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import jsonpatch, strategic
 from bessemer.kube.client import PatchType
 from bessemer.kube.errors import BadRequest, UnsupportedMediaType
-from bessemer.resources.kind import Kind, Object
 
 
 def apply(kind: Kind, current: Object, patch: Any, patch_type: PatchType) -> Object:

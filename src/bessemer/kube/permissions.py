@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.rbac import ROLE
 from bessemer.kube.access import Attributes
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.rbac import ROLE
 
 USER = "User"
 GROUP = "Group"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bessemer.resources.kind import Kind
+from bessemer.kinds.kind import Kind
 
 
 class Target(NamedTuple):

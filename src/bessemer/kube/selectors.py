@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import BadRequest
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
 
 Matcher = Callable[[Object], bool]
 

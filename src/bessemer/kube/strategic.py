@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from bessemer.kinds import schemas
+from bessemer.kinds.kind import Object
 from bessemer.kube.errors import BadRequest
-from bessemer.resources import schemas
-from bessemer.resources.kind import Object
 
 _DELETE_FROM = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"

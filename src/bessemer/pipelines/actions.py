@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bessemer.kinds.kind import Object
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.spec.model import Component
 from bessemer.pipelines.tree import DagScope
-from bessemer.resources.kind import Object
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bessemer.base.errors import BessemerError
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.pipelines import types
 from bessemer.pipelines.actions import CreateClaim, DeleteClaim
 from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Claim
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
 ARTIFACTS = "pipeline-artifacts"  # the claim of the outputs themselves
 TASK_ANNOTATION = "bessemer.dev/task-id"

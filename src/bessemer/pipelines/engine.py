@@ -6,14 +6,14 @@ from bessemer.base.clock import Clock
 from bessemer.control.controller import Controller
 from bessemer.control.reconcile import Key
 from bessemer.control.sources import Source
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.informer import Informers
 from bessemer.pipelines.podindex import PodIndex, run_key
 from bessemer.pipelines.pods import RUN_LABEL
-from bessemer.pipelines.reconciler import RunReconciler, Settings
+from bessemer.pipelines.reconciler import EngineOptions, RunReconciler
 from bessemer.pipelines.records import History
 from bessemer.pipelines.sweeping import Logs, Sweeper
-from bessemer.resources.pod import POD
 
 WORKERS = 4  # runs at a time; one run is always driven by one
 
@@ -37,7 +37,7 @@ class Engine:
         history: History,
         log_store: Logs,
         clock: Clock,
-        settings: Settings,
+        settings: EngineOptions,
     ) -> None:
         informer = informers.of(POD, Selection(labels=RUN_LABEL))
         index = PodIndex(informer)

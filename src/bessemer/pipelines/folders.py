@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bessemer.base.errors import BessemerError
-from bessemer.pipelines import executor
-from bessemer.pipelines.executor import InvalidOutput, Written
+from bessemer.pipelines import executor_io
+from bessemer.pipelines.executor_io import InvalidOutput, Written
 from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.spec.model import Component, Spec
 
@@ -110,8 +110,8 @@ def _open_folder(path: str, claim: str, *, make: bool = False) -> Iterator[int]:
 
 def are_small(task: Task, component: Component) -> bool:
     """Whether reading what a step left takes no longer than handing it to a thread would."""
-    names = [executor.output_file(task)]
-    names += [executor.parameter_file(task, name) for name in component.output_parameters]
+    names = [executor_io.output_file(task)]
+    names += [executor_io.parameter_file(task, name) for name in component.output_parameters]
     total = 0
     for name in names:
         with contextlib.suppress(OSError):
@@ -127,9 +127,9 @@ def read(task: Task, component: Component, claim: str) -> Written:
     """
     try:
         with _open_folder(task.task_root, claim) as folder:
-            output = _read(folder, executor.OUTPUT_FILE)
+            output = _read(folder, executor_io.OUTPUT_FILE)
             parameters = {
-                name: _read(folder, f"{executor.PARAMETERS}{name}")
+                name: _read(folder, f"{executor_io.PARAMETERS}{name}")
                 for name in component.output_parameters
             }
     except OSError as error:

@@ -26,7 +26,6 @@ from bessemer.database.database import Database
 from bessemer.database.engine import upsert
 from bessemer.pipelines import lineage, listing, rows
 from bessemer.pipelines.errors import Aborted, FailedPrecondition, NotFound
-from bessemer.pipelines.irs import Irs
 from bessemer.pipelines.records import (
     Artifact,
     Run,
@@ -37,6 +36,7 @@ from bessemer.pipelines.records import (
     TaskState,
 )
 from bessemer.pipelines.retrying import Reset
+from bessemer.pipelines.spec_cache import Irs
 from bessemer.pipelines.tables import ARTIFACTS, EXPERIMENTS, LINKS, RUNS, SPECS, TASKS, VERSIONS
 
 UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.CANCELING)

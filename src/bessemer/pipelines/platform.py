@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bessemer.base.errors import BessemerError
+from bessemer.kinds.kind import Object
 from bessemer.pipelines.spec import read_input
 from bessemer.pipelines.spec.model import ParameterInput
 from bessemer.pipelines.types import shorten
-from bessemer.resources.kind import Object
 
 Json = Mapping[str, Any]
 #: Gives the value of an input of the enclosing DAG's tasks.

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bessemer.control.reconcile import Key
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import EventType
 from bessemer.kube.informer import Informer
 from bessemer.pipelines.pods import RUN_LABEL
 from bessemer.pipelines.records import Run
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
 
 
 class Change(NamedTuple):

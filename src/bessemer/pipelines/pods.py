@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from bessemer.pipelines import executor, placeholders, platform, types
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import IMAGES_PULLED, POD
+from bessemer.pipelines import executor_io, placeholders, platform, types
 from bessemer.pipelines.actions import CreatePod
 from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.spec.model import Container
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import IMAGES_PULLED, POD
 
 RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
 TASK_LABEL = "bessemer.dev/task-id"
@@ -29,13 +29,13 @@ _GIGABYTE = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Place:
+class ArtifactVolume:
     """Where a run's outputs are: the claim's folder on the machine."""
 
     claim_root: str
 
 
-def build(action: CreatePod, run: Run, place: Place) -> Object:
+def build(action: CreatePod, run: Run, place: ArtifactVolume) -> Object:
     """The pod of a task's attempt.
 
     The claim is mounted at its own path, read-only, and the task's folder in it for writing.
@@ -46,10 +46,10 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     """
     task, body = action.task, action.component.body
     assert isinstance(body, Container), "only containers have pods"
-    executor_input = executor.make_input(task, action.component, action.artifacts)
+    executor_input = executor_io.make_input(task, action.component, action.artifacts)
     parameters = {**action.extra, **task.inputs.parameters}
     lookup = placeholders.Metered(
-        executor.make_lookup(executor_input, parameters, action.scope.constant)
+        executor_io.make_lookup(executor_input, parameters, action.scope.constant)
     )
     escaped = placeholders.Metered(_escape(lookup.peek))
     container: Object = {
@@ -59,8 +59,8 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
         "env": [{"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)],
         "volumeMounts": _mounts(task, place),
     }
-    if executor.is_old(action.component):
-        container["volumeMounts"] += _mounts(task, place, below=executor.OLD_MOUNT)
+    if executor_io.is_old(action.component):
+        container["volumeMounts"] += _mounts(task, place, below=executor_io.OLD_MOUNT)
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)
     if body.args:
@@ -83,7 +83,7 @@ def build(action: CreatePod, run: Run, place: Place) -> Object:
     return pod
 
 
-def _mounts(task: Task, place: Place, *, below: str = "") -> list[Object]:
+def _mounts(task: Task, place: ArtifactVolume, *, below: str = "") -> list[Object]:
     """The claim, and for writing the task's folder in it."""
     return [
         {"name": CLAIM, "mountPath": f"{below}{place.claim_root}", "readOnly": True},

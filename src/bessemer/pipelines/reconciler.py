@@ -18,6 +18,10 @@ from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client
 from bessemer.kube.errors import (
     AlreadyExists,
@@ -31,7 +35,7 @@ from bessemer.kube.errors import (
 from bessemer.pipelines import (
     actions,
     claims,
-    executor,
+    executor_io,
     folders,
     importer,
     placeholders,
@@ -46,10 +50,6 @@ from bessemer.pipelines.podindex import PodIndex
 from bessemer.pipelines.records import Artifact, History, Run, RunState, StateChange, Task
 from bessemer.pipelines.spec import InvalidSpec, load
 from bessemer.pipelines.sweeping import Sweeper
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
 
 _log = logs.get(__name__)
 
@@ -61,7 +61,7 @@ _PASSING = (ServiceUnavailable, Timeout, TooManyRequests, InternalError)
 
 
 @dataclass(frozen=True)
-class Settings:
+class EngineOptions:
     """What the engine needs to know of its home."""
 
     claim_root: Callable[[str], Path]  # namespace -> folder of its claim pipeline-artifacts
@@ -74,7 +74,7 @@ class _Drive:
     """A plan, and what is known only while it is driven."""
 
     plan: Plan
-    place: pods.Place
+    place: pods.ArtifactVolume
     stuck: dict[str, float] = field(default_factory=dict)  # pod -> monotonic time
 
 
@@ -88,7 +88,7 @@ class RunReconciler:
         index: PodIndex,
         sweeper: Sweeper,
         clock: Clock,
-        settings: Settings,
+        settings: EngineOptions,
     ) -> None:
         self._client = client
         self._history = history
@@ -151,7 +151,7 @@ class RunReconciler:
         self._index.mark_all(run_id)
         plan = Plan(run, spec, str(root), tasks, artifacts)
         plan.start(self._clock.now())
-        return _Drive(plan, pods.Place(str(claim)))
+        return _Drive(plan, pods.ArtifactVolume(str(claim)))
 
     async def _refuse(self, run: Run, why: str) -> None:
         now = self._clock.now()
@@ -245,8 +245,8 @@ class RunReconciler:
                 written = folders.read(task, component, claim)
             else:
                 written = await asyncio.to_thread(folders.read, task, component, claim)
-            outputs, made = executor.read_output(task, component, written)
-        except executor.InvalidOutput as error:
+            outputs, made = executor_io.read_output(task, component, written)
+        except executor_io.InvalidOutput as error:
             plan.pod_failed(name, str(error), self._clock.now())
         else:
             plan.pod_succeeded(name, outputs, made, self._clock.now())

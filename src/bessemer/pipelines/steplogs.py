@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client
 from bessemer.kube.errors import NotFound as ObjectNotFound
 from bessemer.pipelines import errors
 from bessemer.pipelines.records import Run, Task
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
 
 _PIECE = 1 << 16  # bytes
 

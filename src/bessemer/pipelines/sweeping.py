@@ -11,14 +11,14 @@ from typing import Protocol
 from bessemer.base.clock import Clock, parse_time, remaining
 from bessemer.base.errors import BessemerError
 from bessemer.control.reconcile import DONE, GONE, Result
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client
 from bessemer.kube.errors import BadRequest, NotFound
 from bessemer.pipelines import pods
 from bessemer.pipelines.podindex import PodIndex
 from bessemer.pipelines.records import History, Run, Task
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
 
 _TAIL_BYTES = 4000
 RETENTION_SECONDS = 3600.0  # how long an ended run's pods stay

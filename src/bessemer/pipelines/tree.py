@@ -132,7 +132,7 @@ def task_root(run_root: str, path: str, attempt: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """What every task of a run may ask for."""
 
     run: Run
@@ -148,7 +148,7 @@ class Facts:
 class DagScope:
     """What the tasks of one DAG node see."""
 
-    def __init__(self, facts: Facts, node: Node, task_name: str) -> None:
+    def __init__(self, facts: RunFacts, node: Node, task_name: str) -> None:
         self._facts = facts
         self._node = node
         self._task_name = task_name

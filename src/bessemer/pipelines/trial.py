@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bessemer.kinds import meta
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
 from bessemer.pipelines import claims, errors, folders, importer, placeholders, platform, pods
@@ -30,11 +35,6 @@ from bessemer.pipelines.spec.model import (
     DagInput,
     ParameterInput,
 )
-from bessemer.resources import meta
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 #: Why an image can't be run here; "" if it can.
 RefuseImage = Callable[[str], str]

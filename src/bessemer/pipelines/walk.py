@@ -156,7 +156,7 @@ class Walk:
         parent = node.parent or node
         if node.iteration >= 0 and parent.parent is not None:
             parent = parent.parent  # an iteration sees what its loop sees
-        facts = tree.Facts(self._ledger.run, self._spec.name, self._run_root)
+        facts = tree.RunFacts(self._ledger.run, self._spec.name, self._run_root)
         return tree.DagScope(facts, parent, node.spec.name)
 
     def resolve(self, node: Node) -> inputs.Resolved:

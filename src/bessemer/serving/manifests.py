@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import POD_FIELDS
-from bessemer.resources.kind import Object
-from bessemer.resources.service import SERVICE
-from bessemer.resources.servingruntime import POD_FIELDS as RUNTIME_POD_FIELDS
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.inferenceservice import POD_FIELDS
+from bessemer.kinds.kind import Object
+from bessemer.kinds.service import SERVICE
+from bessemer.kinds.servingruntime import POD_FIELDS as RUNTIME_POD_FIELDS
 from bessemer.serving.runtimes import OUR_SERVER
 from bessemer.serving.storage import Location
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bessemer.base.clock import parse_time
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 from bessemer.serving import manifests
 from bessemer.serving.plan import Failure, Revision
 

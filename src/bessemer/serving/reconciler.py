@@ -11,19 +11,19 @@ from bessemer.control.controller import Controller
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE, is_stopped
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
+from bessemer.kinds.service import SERVICE
+from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import AlreadyExists, BadRequest, Invalid, NotFound
 from bessemer.kube.informer import Informer, Informers
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE, is_stopped
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
-from bessemer.resources.service import SERVICE
-from bessemer.resources.servingruntime import SERVING_RUNTIME
 from bessemer.serving import manifests, observation, runtimes, storage
 from bessemer.serving.errors import Unservable
 from bessemer.serving.manifests import Address
@@ -39,7 +39,7 @@ from bessemer.serving.plan import (
     Scale,
     plan,
 )
-from bessemer.serving.status import NAME_TAKEN, Facts, make_status
+from bessemer.serving.status import NAME_TAKEN, StatusFacts, make_status
 
 # Where the runtimes live that every namespace may use.
 SHARED_NAMESPACE = "bessemer-system"
@@ -121,7 +121,7 @@ class InferenceServiceReconciler:
             await self._write_routes(isvc, weights)
         await self._keep_services(isvc, weights)
         await self._keep_entry(isvc, {} if stopped else step.weights)
-        facts = Facts(
+        facts = StatusFacts(
             plan=step,
             revisions={entry.name: entry for entry in revisions},
             url=self._address.of(isvc),
@@ -129,12 +129,8 @@ class InferenceServiceReconciler:
             runtime=meta.name(revision_parts.runtime) if revision_parts else "",
             refusal=refusal,
             stopped=stopped,
-            taken_revision=self._find_stranger(
-                self._caches.deployments, _made_by(step, isvc), isvc
-            ),
-            taken_route=self._find_stranger(
-                self._caches.routes, manifests.route_names(isvc), isvc
-            ),
+            taken_revision=self._find_taken(self._caches.deployments, _made_by(step, isvc), isvc),
+            taken_route=self._find_taken(self._caches.routes, manifests.route_names(isvc), isvc),
         )
         await self._write_status(isvc, facts)
         return Result(step.look_again.total_seconds()) if step.look_again else DONE
@@ -263,7 +259,7 @@ class InferenceServiceReconciler:
         """Have the Service of the predictor lead to the revision that gets the most traffic."""
         name, namespace = manifests.entry_name(isvc), meta.namespace(isvc)
         known = self._caches.services.get(name, namespace)
-        if known is not None and _is_stranger(known, isvc):
+        if known is not None and not _is_controlled_by(known, isvc):
             return  # that is for its owner: requests come by the gateway all the same
         busiest = max(weights, key=lambda revision: (weights[revision], revision), default="")
         if not weights.get(busiest):
@@ -290,21 +286,21 @@ class InferenceServiceReconciler:
             known = self._caches.routes.get(meta.name(wanted), meta.namespace(wanted))
             if known is None:
                 await self._make(HTTP_ROUTE, wanted)
-            elif not _is_stranger(known, isvc) and known["spec"] != wanted["spec"]:
+            elif _is_controlled_by(known, isvc) and known["spec"] != wanted["spec"]:
                 changed = {**known, "spec": wanted["spec"]}
                 await self._client.update(HTTP_ROUTE, changed)
 
     async def _remove_routes(self, isvc: Object) -> None:
         for name in manifests.route_names(isvc):
             known = self._caches.routes.get(name, meta.namespace(isvc))
-            if known is not None and not _is_stranger(known, isvc):
+            if known is not None and _is_controlled_by(known, isvc):
                 await self._remove(HTTP_ROUTE, name, meta.namespace(isvc))
 
-    def _find_stranger(self, cache: Informer, names: Iterable[str], isvc: Object) -> str:
+    def _find_taken(self, cache: Informer, names: Iterable[str], isvc: Object) -> str:
         """Which of those names another's object has; empty: none."""
         for name in names:
             known = cache.get(name, meta.namespace(isvc))
-            if known is not None and _is_stranger(known, isvc):
+            if known is not None and not _is_controlled_by(known, isvc):
                 return f"{cache.kind.kind} {name}"
         return ""
 
@@ -318,7 +314,7 @@ class InferenceServiceReconciler:
                 return False
         return True
 
-    async def _write_status(self, isvc: Object, facts: Facts) -> None:
+    async def _write_status(self, isvc: Object, facts: StatusFacts) -> None:
         status = make_status(isvc, facts, self._clock.now())
         if status == isvc.get("status"):
             return
@@ -364,7 +360,7 @@ def _route_weights(step: Plan, revisions: tuple[Revision, ...]) -> dict[str, int
 
 
 def _read_weights(route: Object | None, isvc: Object) -> dict[str, int]:
-    if route is None or _is_stranger(route, isvc):
+    if route is None or not _is_controlled_by(route, isvc):
         return {}
     return {
         backend["name"]: backend.get("weight", 1)
@@ -382,9 +378,9 @@ def _made_by(step: Plan, isvc: Object) -> list[str]:
     ]
 
 
-def _is_stranger(obj: Object, isvc: Object) -> bool:
+def _is_controlled_by(obj: Object, isvc: Object) -> bool:
     owner = meta.controller_of(obj)
-    return owner is None or owner["uid"] != meta.uid(isvc)
+    return owner is not None and owner["uid"] == meta.uid(isvc)
 
 
 def _is_programmed(route: Object) -> bool:

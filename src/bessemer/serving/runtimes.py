@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import CONTAINER_FIELDS
-from bessemer.resources.kind import Object
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import CONTAINER_FIELDS
+from bessemer.kinds.kind import Object
 from bessemer.serving.errors import Unservable
 
 #: What images of our own model server begin with.

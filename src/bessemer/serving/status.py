@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from bessemer.base.clock import format_time
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import STOP
-from bessemer.resources.kind import Object
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import STOP
+from bessemer.kinds.kind import Object
 from bessemer.serving.errors import Unservable
 from bessemer.serving.plan import Plan, Revision
 
@@ -22,7 +22,7 @@ NAME_TAKEN = "NameTaken"
 
 
 @dataclass(frozen=True)
-class Facts:
+class StatusFacts:
     """Everything that a status is made of."""
 
     plan: Plan
@@ -58,7 +58,7 @@ _TRUE = _Verdict("True")
 _STOPPED = _Verdict("False", "Stopped", f"the annotation {STOP} is true; remove it to serve again")
 
 
-def make_status(isvc: Object, facts: Facts, now: datetime) -> Object:
+def make_status(isvc: Object, facts: StatusFacts, now: datetime) -> Object:
     """The status of an InferenceService."""
     old: Object = isvc.get("status") or {}
     predictor = _STOPPED if facts.stopped else _judge_predictor(facts)
@@ -97,7 +97,7 @@ def make_status(isvc: Object, facts: Facts, now: datetime) -> Object:
     return status
 
 
-def _judge_predictor(facts: Facts) -> _Verdict:
+def _judge_predictor(facts: StatusFacts) -> _Verdict:
     if facts.refusal is not None:
         return _Verdict("False", facts.refusal.reason, str(facts.refusal))
     latest = facts.revisions.get(facts.plan.latest)
@@ -139,7 +139,7 @@ def _reason(latest: Revision) -> str:
     return "ModelLoadFailed" if latest.failure.exit_code else latest.failure.reason
 
 
-def _judge_ingress(facts: Facts) -> _Verdict:
+def _judge_ingress(facts: StatusFacts) -> _Verdict:
     if not any(facts.plan.weights.values()):
         return _Verdict("Unknown", "NoReadyRevision", "no revision takes requests yet")
     if facts.taken_route:
@@ -152,7 +152,7 @@ def _judge_ingress(facts: Facts) -> _Verdict:
     return _TRUE
 
 
-def _make_component(old: Object, facts: Facts) -> Object:
+def _make_component(old: Object, facts: StatusFacts) -> Object:
     plan = facts.plan
     before: Object = meta.dig(old, "components.predictor") or {}
     latest = facts.revisions.get(plan.latest)
@@ -179,7 +179,7 @@ def _make_component(old: Object, facts: Facts) -> Object:
     return {key: value for key, value in component.items() if value}
 
 
-def _make_model_status(old: Object, facts: Facts, now: datetime) -> Object:
+def _make_model_status(old: Object, facts: StatusFacts, now: datetime) -> Object:
     plan = facts.plan
     latest = facts.revisions.get(plan.latest)
     serving = any(

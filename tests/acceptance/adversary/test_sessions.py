@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from adversary_world import World, make_account, pods
-from bessemer.resources import meta
+from bessemer.kinds import meta
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -14,17 +14,17 @@ from bessemer.base.clock import SystemClock
 from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.admission.services import Addresses
 from bessemer.cluster.apiserver import certificates
-from bessemer.cluster.apiserver.app import Collaborators, build_app
+from bessemer.cluster.apiserver.app import ApiServerConfig, build_app
 from bessemer.cluster.apiserver.machine import Machine, make_lookup
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store.store import Store
+from bessemer.kinds import meta
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube import http
 from bessemer.kube.client import Client
 from bessemer.kube.inprocess import InProcessClient
-from bessemer.resources import meta
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def serving(machine: Machine, folder: Path) -> AsyncIterator[Face]:
     issuer = TokenIssuer(keys.signing_key, machine.lookup, clock)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        build_app(Collaborators(machine, Rbac(), tokens, issuer, clock)),
+        build_app(ApiServerConfig(machine, Rbac(), tokens, issuer, clock)),
         ssl_keyfile=keys.key_file,
         ssl_certfile=str(keys.certificate_file),
         ws="none",

@@ -7,6 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 
 from bessemer.base.clock import SystemClock
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
     Client,
     DeleteOptions,
@@ -24,11 +29,6 @@ from bessemer.kube.errors import (
     NotFound,
 )
 from bessemer.kube.informer import Informer
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
 
 SPACE = "default"
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from bessemer.base.errors import BessemerError
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.rbac import ROLE
 from bessemer.kube import http
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import ServiceUnavailable, Unauthorized
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.kind import Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.rbac import ROLE
 
 
 def make_kubeconfig(face: Any, **user: object) -> Object:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bessemer.cluster.node.runtime.base import ContainerSpec, Observation, Runtime
+from bessemer.cluster.kubelet.runtime.base import ContainerSpec, Observation, Runtime
 
 PATIENCE = 30.0  # seconds; a container that takes longer is stuck
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.node import rotation
-from bessemer.cluster.node.runtime.base import (
+from bessemer.cluster.kubelet import rotation
+from bessemer.cluster.kubelet.runtime.base import (
     AlreadyStarted,
     ContainerState,
     Limits,

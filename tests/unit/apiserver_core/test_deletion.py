@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from bessemer.cluster.apiserver import deletion
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import DeleteOptions
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.pod import POD
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

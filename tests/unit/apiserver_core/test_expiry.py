@@ -7,9 +7,9 @@ from bessemer.base.clock import format_time
 from bessemer.cluster.apiserver.expiry import EVENT_LIFE, EventExpiry
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.store.store import Store
+from bessemer.kinds import meta
+from bessemer.kinds.event import EVENT
 from bessemer.kube.requests import Target
-from bessemer.resources import meta
-from bessemer.resources.event import EVENT
 
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

@@ -9,6 +9,12 @@ import pytest
 
 from bessemer.cluster.apiserver.machine import AdmitAll, Machine, make_lookup
 from bessemer.cluster.store.store import Store
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.pod import POD
 from bessemer.kube.access import User
 from bessemer.kube.client import DeleteOptions, EventType, PatchType, Selection
 from bessemer.kube.errors import (
@@ -21,12 +27,6 @@ from bessemer.kube.errors import (
     NotFound,
 )
 from bessemer.kube.requests import Page, Target, WatchOptions
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
-from bessemer.resources.pod import POD
 
 MAPS = Target(CONFIG_MAP, "default")
 A_MAP = Target(CONFIG_MAP, "default", "a")

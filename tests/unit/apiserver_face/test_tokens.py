@@ -8,10 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
+from bessemer.kinds import meta
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.errors import Conflict, NotFound
-from bessemer.resources import meta
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 KEY = ed25519.Ed25519PrivateKey.generate()

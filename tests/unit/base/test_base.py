@@ -51,9 +51,9 @@ def lines() -> Iterator[io.StringIO]:
 
 
 def test_a_log_line_is_the_message_and_its_fields(lines: io.StringIO) -> None:
-    logs.get("bessemer.cluster.node").info(
+    logs.get("bessemer.cluster.kubelet").info(
         "pod started", extra=logs.fields(pod="a/b", why="two words")
     )
 
     (line,) = lines.getvalue().splitlines()
-    assert line.endswith("INFO    cluster.node pod started pod=a/b why='two words'")
+    assert line.endswith("INFO    cluster.kubelet pod started pod=a/b why='two words'")

@@ -11,15 +11,15 @@ import pytest
 from bessemer.control.controller import Controller
 from bessemer.control.reconcile import DONE, Key, Result, TerminalError
 from bessemer.control.sources import Source, own_key, owner_key
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.job import JOB
+from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client
 from bessemer.kube.errors import not_found
 from bessemer.kube.informer import Informers
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.job import JOB
-from bessemer.resources.kind import Object
-from bessemer.resources.pod import POD
 
 
 class Recorder:

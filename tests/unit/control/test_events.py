@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from bessemer.control.events import EventRecorder
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.kind import Object
+from bessemer.kinds.node import NODE
 from bessemer.kube.client import Client
 from bessemer.kube.errors import Forbidden
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.event import EVENT
-from bessemer.resources.kind import Object
-from bessemer.resources.node import NODE
 
 
 async def create_map(client: Client, name: str = "a") -> Object:

@@ -3,10 +3,10 @@
 import pytest
 
 from bessemer.control import finalizers
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kube.client import Client
 from bessemer.kube.errors import Conflict, NotFound
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
 
 MINE = "bessemer.dev/mine"
 

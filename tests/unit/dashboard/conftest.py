@@ -13,6 +13,7 @@ from bessemer.base.clock import SystemClock
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
+from bessemer.kinds.pod import POD
 from bessemer.kube.access import Attributes, Decision, User
 from bessemer.kube.client import ObjectList, Selection
 from bessemer.kube.errors import not_found
@@ -20,7 +21,6 @@ from bessemer.pipelines import errors
 from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState, Task
-from bessemer.resources.pod import POD
 
 SITE = "http://127.0.0.1:8081"
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)

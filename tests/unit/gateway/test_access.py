@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.gateway.access import Grants, find_model
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import EventType
 from bessemer.kube.permissions import GROUP, USER, Subject
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.kind import Object
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 
 SHE = Subject(USER, "system:serviceaccount:b:she")
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from bessemer.gateway import manifests
-from bessemer.gateway.bootstrap import Authentication, Folders, Settings
+from bessemer.gateway.bootstrap import Authentication, Folders, GatewayOptions
 
-SETTINGS = Settings("127.0.0.1", 8082, Authentication("secret", {"keys": []}, "iss", "aud"))
+SETTINGS = GatewayOptions("127.0.0.1", 8082, Authentication("secret", {"keys": []}, "iss", "aud"))
 
 
 def test_whatever_envoy_begins_with_makes_another_deployment() -> None:

@@ -12,7 +12,7 @@ from bessemer.gateway.plan import (
     step,
     write_files,
 )
-from bessemer.resources.kind import Object
+from bessemer.kinds.kind import Object
 
 STRIPPED = ("kubeflow-userid",)
 

@@ -6,10 +6,10 @@ from typing import Any
 from bessemer.gateway.access import Grants
 from bessemer.gateway.plan import read_files, write_files
 from bessemer.gateway.render import STRIPPED_HEADERS, render
-from bessemer.resources import meta
-from bessemer.resources.httproute import HTTP_ROUTE
-from bessemer.resources.kind import Object
-from bessemer.resources.rbac import CLUSTER_ROLE, ROLE_BINDING
+from bessemer.kinds import meta
+from bessemer.kinds.httproute import HTTP_ROUTE
+from bessemer.kinds.kind import Object
+from bessemer.kinds.rbac import CLUSTER_ROLE, ROLE_BINDING
 
 GUARD = "envoy.filters.http.rbac"
 

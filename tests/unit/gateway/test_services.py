@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 
 from bessemer.gateway import services
 from bessemer.gateway.plan import InUse
-from bessemer.gateway.render import Backend, Door
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
+from bessemer.gateway.render import Backend, ServiceListener
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DOOR = Door(Backend("a", "web", 8080), "127.9.0.10")
-REFUSED = InUse("", {}, frozenset(), {DOOR.listener: "Address already in use"})
+LISTENER = ServiceListener(Backend("a", "web", 8080), "127.9.0.10")
+REFUSED = InUse("", {}, frozenset(), {LISTENER.listener: "Address already in use"})
 IDLE = InUse("", {})
-HELD = InUse("", {}, frozenset({DOOR.listener}))
+HELD = InUse("", {}, frozenset({LISTENER.listener}))
 
 
 def told(service: Object, in_use: InUse) -> Object:
-    return services.judge(service, [DOOR], in_use, NOW) or service
+    return services.judge(service, [LISTENER], in_use, NOW) or service
 
 
 def state(service: Object) -> tuple[str, str]:
@@ -29,8 +29,8 @@ def state(service: Object) -> tuple[str, str]:
 def test_without_a_failure_there_is_nothing_to_tell() -> None:
     service: Object = {"metadata": {"name": "web"}, "status": {}}
 
-    assert services.judge(service, [DOOR], HELD, NOW) is None
-    assert services.judge(service, [DOOR], IDLE, NOW) is None
+    assert services.judge(service, [LISTENER], HELD, NOW) is None
+    assert services.judge(service, [LISTENER], IDLE, NOW) is None
 
 
 def test_the_condition_is_true_only_while_envoy_has_the_port() -> None:
@@ -42,5 +42,5 @@ def test_the_condition_is_true_only_while_envoy_has_the_port() -> None:
 
     held = told(idle, HELD)
     assert state(held) == ("True", "Programmed")
-    assert services.judge(held, [DOOR], HELD, NOW) is None
+    assert services.judge(held, [LISTENER], HELD, NOW) is None
     assert state(told(held, IDLE)) == ("False", "NoEndpoints")

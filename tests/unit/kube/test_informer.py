@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from bessemer.base.clock import Clock
+from bessemer.kinds import meta
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
     EVERYTHING,
     Client,
@@ -20,10 +24,6 @@ from bessemer.kube.client import (
 )
 from bessemer.kube.errors import Expired, ServiceUnavailable
 from bessemer.kube.informer import Informer, Informers
-from bessemer.resources import meta
-from bessemer.resources.configmap import CONFIG_MAP
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.pod import POD
 
 
 def make_map(name: str, namespace: str = "default", **parts: object) -> Object:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.pod import POD
 from bessemer.kube import patches
 from bessemer.kube.client import PatchType
 from bessemer.kube.errors import BadRequest, Invalid, UnsupportedMediaType
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.pod import POD
 
 POD_OBJECT = {
     "apiVersion": "v1",

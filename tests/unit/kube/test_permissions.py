@@ -2,10 +2,10 @@
 
 import pytest
 
+from bessemer.kinds.kind import Object
 from bessemer.kube import permissions
 from bessemer.kube.access import Attributes
 from bessemer.kube.permissions import RoleName, Subject
-from bessemer.resources.kind import Object
 
 GET_POD = Attributes("get", "", "pods", namespace="a", name="p")
 GET_LOG = Attributes("get", "", "pods", "log", namespace="a", name="p")

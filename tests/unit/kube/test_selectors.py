@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import selectors
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import BadRequest
 from bessemer.kube.selectors import Requirement
-from bessemer.resources.kind import Kind, Object
 
 KIND = Kind("", "v1", "Pod", "pods", fields={"status.phase": "status.phase", "spec.on": "spec.on"})
 

@@ -153,7 +153,7 @@ def run(document: Json) -> World:
     for name in world.created:
         pod = world.pods[name]
         with contextlib.suppress(platform.InvalidSetting):  # the reconciler ends the task
-            pods.build(pod.action, world.run, pods.Place("/artifacts"))
+            pods.build(pod.action, world.run, pods.ArtifactVolume("/artifacts"))
     return world
 
 

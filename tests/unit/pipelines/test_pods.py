@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from bessemer.kinds.kind import Object
 from bessemer.pipelines import placeholders, pods, spec
-from bessemer.resources.kind import Object
 from pipelines_ir import constant, pipeline, step, task
 from pipelines_world import World
 
-PLACE = pods.Place("/artifacts")
+PLACE = pods.ArtifactVolume("/artifacts")
 
 
 # So that the log of a step is in the order of its time.

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.cluster.scheduler import plan
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.node import NODE
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.node import NODE
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
 
 
 def node(name: str = "n1", cpu: str = "2", memory: str = "4Gi", **spec: Any) -> Object:

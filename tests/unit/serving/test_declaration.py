@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import (
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import (
     INFERENCE_SERVICE,
     default,
     is_stopped,
     validate,
 )
-from bessemer.resources.kind import Object
-from bessemer.resources.servingruntime import shipped
+from bessemer.kinds.kind import Object
+from bessemer.kinds.servingruntime import shipped
 from bessemer.serving import manifests, runtimes
 from bessemer.serving.manifests import Address
 from bessemer.serving.plan import Plan, Revision
-from bessemer.serving.status import Facts, make_status
+from bessemer.serving.status import StatusFacts, make_status
 from bessemer.serving.storage import Location
 
 MODEL = {"modelFormat": {"name": "sklearn"}, "storageUri": "pvc://models/iris"}
@@ -263,7 +263,7 @@ def test_a_stopped_one_says_so_and_keeps_only_the_last_number() -> None:
         "modelStatus": {"transitionStatus": "UpToDate"},
     }
     step = Plan((), {}, "", "", "")
-    status = make_status(isvc, Facts(step, {}, "http://g", routed=False, stopped=True), NOW)
+    status = make_status(isvc, StatusFacts(step, {}, "http://g", routed=False, stopped=True), NOW)
     told = conditions_of(status)
     assert told == {
         "PredictorReady": ("False", "Stopped"),
@@ -276,7 +276,7 @@ def test_a_stopped_one_says_so_and_keeps_only_the_last_number() -> None:
     assert {"url", "address", "modelStatus"}.isdisjoint(status)
     resumed = Plan((), {"r4": 100}, "r4", "", "r4")
     revisions = {"r4": Revision("r4", 4, "d", ready=1)}
-    facts = Facts(resumed, revisions, "http://g", routed=True)
+    facts = StatusFacts(resumed, revisions, "http://g", routed=True)
     status = make_status({**isvc, "status": status}, facts, NOW)
     told = conditions_of(status)
     assert told["Stopped"] == ("False", None)

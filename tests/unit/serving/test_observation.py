@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from bessemer.resources import meta
-from bessemer.resources.deployment import DEPLOYMENT
-from bessemer.resources.endpointslice import ENDPOINT_SLICE
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.pod import POD
+from bessemer.kinds import meta
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.pod import POD
 from bessemer.serving import manifests
 from bessemer.serving.errors import Unservable
 from bessemer.serving.observation import read_revision
 from bessemer.serving.plan import Failure, Plan, Revision
-from bessemer.serving.status import Facts, make_status
+from bessemer.serving.status import StatusFacts, make_status
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 DEPLOYED = meta.new(
@@ -91,7 +91,7 @@ ISVC = meta.new(INFERENCE_SERVICE, "m", "team", spec={"predictor": {}})
 
 def told(*revisions: Revision, refusal: Unservable | None = None, **parts: Any) -> dict[str, Any]:
     step = Plan((), parts.get("weights", {"r1": 100}), "r1", "", revisions[-1].name)
-    facts = Facts(
+    facts = StatusFacts(
         plan=step,
         revisions={entry.name: entry for entry in revisions},
         url="http://gateway/serving/team/m",

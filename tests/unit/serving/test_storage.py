@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bessemer.base.home import Home
-from bessemer.resources import meta
-from bessemer.resources.inferenceservice import INFERENCE_SERVICE
-from bessemer.resources.servingruntime import SERVING_RUNTIME, shipped, validate
+from bessemer.kinds import meta
+from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
+from bessemer.kinds.servingruntime import SERVING_RUNTIME, shipped, validate
 from bessemer.serving import runtimes
 from bessemer.serving.errors import Unservable
 from bessemer.serving.storage import Location, locate, volumes_of

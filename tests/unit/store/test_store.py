@@ -11,8 +11,8 @@ from bessemer.base.errors import BessemerError
 from bessemer.cluster.store.encryption import Sealer, load
 from bessemer.cluster.store.records import Key
 from bessemer.cluster.store.store import Store
+from bessemer.kinds.kind import Object
 from bessemer.kube.errors import ServiceUnavailable
-from bessemer.resources.kind import Object
 
 
 def make_key(name: str, namespace: str = "default", resource: str = "configmaps") -> Key:

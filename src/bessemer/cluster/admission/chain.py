@@ -16,9 +16,9 @@ from bessemer.cluster.admission import (
     structure,
 )
 from bessemer.cluster.admission.lookup import Lookup
+from bessemer.kinds.kind import Cause, Kind, Object
 from bessemer.kube.access import User
 from bessemer.kube.errors import BadRequest, invalid
-from bessemer.resources.kind import Cause, Kind, Object
 
 
 class Admission:

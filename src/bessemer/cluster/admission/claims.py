@@ -5,8 +5,8 @@ Source: k8s.io/kubernetes plugin/pkg/admission/storage/storageobjectinuseprotect
 
 from __future__ import annotations
 
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM, PROTECTION
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM, PROTECTION
 
 
 def admit_create(kind: Kind, obj: Object) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bessemer.resources import meta, rules
-from bessemer.resources.kind import Cause, Kind, Object
+from bessemer.kinds import meta, rules
+from bessemer.kinds.kind import Cause, Kind, Object
 
 # Of each kind the dotted paths that stay as they were.
 _PATHS: Mapping[str, tuple[str, ...]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bessemer.resources.kind import Kind, Object
+from bessemer.kinds.kind import Kind, Object
 
 #: The stored object of a kind, namespace ("" if cluster-scoped) and name, or None.
 Lookup = Callable[[Kind, str, str], Object | None]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bessemer.resources import rules
-from bessemer.resources.kind import Cause, Kind, Object
+from bessemer.kinds import rules
+from bessemer.kinds.kind import Cause, Kind, Object
 
 _ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
 

@@ -6,10 +6,10 @@ Source: k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle.
 from __future__ import annotations
 
 from bessemer.cluster.admission.lookup import Lookup
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kube.errors import NAMESPACE_TERMINATING, Forbidden, not_found
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.namespace import NAMESPACE
 
 # What everything else leans on; upstream has default, kube-system and kube-public.
 IMMORTAL = frozenset({"default", "kube-system", "bessemer-system"})

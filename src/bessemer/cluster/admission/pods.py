@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bessemer.base.ids import make_suffix
 from bessemer.cluster.admission.lookup import Lookup
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.access import User
 from bessemer.kube.errors import Forbidden
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607  # an hour and a little, as upstream asks for

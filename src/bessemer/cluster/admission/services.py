@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 
+from bessemer.kinds import meta, rules
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.service import SERVICE
 from bessemer.kube.errors import InternalError, invalid
-from bessemer.resources import meta, rules
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.service import SERVICE
 
 # The API server's own address is the first; the next few stay free for what comes.
 _RESERVED = 10

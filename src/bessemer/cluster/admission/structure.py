@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bessemer.kinds import schemas
+from bessemer.kinds.kind import Cause, Kind, Object
+from bessemer.kinds.schemas import Fault, Finding
 from bessemer.kube.errors import BadRequest, invalid
-from bessemer.resources import schemas
-from bessemer.resources.kind import Cause, Kind, Object
-from bessemer.resources.schemas import Fault, Finding
 
 
 class FieldValidation(StrEnum):

@@ -16,27 +16,29 @@ from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
 from bessemer.cluster.apiserver import impersonation, routing, watching
 from bessemer.cluster.apiserver.documents import Documents
-from bessemer.cluster.apiserver.exchange import (
+from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.apiserver.metrics import Metrics
+from bessemer.cluster.apiserver.proxy import Proxy
+from bessemer.cluster.apiserver.rbac import Rbac, refusal
+from bessemer.cluster.apiserver.request import (
     Answer,
+    ApiRequest,
     AsgiApp,
-    Exchange,
     Receive,
     Scope,
     Send,
     answer_json,
     without_identity,
 )
-from bessemer.cluster.apiserver.machine import Machine
-from bessemer.cluster.apiserver.metrics import Metrics
-from bessemer.cluster.apiserver.parts import Parts
-from bessemer.cluster.apiserver.proxy import Proxy
-from bessemer.cluster.apiserver.rbac import Rbac, refusal
 from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
 from bessemer.cluster.apiserver.standing import Revoked, Standing
+from bessemer.cluster.apiserver.subresources import Subresources
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.apiserver.verbs import Verbs
-from bessemer.cluster.node.logs import PodLogs
+from bessemer.cluster.kubelet.logs import PodLogs
+from bessemer.kinds.kind import Kind
+from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kube import selectors
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import Selection
@@ -50,8 +52,6 @@ from bessemer.kube.errors import (
     Unauthorized,
 )
 from bessemer.kube.requests import Target
-from bessemer.resources.kind import Kind
-from bessemer.resources.namespace import NAMESPACE
 
 _log = logs.get(__name__)
 
@@ -71,7 +71,7 @@ _METHODS = {
 
 
 @dataclass(frozen=True)
-class Collaborators:
+class ApiServerConfig:
     """What the face stands on.
 
     Attributes:
@@ -93,7 +93,7 @@ class Collaborators:
 class ApiServer:
     """The ASGI app."""
 
-    def __init__(self, parts: Collaborators) -> None:
+    def __init__(self, parts: ApiServerConfig) -> None:
         self._machine = parts.machine
         self._rbac = parts.rbac
         self._tokens = parts.tokens
@@ -101,7 +101,7 @@ class ApiServer:
         self._extra = tuple(parts.extra_routes.items())
         self._verbs = Verbs(parts.machine, parts.rbac, parts.clock)
         self._reviews = Reviews(parts.tokens, parts.issuer, parts.rbac)
-        self._parts = Parts(parts.machine, parts.logs, self._reviews, parts.clock)
+        self._parts = Subresources(parts.machine, parts.logs, self._reviews, parts.clock)
         self._proxy = Proxy(parts.machine, parts.services)
         self._documents = Documents(parts.machine)
         self._standing = Standing(parts.clock)
@@ -117,7 +117,7 @@ class ApiServer:
             if path.startswith(prefix):
                 await app(without_identity(scope), receive, send)
                 return
-        exchange = Exchange(scope, receive, send)
+        exchange = ApiRequest(scope, receive, send)
         begin = self._clock.monotonic()
         labels = ("", "", "")
         try:
@@ -137,7 +137,7 @@ class ApiServer:
         self.metrics.count(labels, answer.status if answer else 200, seconds)
 
     async def _serve(
-        self, exchange: Exchange, route: Route | None
+        self, exchange: ApiRequest, route: Route | None
     ) -> tuple[tuple[str, str, str], Answer | None]:
         token = exchange.token
         if token is None and exchange.path in _OPEN_PATHS:
@@ -158,7 +158,7 @@ class ApiServer:
             return labels, await self._serve_standing(exchange, route, asked)
         return labels, await self._serve_resource(exchange, route, asked)
 
-    def _authenticate(self, exchange: Exchange, token: str | None) -> User:
+    def _authenticate(self, exchange: ApiRequest, token: str | None) -> User:
         """Whom the request acts as now. Raises Unauthorized, Forbidden, BadRequest."""
         user = self._tokens.identify(token) if token else None
         if user is None:
@@ -166,7 +166,7 @@ class ApiServer:
         return impersonation.resolve(exchange, user, self._rbac)
 
     async def _serve_standing(
-        self, exchange: Exchange, route: Route, asked: Attributes
+        self, exchange: ApiRequest, route: Route, asked: Attributes
     ) -> Answer | None:
         token = exchange.token
 
@@ -189,7 +189,9 @@ class ApiServer:
                 await exchange.end()
             return None
 
-    async def _serve_path(self, exchange: Exchange) -> tuple[tuple[str, str, str], Answer | None]:
+    async def _serve_path(
+        self, exchange: ApiRequest
+    ) -> tuple[tuple[str, str, str], Answer | None]:
         asked = Attributes(exchange.method.lower(), path=exchange.path)
         if not self._rbac.decide(exchange.user, asked).allowed:
             raise Forbidden(f"forbidden: {refusal(exchange.user, asked)}")
@@ -199,7 +201,7 @@ class ApiServer:
         return ("get", "", ""), self._documents.serve(exchange)
 
     async def _serve_resource(
-        self, exchange: Exchange, route: Route, asked: Attributes
+        self, exchange: ApiRequest, route: Route, asked: Attributes
     ) -> Answer | None:
         if self._reviews.knows(route):
             return await self._reviews.serve(exchange, route)
@@ -233,7 +235,7 @@ class ApiServer:
         return kind
 
 
-def build_app(parts: Collaborators) -> ApiServer:
+def build_app(parts: ApiServerConfig) -> ApiServer:
     """The API server's face over what it stands on."""
     return ApiServer(parts)
 
@@ -259,7 +261,7 @@ def forbidden(route: Route, reason: str) -> Forbidden:
     return Forbidden(f"{route.resource}{name} is forbidden: {reason}", details)
 
 
-def _narrow(asked: Attributes, exchange: Exchange) -> Attributes:
+def _narrow(asked: Attributes, exchange: ApiRequest) -> Attributes:
     """A list or watch of one name alone is allowed by rules for that name.
 
     Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
@@ -270,7 +272,7 @@ def _narrow(asked: Attributes, exchange: Exchange) -> Attributes:
     return replace(asked, name=name)
 
 
-def _answer_bug(exchange: Exchange, error: Exception) -> Answer:
+def _answer_bug(exchange: ApiRequest, error: Exception) -> Answer:
     # JSONEncodeError is but another name of TypeError, which any bug may be.
     if isinstance(error, orjson.JSONEncodeError) and "ecursion" in str(error):
         refusal_ = BadRequest(f"the object can't be written as JSON: {error}; flatten it")

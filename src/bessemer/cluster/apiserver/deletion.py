@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from bessemer.base.clock import LATEST, format_time, later, parse_time
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import DeleteOptions
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"

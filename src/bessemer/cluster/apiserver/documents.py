@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 import orjson
 
 from bessemer.cluster.apiserver import discovery, openapi
-from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.apiserver.request import Answer, ApiRequest, answer_json
+from bessemer.kinds.kind import Object
 from bessemer.kube.errors import MethodNotAllowed, NotFound
-from bessemer.resources.kind import Object
 
 #: The Kubernetes whose API this is.
 KUBERNETES = "v1.37.2"
@@ -49,7 +49,7 @@ class Documents:
         self._cache: dict[str, Answer] = {}
         self._kinds = 0
 
-    def serve(self, exchange: Exchange) -> Answer:
+    def serve(self, exchange: ApiRequest) -> Answer:
         """The document at the exchange's path. Raises NotFound."""
         if exchange.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(

@@ -8,13 +8,13 @@ from __future__ import annotations
 from bessemer.cluster.admission import structure
 from bessemer.cluster.apiserver.machine import Machine, own
 from bessemer.cluster.apiserver.rbac import MASTERS, Rbac
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from bessemer.kube import patches
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import PatchType
 from bessemer.kube.errors import Forbidden, not_found
 from bessemer.kube.requests import Target
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 
 _ROLES = (ROLE, CLUSTER_ROLE)
 _BINDINGS = (ROLE_BINDING, CLUSTER_ROLE_BINDING)

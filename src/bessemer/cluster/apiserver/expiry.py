@@ -11,11 +11,11 @@ from bessemer.base import logs
 from bessemer.base.clock import Clock, parse_time
 from bessemer.base.logs import fields
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.kinds.event import EVENT
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError
 from bessemer.kube.requests import Target
-from bessemer.resources.event import EVENT
-from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
 

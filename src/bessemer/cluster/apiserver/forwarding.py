@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import httpx
 
-from bessemer.cluster.apiserver.exchange import Exchange, without_identity
+from bessemer.cluster.apiserver.request import ApiRequest, without_identity
 from bessemer.kube.errors import ServiceUnavailable
 
 # Between two parties only, or ours and not the service's business: a browser sends a host's
@@ -26,7 +26,7 @@ class Forwarder:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)
 
-    async def forward(self, exchange: Exchange, url: str) -> None:
+    async def forward(self, exchange: ApiRequest, url: str) -> None:
         """Send the request there and the answer back. Raises ServiceUnavailable."""
         query = exchange.scope["query_string"].decode("latin-1")
         sent = without_identity(exchange.scope)["headers"]

@@ -5,8 +5,8 @@ Source: k8s.io/apiserver pkg/endpoints/filters/impersonation.go.
 
 from __future__ import annotations
 
-from bessemer.cluster.apiserver.exchange import Exchange
 from bessemer.cluster.apiserver.rbac import Rbac
+from bessemer.cluster.apiserver.request import ApiRequest
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.errors import BadRequest, Forbidden
 
@@ -15,7 +15,7 @@ _UID, _EXTRA = b"impersonate-uid", b"impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
 
 
-def resolve(exchange: Exchange, user: User, rbac: Rbac) -> User:
+def resolve(exchange: ApiRequest, user: User, rbac: Rbac) -> User:
     """Whom the request acts as: the bearer, or whom the bearer may impersonate.
 
     Raises:

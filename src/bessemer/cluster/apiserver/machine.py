@@ -17,15 +17,15 @@ import orjson
 from bessemer.base.clock import Clock
 from bessemer.cluster.apiserver import deletion, reading, scale, strategy
 from bessemer.cluster.apiserver.reading import Listing
-from bessemer.cluster.store.hub import Event, Watcher
 from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.store.watch_cache import Event, Watcher
+from bessemer.kinds.catalog import KINDS
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import errors, patches
 from bessemer.kube.access import ADMIN, User
 from bessemer.kube.client import EVERYTHING, DeleteOptions, PatchType, Selection
 from bessemer.kube.requests import ALL, FROM_STATE, Page, Target, WatchOptions
-from bessemer.resources.catalog import KINDS
-from bessemer.resources.kind import Kind, Object
 
 # As upstream: after so many random suffixes in a row were taken, something else is wrong.
 _GENERATE_ATTEMPTS = 8

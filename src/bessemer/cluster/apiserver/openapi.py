@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from bessemer.cluster.apiserver import discovery
-from bessemer.resources import schemas
-from bessemer.resources.kind import Kind, Object
+from bessemer.kinds import schemas
+from bessemer.kinds.kind import Kind, Object
 
 _WORDS: dict[str, Object] = {
     "time": {"type": "string", "format": "date-time"},

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from bessemer.cluster.apiserver.exchange import Answer, AsgiApp, Exchange
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.apiserver.request import Answer, ApiRequest, AsgiApp
 from bessemer.cluster.apiserver.routing import Route
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.service import SERVICE
 from bessemer.kube.errors import BadRequest, ServiceUnavailable, not_found
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.service import SERVICE
 
 
 class _Name(NamedTuple):
@@ -48,7 +48,7 @@ class Proxy:
         self._apps = apps
         self._forwarder: Any = None
 
-    async def serve(self, exchange: Exchange, route: Route) -> Answer | None:
+    async def serve(self, exchange: ApiRequest, route: Route) -> Answer | None:
         """Pass the request on and its answer back."""
         name = parse_name(route.name)
         # kfp and old clients write a double slash after "proxy".

@@ -11,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from bessemer.kube import permissions
 from bessemer.kube.access import Attributes, Decision, User
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import BadRequest
 from bessemer.kube.permissions import GROUP, USER, RoleName, Subject
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 
 MASTERS = "system:masters"
 #: The kinds to follow.

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import orjson
 
-from bessemer.cluster.store.hub import Event, Watcher
 from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
+from bessemer.cluster.store.watch_cache import Event, Watcher
+from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import selectors
 from bessemer.kube.client import EventType, Selection
 from bessemer.kube.errors import BadRequest, Expired, version_to_come
 from bessemer.kube.requests import ALL, Page, WatchOptions
-from bessemer.resources.kind import Kind, Object
 
 # Lists being paged through at once; the oldest is forgotten, and its reader told Expired.
 _SNAPSHOTS = 64

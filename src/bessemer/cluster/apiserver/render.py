@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from bessemer.cluster.apiserver.exchange import Exchange
 from bessemer.cluster.apiserver.reading import Listing
-from bessemer.cluster.store.hub import Event
+from bessemer.cluster.apiserver.request import ApiRequest
+from bessemer.cluster.store.watch_cache import Event
+from bessemer.kinds import columns
+from bessemer.kinds.kind import Column, Kind, Object
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import ApiError
-from bessemer.resources import columns
-from bessemer.resources.kind import Column, Kind, Object
 
 _META = "meta.k8s.io/v1"
 
@@ -27,7 +27,7 @@ class NotAcceptable(ApiError):
     code, reason = 406, "NotAcceptable"
 
 
-def one(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> bytes:
+def one(exchange: ApiRequest, kind: Kind, listing: Listing, now: datetime) -> bytes:
     """One object in the form that the Accept header asks for. Raises NotAcceptable."""
     form = read_form(exchange)
     record = listing.records[0]
@@ -38,7 +38,7 @@ def one(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> byte
     return record.data
 
 
-def many(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> bytes:
+def many(exchange: ApiRequest, kind: Kind, listing: Listing, now: datetime) -> bytes:
     """A list in the form that the Accept header asks for. Raises NotAcceptable."""
     form = read_form(exchange)
     if form == "Table":
@@ -50,7 +50,7 @@ def many(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> byt
     raise _unknown(form)
 
 
-def event(exchange: Exchange, form: str, kind: Kind, change: Event, now: datetime) -> bytes:
+def event(exchange: ApiRequest, form: str, kind: Kind, change: Event, now: datetime) -> bytes:
     """The object of a watch event in a form that ``read_form`` gave."""
     if form == "PartialObjectMetadata":
         return orjson.dumps(_partial(change.object))
@@ -68,7 +68,7 @@ def event(exchange: Exchange, form: str, kind: Kind, change: Event, now: datetim
     return orjson.dumps(table)
 
 
-def read_form(exchange: Exchange) -> str:
+def read_form(exchange: ApiRequest) -> str:
     """The first form of the Accept header that we have; empty for the object itself.
 
     Raises:
@@ -129,7 +129,7 @@ def _definitions(shown: tuple[Column, ...]) -> list[Object]:
     ]
 
 
-def _include(exchange: Exchange) -> str:
+def _include(exchange: ApiRequest) -> str:
     return exchange.query.get("includeObject", "Metadata")
 
 
@@ -154,7 +154,7 @@ def _cell(column: Column, obj: Object, now: datetime) -> Any:
     return value
 
 
-def _table(exchange: Exchange, kind: Kind, listing: Listing, now: datetime) -> Object:
+def _table(exchange: ApiRequest, kind: Kind, listing: Listing, now: datetime) -> Object:
     shown = _columns(kind)
     include = _include(exchange)
     return {

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bessemer.base.clock import format_time
-from bessemer.cluster.apiserver.exchange import Answer, Exchange, answer_json
 from bessemer.cluster.apiserver.rbac import Rbac
+from bessemer.cluster.apiserver.request import Answer, ApiRequest, answer_json
 from bessemer.cluster.apiserver.routing import Route
 from bessemer.cluster.apiserver.tokens import (
     AUDIENCE,
@@ -20,11 +20,11 @@ from bessemer.cluster.apiserver.tokens import (
     TokenIssuer,
     Tokens,
 )
+from bessemer.kinds import rules, schemas
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.schemas import Fault
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.errors import BadRequest, NotFound, invalid
-from bessemer.resources import rules, schemas
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.schemas import Fault
 
 TOKEN_REQUEST = Kind("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests")
 _MIN_SECONDS, _MAX_SECONDS = 600, 1 << 32
@@ -37,7 +37,7 @@ class Reviews:
         self._tokens = tokens
         self._issuer = issuer
         self._rbac = rbac
-        self._by_resource: dict[str, Callable[[Exchange, Object, Route], Awaitable[Object]]] = {
+        self._by_resource: dict[str, Callable[[ApiRequest, Object, Route], Awaitable[Object]]] = {
             "selfsubjectreviews.authentication.k8s.io": self._self_review,
             "tokenreviews.authentication.k8s.io": self._token_review,
             "selfsubjectaccessreviews.authorization.k8s.io": self._self_access,
@@ -50,7 +50,7 @@ class Reviews:
         """Whether the route is a review's."""
         return route.resource in self._by_resource
 
-    async def serve(self, exchange: Exchange, route: Route) -> Answer:
+    async def serve(self, exchange: ApiRequest, route: Route) -> Answer:
         """Answer a review."""
         # A right in one namespace is none to ask about others: only the local review is in one.
         if exchange.method != "POST" or route.name or _is_local(route) != bool(route.namespace):
@@ -64,10 +64,10 @@ class Reviews:
         status = await self._by_resource[route.resource](exchange, spec or {}, route)
         return answer_json({**obj, "metadata": obj.get("metadata") or {}, "status": status}, 201)
 
-    async def _self_review(self, exchange: Exchange, _spec: Object, _route: Route) -> Object:
+    async def _self_review(self, exchange: ApiRequest, _spec: Object, _route: Route) -> Object:
         return {"userInfo": _user_info(exchange.user)}
 
-    async def _token_review(self, _exchange: Exchange, spec: Object, _route: Route) -> Object:
+    async def _token_review(self, _exchange: ApiRequest, spec: Object, _route: Route) -> Object:
         audiences = _audiences(spec)
         for audience in audiences:
             user = self._tokens.identify(str(spec.get("token", "")), str(audience))
@@ -83,10 +83,10 @@ class Reviews:
             "error": "[invalid bearer token, Token has been invalidated]",
         }
 
-    async def _self_access(self, exchange: Exchange, spec: Object, _route: Route) -> Object:
+    async def _self_access(self, exchange: ApiRequest, spec: Object, _route: Route) -> Object:
         return self._decide(exchange.user, spec)
 
-    async def _access(self, _exchange: Exchange, spec: Object, route: Route) -> Object:
+    async def _access(self, _exchange: ApiRequest, spec: Object, route: Route) -> Object:
         inside = (spec.get("resourceAttributes") or {}).get("namespace", "")
         if _is_local(route) and inside != route.namespace:
             raise BadRequest(
@@ -121,7 +121,7 @@ class Reviews:
             status["reason"] = decision.reason
         return status
 
-    async def _self_rules(self, exchange: Exchange, spec: Object, _route: Route) -> Object:
+    async def _self_rules(self, exchange: ApiRequest, spec: Object, _route: Route) -> Object:
         held = list(self._rbac.rules_for(exchange.user, str(spec.get("namespace", ""))))
         if "system:masters" in exchange.user.groups:
             held = [
@@ -134,7 +134,7 @@ class Reviews:
             "incomplete": False,
         }
 
-    async def request_token(self, exchange: Exchange, route: Route) -> Answer:
+    async def request_token(self, exchange: ApiRequest, route: Route) -> Answer:
         """``serviceaccounts/<name>/token``."""
         obj = await exchange.read_object()
         _check("authentication.v1.TokenRequest", obj)

@@ -5,9 +5,9 @@ Source: autoscaling/v1 Scale.
 
 from __future__ import annotations
 
+from bessemer.kinds import columns, meta
+from bessemer.kinds.kind import Column, Kind, Object
 from bessemer.kube import selectors
-from bessemer.resources import columns, meta
-from bessemer.resources.kind import Column, Kind, Object
 
 # For patches: a Scale is an object of its own.
 SCALE = Kind(

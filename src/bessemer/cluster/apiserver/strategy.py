@@ -10,9 +10,9 @@ from typing import Any
 
 from bessemer.base import ids
 from bessemer.base.clock import format_time
+from bessemer.kinds.kind import Cause, Kind, Object
+from bessemer.kinds.lease import LEASE
 from bessemer.kube import errors
-from bessemer.resources.kind import Cause, Kind, Object
-from bessemer.resources.lease import LEASE
 
 # generateName's base is cut so that the name with its suffix stays a label.
 _GENERATED_BASE_CHARS = 63 - 5

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bessemer.base import ids
 from bessemer.base.clock import Clock
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import POD
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.access import ADMIN, User
 from bessemer.kube.errors import BadRequest, conflict, not_found
-from bessemer.resources import meta
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.pod import POD
-from bessemer.resources.serviceaccount import SERVICE_ACCOUNT
 
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "https://kubernetes.default.svc"

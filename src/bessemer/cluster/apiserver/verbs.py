@@ -11,18 +11,18 @@ import orjson
 from bessemer.base.clock import Clock
 from bessemer.cluster.admission.structure import STRICTNESS, FieldValidation, Strictness
 from bessemer.cluster.apiserver import duplicates, escalation, reading, render, watching
-from bessemer.cluster.apiserver.exchange import Answer, Exchange, parse
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.reading import Listing
+from bessemer.cluster.apiserver.request import Answer, ApiRequest, parse
 from bessemer.cluster.apiserver.scale import SCALE
+from bessemer.kinds import meta, schemas
+from bessemer.kinds.job import JOB
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.schemas import Fault
 from bessemer.kube.client import DeleteOptions, PatchType, Selection
 from bessemer.kube.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
 from bessemer.kube.requests import Page, Target
-from bessemer.resources import meta, schemas
-from bessemer.resources.job import JOB
-from bessemer.resources.kind import Kind, Object
-from bessemer.resources.schemas import Fault
 
 _STRICT = {mode.value: mode for mode in FieldValidation}
 _PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
@@ -49,7 +49,7 @@ class Verbs:
         self._machine = machine
         self._rbac = rbac
         self._clock = clock
-        self._by_verb: Mapping[str, Callable[[Exchange, Target], Awaitable[Answer | None]]] = {
+        self._by_verb: Mapping[str, Callable[[ApiRequest, Target], Awaitable[Answer | None]]] = {
             "get": self._get,
             "list": self._list,
             "watch": self._watch,
@@ -60,7 +60,7 @@ class Verbs:
             "deletecollection": self._delete_collection,
         }
 
-    async def serve(self, exchange: Exchange, verb: str, target: Target) -> Answer | None:
+    async def serve(self, exchange: ApiRequest, verb: str, target: Target) -> Answer | None:
         """The answer; None when the verb streamed it itself."""
         act = self._by_verb.get(verb)
         if act is None or (target.name and verb == "create"):
@@ -69,7 +69,7 @@ class Verbs:
             )
         return await act(exchange, target)
 
-    async def _get(self, exchange: Exchange, target: Target) -> Answer:
+    async def _get(self, exchange: ApiRequest, target: Target) -> Answer:
         if b"as=" in exchange.accept:
             record = self._machine.get(target)
             listing = Listing([record], record.version)
@@ -77,7 +77,7 @@ class Verbs:
             return Answer(render.one(exchange, kind, listing, self._clock.now()))
         return Answer(self._machine.get_raw(target))
 
-    async def _list(self, exchange: Exchange, target: Target) -> Answer:
+    async def _list(self, exchange: ApiRequest, target: Target) -> Answer:
         if not exchange.scope["query_string"] and b"as=" not in exchange.accept:
             return Answer(self._machine.list_raw(target.kind, Selection(target.namespace)))
         selection = _selection(exchange, target)
@@ -90,11 +90,11 @@ class Verbs:
             return Answer(render.many(exchange, target.kind, listing, self._clock.now()))
         return Answer(self._machine.list_raw(target.kind, selection, page))
 
-    async def _watch(self, exchange: Exchange, target: Target) -> None:
+    async def _watch(self, exchange: ApiRequest, target: Target) -> None:
         wish = (target, _selection(exchange, target))
         await watching.serve(exchange, self._machine, self._clock, wish)
 
-    async def _create(self, exchange: Exchange, target: Target) -> Answer:
+    async def _create(self, exchange: ApiRequest, target: Target) -> Answer:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
             await request.check_duplicates(target.kind)
@@ -104,7 +104,7 @@ class Verbs:
             )
             return request.answer(record.data, 201)
 
-    async def _update(self, exchange: Exchange, target: Target) -> Answer:
+    async def _update(self, exchange: ApiRequest, target: Target) -> Answer:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
             await request.check_duplicates(target.kind)
@@ -114,7 +114,7 @@ class Verbs:
             )
             return request.answer(record.data)
 
-    async def _patch(self, exchange: Exchange, target: Target) -> Answer:
+    async def _patch(self, exchange: ApiRequest, target: Target) -> Answer:
         patch_type = _PATCH_TYPES.get(exchange.content_type)
         if patch_type is None:
             raise UnsupportedMediaType(_patch_refusal(exchange.content_type))
@@ -128,7 +128,7 @@ class Verbs:
             )
             return request.answer(record.data)
 
-    async def _delete(self, exchange: Exchange, target: Target) -> Answer:
+    async def _delete(self, exchange: ApiRequest, target: Target) -> Answer:
         options, dry_run, headers = await _delete_options(exchange, target.kind)
         record = await self._machine.delete(target, options, exchange.user, dry_run=dry_run)
         kind = target.kind
@@ -145,7 +145,7 @@ class Verbs:
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         return Answer(orjson.dumps({**status, "details": details}), headers=headers)
 
-    async def _delete_collection(self, exchange: Exchange, target: Target) -> Answer:
+    async def _delete_collection(self, exchange: ApiRequest, target: Target) -> Answer:
         options, dry_run, headers = await _delete_options(exchange, target.kind)
         records = await self._machine.delete_collection(
             target.kind, _selection(exchange, target), options, exchange.user, dry_run=dry_run
@@ -157,7 +157,7 @@ class Verbs:
 class _Request:
     """What a write is accompanied by: dryRun, fieldValidation, and the warnings it answers."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: ApiRequest) -> None:
         self.dry_run = False
         self._exchange = exchange
         self._is_asked = False
@@ -238,7 +238,7 @@ def _field_validation(value: str) -> FieldValidation:
     return mode
 
 
-def _selection(exchange: Exchange, target: Target) -> Selection:
+def _selection(exchange: ApiRequest, target: Target) -> Selection:
     query = exchange.query
     labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
     return Selection(target.namespace, labels, fields)
@@ -258,7 +258,7 @@ def _patch_refusal(content_type: str) -> str:
 
 
 async def _delete_options(
-    exchange: Exchange, kind: Kind
+    exchange: ApiRequest, kind: Kind
 ) -> tuple[DeleteOptions, bool, list[tuple[bytes, bytes]]]:
     """The options, whether nothing is to be done, and the headers that warn."""
     body = await exchange.read()
@@ -284,7 +284,7 @@ async def _delete_options(
     return options, _dry_run(dry_run), headers
 
 
-def _propagation(exchange: Exchange, given: Object) -> str:
+def _propagation(exchange: ApiRequest, given: Object) -> str:
     propagation = given.get("propagationPolicy") or exchange.query.get("propagationPolicy")
     orphan = given.get("orphanDependents")
     if propagation is None and orphan is not None:

@@ -13,13 +13,13 @@ import orjson
 
 from bessemer.base.clock import Clock
 from bessemer.cluster.apiserver import render
-from bessemer.cluster.apiserver.exchange import Exchange
 from bessemer.cluster.apiserver.machine import Machine
-from bessemer.cluster.store.hub import Event, Watcher
+from bessemer.cluster.apiserver.request import ApiRequest
+from bessemer.cluster.store.watch_cache import Event, Watcher
+from bessemer.kinds.kind import Kind
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import ApiError, Expired
 from bessemer.kube.requests import Target, WatchOptions
-from bessemer.resources.kind import Kind
 
 _MIN_SECONDS = 1800  # without timeoutSeconds a watch lasts this long, up to twice as long
 _BOOKMARK_SECONDS = 55.0
@@ -33,7 +33,7 @@ class _Gone(Exception):
 
 
 async def serve(
-    exchange: Exchange, machine: Machine, clock: Clock, wish: tuple[Target, Selection]
+    exchange: ApiRequest, machine: Machine, clock: Clock, wish: tuple[Target, Selection]
 ) -> None:
     """Stream the events of one watch."""
     target, selection = wish
@@ -68,7 +68,7 @@ async def serve(
         machine.unwatch(kind, watcher)
 
 
-async def _end_on_hangup(exchange: Exchange, watcher: Watcher) -> None:
+async def _end_on_hangup(exchange: ApiRequest, watcher: Watcher) -> None:
     await exchange.until_disconnected()
     watcher.end(_Gone())
 
@@ -77,7 +77,7 @@ class _Stream:
     """Writes a watcher's events."""
 
     def __init__(
-        self, exchange: Exchange, machine: Machine, clock: Clock, what: tuple[Kind, str]
+        self, exchange: ApiRequest, machine: Machine, clock: Clock, what: tuple[Kind, str]
     ) -> None:
         self._exchange = exchange
         self._machine = machine

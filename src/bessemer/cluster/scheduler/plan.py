@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bessemer.resources import meta, quantity
-from bessemer.resources.kind import Object
+from bessemer.kinds import meta, quantity
+from bessemer.kinds.kind import Object
 
 FINAL_PHASES = ("Succeeded", "Failed")
 

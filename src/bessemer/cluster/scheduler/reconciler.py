@@ -12,14 +12,14 @@ from bessemer.control.controller import Controller
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source
+from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
+from bessemer.kinds.node import NODE
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client, EventType
 from bessemer.kube.errors import Conflict, NotFound
 from bessemer.kube.informer import Informers
-from bessemer.resources import meta
-from bessemer.resources.kind import Object
-from bessemer.resources.node import NODE
-from bessemer.resources.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.resources.pod import POD
 
 _log = logs.get(__name__)
 # Binds wait for the disk; many at once share a commit.

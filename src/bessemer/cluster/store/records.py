@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import orjson
 
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import EventType
-from bessemer.resources.kind import Object
 
 
 class Key(NamedTuple):

@@ -25,12 +25,12 @@ from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.base.logs import fields
 from bessemer.cluster.store.file import Batch, CommitFailed, ObjectFile, Row
-from bessemer.cluster.store.hub import Hub, Watcher, restamp
 from bessemer.cluster.store.records import Change, Key, Record, serialize
 from bessemer.cluster.store.reserve import Reserve
+from bessemer.cluster.store.watch_cache import WatchCache, Watcher, restamp
+from bessemer.kinds.kind import Object
 from bessemer.kube.client import EventType
 from bessemer.kube.errors import Expired, ServiceUnavailable, TooLarge
-from bessemer.resources.kind import Object
 
 _log = logs.get(__name__)
 
@@ -97,7 +97,7 @@ class Store:
         self._load()
         # Never 0, which means "any version" where a client says it.
         self._version = self._given = max(self._file.read_version(), 1)
-        self._hub = Hub(self._version)
+        self._hub = WatchCache(self._version)
         self._pending: dict[Key, _Write] = {}
         self._queue: list[_Write] = []
         self._writing: list[_Write] = []
@@ -143,7 +143,7 @@ class Store:
         self._hub.detach(resource, watcher)
 
     def compact(self, version: int) -> None:
-        """Forget what watches could replay up to that version; see ``Hub.compact``."""
+        """Forget what watches could replay up to that version; see ``WatchCache.compact``."""
         self._hub.compact(version)
 
     async def run_compaction(self, clock: Clock) -> None:

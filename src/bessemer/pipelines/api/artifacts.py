@@ -12,15 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bessemer.pipelines import lineage, listing, wire
-from bessemer.pipelines.api.http import JsonResponse, Services, params_of, user_of
+from bessemer.pipelines import lineage, listing, v2beta1
+from bessemer.pipelines.api.http import JsonResponse, RouteDependencies, params_of, user_of
 from bessemer.pipelines.errors import NotFound
 
 
 class Artifacts:
     """GET /artifacts and /artifacts/{id}; who may read runs may read them."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: RouteDependencies) -> None:
         self._services = services
 
     def routes(self) -> list[Route]:
@@ -47,8 +47,8 @@ class Artifacts:
         namespace = await self._check(request, "list", namespace)
         query = listing.parse(params, lineage.ARTIFACT_FIELDS)
         page = await self._services.history.list_artifacts(query, namespace, run_id)
-        items = [wire.artifact(record) for record in page.artifacts]
-        return JsonResponse(wire.page("artifacts", items, page.total, page.next_token))
+        items = [v2beta1.artifact(record) for record in page.artifacts]
+        return JsonResponse(v2beta1.page("artifacts", items, page.total, page.next_token))
 
     async def get(self, request: Request) -> Response:
         """One, with its lineage."""
@@ -58,4 +58,4 @@ class Artifacts:
             await self._check(request, "get")
             raise
         await self._check(request, "get", found.namespace)
-        return JsonResponse(wire.artifact(found))
+        return JsonResponse(v2beta1.artifact(found))

@@ -7,15 +7,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import catalog, listing, wire
-from bessemer.pipelines.api.http import JsonResponse, Services, params_of, read_json, user_of
+from bessemer.pipelines import catalog, listing, v2beta1
+from bessemer.pipelines.api.http import (
+    JsonResponse,
+    RouteDependencies,
+    params_of,
+    read_json,
+    user_of,
+)
 from bessemer.pipelines.errors import NotFound
 
 
 class Experiments:
     """GET, POST, DELETE /experiments and the archive verbs."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: RouteDependencies) -> None:
         self._catalog = services.catalog
         self._services = services
 
@@ -54,27 +60,27 @@ class Experiments:
         namespace = await self._check(request, "list")
         query = listing.parse(params_of(request), catalog.EXPERIMENT_FIELDS)
         found, total, token = await self._catalog.list_experiments(query, namespace)
-        items = [wire.experiment(record) for record in found]
-        return JsonResponse(wire.page("experiments", items, total, token))
+        items = [v2beta1.experiment(record) for record in found]
+        return JsonResponse(v2beta1.page("experiments", items, total, token))
 
     async def create(self, request: Request) -> Response:
         """A new one; its name must be free."""
-        body = wire.parse(wire.EXPERIMENT, await read_json(request))
+        body = v2beta1.parse(v2beta1.EXPERIMENT, await read_json(request))
         given = self._services.namespace_of(request, body.get("namespace", ""))
         await self._services.check(request, "create", "experiments", given)
         experiment = catalog.Experiment(
             id=ids.make_uid(),
             namespace=given,
-            name=wire.check_name(body.get("display_name", ""), "an experiment's display_name"),
+            name=v2beta1.check_name(body.get("display_name", ""), "an experiment's display_name"),
             description=body.get("description", ""),
             created_at=self._services.clock.now(),
         )
         await self._catalog.create_experiment(experiment)
-        return JsonResponse(wire.experiment(experiment))
+        return JsonResponse(v2beta1.experiment(experiment))
 
     async def get(self, request: Request) -> Response:
         """One."""
-        return JsonResponse(wire.experiment(await self._find(request, "get")))
+        return JsonResponse(v2beta1.experiment(await self._find(request, "get")))
 
     async def delete(self, request: Request) -> Response:
         """Forget one; its runs stay."""

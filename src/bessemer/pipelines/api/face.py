@@ -27,7 +27,13 @@ from bessemer.pipelines import uploads
 from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.api.artifacts import Artifacts
 from bessemer.pipelines.api.experiments import Experiments
-from bessemer.pipelines.api.http import PROXIED, Cluster, JsonResponse, Services, answer_error
+from bessemer.pipelines.api.http import (
+    PROXIED,
+    Cluster,
+    JsonResponse,
+    RouteDependencies,
+    answer_error,
+)
 from bessemer.pipelines.api.pipelines import Pipelines
 from bessemer.pipelines.api.runs import Runs
 from bessemer.pipelines.catalog import Catalog
@@ -47,7 +53,7 @@ _MAX_BODY = uploads.MAX_BYTES + (1 << 20)
 class PipelinesApi:
     """The ASGI app; ``matches`` tells whether a path is one of its own."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: RouteDependencies) -> None:
         self._guard = services.guard
         runs = Runs(services)
         v2 = [
@@ -134,7 +140,7 @@ def build_api(
     mode is single-user as clients see it; unlike upstream in that mode, a namespace that a request
     names is the one that it is for, and RBAC is asked there.
     """
-    services = Services(
+    services = RouteDependencies(
         SqlHistory(database), Catalog(database), guard, clock, wake, logs, cluster or Cluster()
     )
     return PipelinesApi(services)

@@ -19,7 +19,7 @@ from bessemer.base.errors import BessemerError
 from bessemer.database.errors import DatabaseError
 from bessemer.kube.access import User
 from bessemer.kube.errors import ApiError
-from bessemer.pipelines import errors, wire
+from bessemer.pipelines import errors, v2beta1
 from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.history import SqlHistory
@@ -82,7 +82,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Services:
+class RouteDependencies:
     """What the routes work with.
 
     Attributes:
@@ -224,7 +224,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if _is_plain(request.url.path):
         body = {"error_message": message, "error_details": message}
         return JsonResponse(body, status)
-    return JsonResponse(wire.error_body(code, message), status)
+    return JsonResponse(v2beta1.error_body(code, message), status)
 
 
 def _is_plain(path: str) -> bool:

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import catalog, listing, uploads, wire
+from bessemer.pipelines import catalog, listing, uploads, v2beta1
 from bessemer.pipelines.api.http import (
     JsonResponse,
-    Services,
+    RouteDependencies,
     load_spec,
     params_of,
     read_beside,
@@ -53,7 +53,7 @@ def check_tags(tags: object) -> dict[str, str]:
 class Pipelines:
     """GET, POST, PATCH, DELETE /pipelines and /pipelines/{id}/versions; the uploads."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: RouteDependencies) -> None:
         self._services = services
         self._catalog = services.catalog
 
@@ -103,18 +103,18 @@ class Pipelines:
         namespace = await self._check(request, "list")
         query = listing.parse(params_of(request), catalog.PIPELINE_FIELDS)
         found, total, token = await self._catalog.list_pipelines(query, namespace)
-        items = [wire.pipeline(record) for record in found]
-        return JsonResponse(wire.page("pipelines", items, total, token))
+        items = [v2beta1.pipeline(record) for record in found]
+        return JsonResponse(v2beta1.page("pipelines", items, total, token))
 
     def _make(self, body: Mapping[str, Any], namespace: str) -> catalog.Pipeline:
         given = body.get("name") or body.get("display_name", "")
-        name = wire.check_name(given, "a pipeline's name")
+        name = v2beta1.check_name(given, "a pipeline's name")
         display_name = body.get("display_name") or name
         return catalog.Pipeline(
             id=ids.make_uid(),
             namespace=namespace,
             name=name,
-            display_name=wire.check_display_name(display_name, "a pipeline's display_name"),
+            display_name=v2beta1.check_display_name(display_name, "a pipeline's display_name"),
             description=body.get("description", ""),
             created_at=self._services.clock.now(),
             tags=check_tags(body.get("tags", {})),
@@ -127,14 +127,14 @@ class Pipelines:
 
     async def create(self, request: Request) -> Response:
         """A new one without versions."""
-        body = wire.parse(wire.PIPELINE, await read_json(request))
+        body = v2beta1.parse(v2beta1.PIPELINE, await read_json(request))
         pipeline = self._make(body, await self._check_new(request, body))
         await self._catalog.create_pipeline(pipeline)
-        return JsonResponse(wire.pipeline(pipeline))
+        return JsonResponse(v2beta1.pipeline(pipeline))
 
     async def create_with_version(self, request: Request) -> Response:
         """A new one with its first version (its IR inline; we fetch no addresses)."""
-        body = wire.parse(wire.PIPELINE_AND_VERSION, await read_json(request))
+        body = v2beta1.parse(v2beta1.PIPELINE_AND_VERSION, await read_json(request))
         given = body.get("pipeline", {})
         pipeline = self._make(given, await self._check_new(request, given))
         given = {
@@ -146,26 +146,26 @@ class Pipelines:
             pipeline.id, {**given, **body.get("pipeline_version", {})}
         )
         await self._catalog.create_pipeline(pipeline, version)
-        return JsonResponse(wire.pipeline(pipeline))
+        return JsonResponse(v2beta1.pipeline(pipeline))
 
     async def get(self, request: Request) -> Response:
         """One."""
-        return JsonResponse(wire.pipeline(await self._find(request, "get")))
+        return JsonResponse(v2beta1.pipeline(await self._find(request, "get")))
 
     async def get_by_name(self, request: Request) -> Response:
         """One, by its name."""
         namespace = await self._check(request, "get")
         name = request.path_params["name"]
         pipeline = await self._catalog.find_pipeline(namespace, name)
-        return JsonResponse(wire.pipeline(pipeline))
+        return JsonResponse(v2beta1.pipeline(pipeline))
 
     async def update(self, request: Request) -> Response:
         """Change the display name and the tags."""
         pipeline = await self._find(request, "update")
-        body = wire.parse(wire.PIPELINE, await read_json(request))
+        body = v2beta1.parse(v2beta1.PIPELINE, await read_json(request))
         changed = replace(pipeline, **_changes(body))
         await self._catalog.update_pipeline(changed)
-        return JsonResponse(wire.pipeline(changed))
+        return JsonResponse(v2beta1.pipeline(changed))
 
     async def delete(self, request: Request) -> Response:
         """Forget one; with versions only if ``cascade=true``."""
@@ -193,13 +193,13 @@ class Pipelines:
             )
         checked = await load_spec(source)
         given = body.get("name") or body.get("display_name") or checked.name
-        name = wire.check_name(given, "a version's name")
+        name = v2beta1.check_name(given, "a version's name")
         display_name = body.get("display_name") or name
         return catalog.Version(
             id=ids.make_uid(),
             pipeline_id=pipeline_id,
             name=name,
-            display_name=wire.check_display_name(display_name, "a version's display_name"),
+            display_name=v2beta1.check_display_name(display_name, "a version's display_name"),
             spec=checked.document,
             platform_spec=checked.platform_document,
             description=body.get("description", ""),
@@ -213,16 +213,16 @@ class Pipelines:
         pipeline = await self._find(request, "list")
         query = listing.parse(params_of(request), catalog.VERSION_FIELDS)
         found, total, token = await self._catalog.list_versions(query, pipeline.id)
-        items = [wire.version(record) for record in found]
-        return JsonResponse(wire.page("pipeline_versions", items, total, token))
+        items = [v2beta1.version(record) for record in found]
+        return JsonResponse(v2beta1.page("pipeline_versions", items, total, token))
 
     async def create_version(self, request: Request) -> Response:
         """A new one (its IR inline; we fetch no addresses)."""
         pipeline = await self._find(request, "create")
-        body = wire.parse(wire.VERSION, await read_json(request))
+        body = v2beta1.parse(v2beta1.VERSION, await read_json(request))
         version = await self._make_version(pipeline.id, body)
         await self._catalog.create_version(version)
-        return JsonResponse(wire.version(version))
+        return JsonResponse(v2beta1.version(version))
 
     async def _find_version(self, request: Request, verb: str) -> catalog.Version:
         pipeline = await self._find(request, verb)
@@ -230,15 +230,15 @@ class Pipelines:
 
     async def get_version(self, request: Request) -> Response:
         """One."""
-        return JsonResponse(wire.version(await self._find_version(request, "get")))
+        return JsonResponse(v2beta1.version(await self._find_version(request, "get")))
 
     async def update_version(self, request: Request) -> Response:
         """Change the display name and the tags."""
         version = await self._find_version(request, "update")
-        body = wire.parse(wire.VERSION, await read_json(request))
+        body = v2beta1.parse(v2beta1.VERSION, await read_json(request))
         changed = replace(version, **_changes(body))
         await self._catalog.update_version(changed)
-        return JsonResponse(wire.version(changed))
+        return JsonResponse(v2beta1.version(changed))
 
     async def delete_version(self, request: Request) -> Response:
         """Forget one; runs of it keep their IR."""
@@ -257,7 +257,7 @@ class Pipelines:
         # The query's tags are the pipeline's, as upstream has it; the rest is of both.
         version = await self._make_version(pipeline.id, {**params, "tags": {}}, text)
         await self._catalog.create_pipeline(pipeline, version)
-        return JsonResponse(wire.pipeline(pipeline))
+        return JsonResponse(v2beta1.pipeline(pipeline))
 
     async def upload_version(self, request: Request) -> Response:
         """A file as a new version of a pipeline."""
@@ -269,14 +269,14 @@ class Pipelines:
         params.setdefault("name", params.get("display_name") or file_name)
         version = await self._make_version(pipeline.id, params, text)
         await self._catalog.create_version(version)
-        return JsonResponse(wire.version(version))
+        return JsonResponse(v2beta1.version(version))
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a PATCH changes; of the other fields, which the client sends back, nothing."""
     changes: dict[str, Any] = {}
     if "display_name" in body:
-        name = wire.check_display_name(body["display_name"], "a display_name")
+        name = v2beta1.check_display_name(body["display_name"], "a display_name")
         changes["display_name"] = name
     if "tags" in body:
         changes["tags"] = check_tags(body["tags"])

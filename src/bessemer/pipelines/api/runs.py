@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import history, listing, retrying, spec, tree, wire
+from bessemer.pipelines import history, listing, retrying, spec, tree, v2beta1
 from bessemer.pipelines.api.http import (
     JsonResponse,
-    Services,
+    RouteDependencies,
     load_spec,
     params_of,
     read_json,
@@ -31,7 +31,7 @@ _MAX_DIGITS = 18  # of a number of lines
 class Runs:
     """GET, POST, DELETE /runs, the verbs on a run, and the logs of its steps."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: RouteDependencies) -> None:
         self._services = services
         self._history = services.history
         self._catalog = services.catalog
@@ -82,19 +82,19 @@ class Runs:
         namespace = await self._check(request, "list", namespace)
         query = listing.parse(params, history.RUN_FIELDS)
         page = await self._history.list_runs(query, namespace, experiment_id)
-        items = [wire.run(run) for run in page.runs]
-        return JsonResponse(wire.page("runs", items, page.total, page.next_token))
+        items = [v2beta1.run(run) for run in page.runs]
+        return JsonResponse(v2beta1.page("runs", items, page.total, page.next_token))
 
     async def create(self, request: Request) -> Response:
         """A new run of an IR, or of a pipeline's version; the engine takes it from there."""
-        body = wire.parse(wire.RUN, await read_json(request))
+        body = v2beta1.parse(v2beta1.RUN, await read_json(request))
         experiment_id, namespace = await self._find_place(request, body.get("experiment_id", ""))
         if body.get("plugins_output"):
             raise InvalidArgument(
                 "plugins_output is the server's to write, but the request has one; leave it out"
             )
         config = body.get("runtime_config", {})
-        name = wire.check_display_name(body.get("display_name", ""), "a run's display_name")
+        name = v2beta1.check_display_name(body.get("display_name", ""), "a run's display_name")
         source = await self._read_source(request, body)
         checked, parameters = source.pop("checked"), config.get("parameters", {})
         # Defaults are filled in by the engine: the history keeps what was submitted.
@@ -124,7 +124,7 @@ class Runs:
             run = replace(run, experiment_id=default.id)
         await self._history.create_run(run)
         self._services.wake(run.id)
-        return JsonResponse(wire.run(run))
+        return JsonResponse(v2beta1.run(run))
 
     async def _find_place(self, request: Request, experiment_id: str) -> tuple[str, str]:
         """The experiment that a new run names, if any, and the namespace, where it is allowed."""
@@ -172,7 +172,7 @@ class Runs:
         )
         pipeline = await self._catalog.get_pipeline(version.pipeline_id)
         await self._services.check(request, "get", "pipelines", pipeline.namespace)
-        checked = await load_spec(wire.spec_document(version.spec, version.platform_spec))
+        checked = await load_spec(v2beta1.spec_document(version.spec, version.platform_spec))
         return {
             "checked": checked,
             "spec": version.spec,
@@ -186,7 +186,7 @@ class Runs:
         run = await self._find(request, "get")
         tasks = await self._load_tasks(run.id)
         # Thousands of tasks take their time, in which others want to be served.
-        return await asyncio.to_thread(lambda: JsonResponse(wire.run(run, tasks)))
+        return await asyncio.to_thread(lambda: JsonResponse(v2beta1.run(run, tasks)))
 
     async def _load_tasks(self, run_id: str) -> Sequence[Task]:
         found = await self._history.load_run(run_id)

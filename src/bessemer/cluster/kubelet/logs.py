@@ -1,0 +1,43 @@
+"""Reading a container's log: the port that the API server's ``pods/log`` goes through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bessemer.kinds.kind import Object
+from bessemer.kube.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """What of the log, as v1.PodLogOptions."""
+
+    container: str = ""  # empty: the only one
+    follow: bool = False
+    previous: bool = False
+    since: datetime | None = None
+    tail_lines: int | None = None
+    limit_bytes: int | None = None
+    timestamps: bool = False
+
+
+class LogPruned(BadRequest):
+    """There was a log, but ``bessemer prune`` deleted it."""
+
+
+class PodLogs(Protocol):
+    """The logs of this node's pods."""
+
+    def read(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        """The log's bytes, in pieces; with ``follow`` until the container ended.
+
+        The first piece comes as soon as there is a log, and is empty while nothing is in it.
+
+        Raises:
+            kube.errors.BadRequest: no such container, or several and none named, or it has not
+                started yet; in upstream's words. Or there was a log, and it was pruned.
+        """
+        ...

@@ -1,5 +1,0 @@
-"""Deployment: ReplicaSets old and new, scaled against each other.
-
-May import: what ``cluster.workloads`` may. To change what is decided open ``plan``; how it is
-observed and done, ``reconciler``.
-"""

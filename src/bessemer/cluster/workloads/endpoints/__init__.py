@@ -1,5 +1,0 @@
-"""EndpointSlices: the addresses of the pods behind each Service.
-
-May import: what ``cluster.workloads`` may. To change what is decided open ``plan``; how it is
-observed and done, ``reconciler``.
-"""

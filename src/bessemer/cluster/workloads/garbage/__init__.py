@@ -1,5 +1,0 @@
-"""Garbage collection: what an owner's end means for its dependents.
-
-May import: what ``cluster.workloads`` may. To change what is decided open ``plan``; how it is
-observed and done, ``reconciler``.
-"""

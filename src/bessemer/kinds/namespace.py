@@ -1,0 +1,36 @@
+"""Namespace: where objects live and what keeps users apart."""
+
+from __future__ import annotations
+
+from bessemer.kinds import columns, meta
+from bessemer.kinds.kind import Column, Kind, Object
+
+#: What selectors of namespaces lean on: each carries its own name.
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def _default(obj: Object) -> None:
+    metadata = obj["metadata"]
+    if name := metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: name}
+    obj.setdefault("status", {}).setdefault("phase", "Active")
+
+
+def _status(obj: Object) -> str:
+    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
+
+
+NAMESPACE = Kind(
+    "",
+    "v1",
+    "Namespace",
+    "namespaces",
+    namespaced=False,
+    singular="namespace",
+    short_names=("ns",),
+    subresources=frozenset({"status"}),
+    schema="core.v1.Namespace",
+    default=_default,
+    fields={"status.phase": "status.phase"},
+    columns=(columns.NAME, Column("Status", _status), columns.AGE),
+)

@@ -1,0 +1,21 @@
+"""ServiceAccount: the identity of pods."""
+
+from __future__ import annotations
+
+from bessemer.kinds import columns
+from bessemer.kinds.kind import Column, Kind
+
+SERVICE_ACCOUNT = Kind(
+    "",
+    "v1",
+    "ServiceAccount",
+    "serviceaccounts",
+    singular="serviceaccount",
+    short_names=("sa",),
+    schema="core.v1.ServiceAccount",
+    columns=(
+        columns.NAME,
+        Column("Secrets", columns.count("secrets"), type="integer"),
+        columns.AGE,
+    ),
+)
