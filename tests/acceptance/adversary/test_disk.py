@@ -172,6 +172,8 @@ def test_on_a_full_disk_all_can_be_deleted_ended_and_started(small_disk: Path, k
         running.until(pods("a"), lambda found: found[0]["status"].get("phase") == "Running")
         harness.fill_disk(small_disk / "ballast-0")
         running.until("/api/v1/nodes", lambda found: has_pressure(found[0]))
+        told = harness.run("status", "--home", str(running.home))
+        assert (told.code, "DiskPressure: kubelet has disk pressure" in told.out) == (0, True)
         maps = "/api/v1/namespaces/a/configmaps"
         for number in itertools.count(1):  # until the reserve is used up, too
             harness.fill_disk(small_disk / f"ballast-{number}")
