@@ -21,7 +21,7 @@ from bessemer.base.logs import fields
 from bessemer.modelserver.asgi import App
 from bessemer.modelserver.dataplane import DataPlane
 from bessemer.modelserver.errors import LoadFailure
-from bessemer.modelserver.frameworks import base
+from bessemer.modelserver.frameworks import loading
 from bessemer.modelserver.frameworks.base import Model
 from bessemer.modelserver.metrics import Metrics
 
@@ -36,7 +36,7 @@ def main() -> int:
     arguments = _parse(sys.argv[1:])
     logs.configure()
     location = Path(arguments.model_dir.removeprefix("file://"))
-    load = partial(base.load, arguments.framework, location)
+    load = partial(loading.load, arguments.framework, location)
     try:
         model = load()
     except LoadFailure as failure:
@@ -52,7 +52,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_dir", required=True, help="the model's file, or its folder")
     parser.add_argument("--model_version", default="", help="model_version of answers")
-    parser.add_argument("--framework", required=True, choices=base.FRAMEWORKS)
+    parser.add_argument("--framework", required=True, choices=tuple(loading.FRAMEWORKS))
     parser.add_argument("--host", default=os.environ.get("POD_IP") or "127.0.0.1")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--max_body_bytes", type=int, default=100 * _MEBIBYTE)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bessemer.base import lazily
 from bessemer.cluster.kubelet import listeners
 from bessemer.cluster.kubelet.listeners import Owner
 from bessemer.cluster.kubelet.runtime.base import Network, Runtime
 from bessemer.kinds.kind import Object
+
+if TYPE_CHECKING:
+    from bessemer.cluster.kubelet import grpchealth
+else:  # HTTP/2 is rarely probed, and costs a tenth of a second at every start
+    grpchealth = lazily.module("bessemer.cluster.kubelet.grpchealth")
 
 _MAX_HEAD_BYTES = 64 * 1024
 # Looks between readiness probes begin so close, and each waits that much longer than the last.
@@ -169,11 +174,8 @@ async def _try(probe: Object, spec: Object, target: Target, timeout: float) -> t
         return await _get(action, _place(action, spec, target), target)
     if action := probe.get("grpc"):
         service = action.get("service") or ""
-        # By name: HTTP/2 is rarely probed, and costs a tenth of a second at every start.
-        grpchealth = importlib.import_module("bessemer.cluster.kubelet.grpchealth")
         place = _place(action, spec, target)
-        answer: tuple[bool, str] = await grpchealth.check(place.host, place.port, service)
-        return _prove(answer, place, target)
+        return _prove(await grpchealth.check(place.host, place.port, service), place, target)
     place = _place(probe.get("tcpSocket") or {}, spec, target)
     _, writer = await asyncio.open_connection(place.host, place.port)
     await _close(writer)
