@@ -21,7 +21,7 @@ from bessemer.cluster.controllers.protection import ClaimProtection
 from bessemer.cluster.kubelet import memory
 from bessemer.cluster.kubelet.agent import NodeAgent
 from bessemer.cluster.kubelet.claims import ClaimBinder
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
@@ -230,9 +230,8 @@ async def open_cluster(
     own = runtime is None
     runtime = runtime or await choose_runtime(home.run, f"test-{root.name}")
     issuer = TokenIssuer(ed25519.Ed25519PrivateKey.generate(), machine.lookup, clock)
-    agent = NodeAgent(
-        config or NodeConfig(), home, (client, informers), runtime, clock, issuer.issue
-    )
+    access = ClusterAccess(client, informers, issuer.issue)
+    agent = NodeAgent(config or NodeConfig(), home, access, runtime, clock)
     cluster = Cluster(home, client, informers, runtime, LogFiles(home, runtime, clock))
     parts = [
         informers.run(),

@@ -126,17 +126,17 @@ def _show(value: Any) -> str:
 
 def label(field: str, value: str) -> list[Cause]:
     """An RFC 1123 label, as namespaces, containers and volumes are named."""
-    return _matches(field, value, _LABEL, (63, LABEL_WORDS))
+    return _matches(field, value, _LABEL, 63, LABEL_WORDS)
 
 
 def label_1035(field: str, value: str) -> list[Cause]:
     """An RFC 1035 label, as services are named."""
-    return _matches(field, value, _LABEL_1035, (63, LABEL_1035_WORDS))
+    return _matches(field, value, _LABEL_1035, 63, LABEL_1035_WORDS)
 
 
 def subdomain(field: str, value: str) -> list[Cause]:
     """An RFC 1123 subdomain, as most objects are named."""
-    return _matches(field, value, _SUBDOMAIN, (253, SUBDOMAIN_WORDS))
+    return _matches(field, value, _SUBDOMAIN, 253, SUBDOMAIN_WORDS)
 
 
 def path_segment(field: str, value: str) -> list[Cause]:
@@ -150,7 +150,7 @@ def config_key(field: str, value: str) -> list[Cause]:
     """A key of a ConfigMap or Secret: also a file's name."""
     if value in (".", "..") or value.startswith(".."):
         return [bad(field, value, "must not be '.' and must not start with '..'")]
-    return _matches(field, value, _CONFIG_KEY, (253, _CONFIG_KEY_WORDS))
+    return _matches(field, value, _CONFIG_KEY, 253, _CONFIG_KEY_WORDS)
 
 
 def config_keys(field: str, keys: Iterable[str]) -> list[Cause]:
@@ -270,9 +270,8 @@ def one_of(field: str, value: Any, supported: Iterable[str]) -> list[Cause]:
 
 
 def _matches(
-    field: str, value: str, pattern: re.Pattern[str], limit: tuple[int, str]
+    field: str, value: str, pattern: re.Pattern[str], longest: int, words: str
 ) -> list[Cause]:
-    longest, words = limit
     causes = []
     if len(value) > longest:
         causes.append(bad(field, value, f"must be no more than {longest} characters"))

@@ -13,8 +13,8 @@ from bessemer.base.logs import fields
 from bessemer.cluster.kubelet import memory, plan, registration, variables
 from bessemer.cluster.kubelet.addresses import Addresses
 from bessemer.cluster.kubelet.dependencies import (
+    ClusterAccess,
     Events,
-    IssueToken,
     KubeletDependencies,
     NodeConfig,
 )
@@ -32,29 +32,23 @@ from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.pod import POD
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
-from bessemer.kube.client import Client, EventType
-from bessemer.kube.informer import Informers
+from bessemer.kube.client import EventType
 
 _log = logs.get(__name__)
 
 
 class NodeAgent:
-    """Runs this node's pods.
-
-    Args:
-        issue_token: mints the tokens of pods' service accounts.
-    """
+    """Runs this node's pods."""
 
     def __init__(
         self,
         config: NodeConfig,
         home: Home,
-        api: tuple[Client, Informers],
+        access: ClusterAccess,
         runtime: Runtime,
         clock: Clock,
-        issue_token: IssueToken,
     ) -> None:
-        client, informers = api
+        client, informers = access.client, access.informers
         allocatable = registration.allocatable(config, home)
         self._services = KubeletDependencies(
             config=config,
@@ -68,7 +62,7 @@ class NodeAgent:
             environments=Environments(home, clock),
             addresses=Addresses(config.network),
             events=Events(client, clock),
-            issue_token=issue_token,
+            issue_token=access.issue_token,
             allocatable=allocatable,
             threads=Threads(allocatable),
         )

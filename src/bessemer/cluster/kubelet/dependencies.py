@@ -37,6 +37,15 @@ class IssueToken(Protocol):
 
 
 @dataclass(frozen=True)
+class ClusterAccess:
+    """How the node reaches the cluster that it belongs to."""
+
+    client: Client
+    informers: Informers
+    issue_token: IssueToken
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """This node: its name, its part of the loopback network, where pods find the API."""
 

@@ -179,15 +179,14 @@ def _end(pod: Object, view: View, plan: Plan, deadline: datetime, now: datetime)
             plan.actions.append(Abandon(spec["name"]))
         if container.attempt and container.attempt.is_live:
             busy = True
-            _stop(spec["name"], container, plan, (deadline, now), why.format(spec["name"]))
+            _stop(spec["name"], container, plan, deadline, now, why.format(spec["name"]))
     if not busy:
         plan.actions.append(Remove() if meta.is_deleting(pod) else Release())
 
 
 def _stop(
-    name: str, container: Container, plan: Plan, times: tuple[datetime, datetime], why: str
+    name: str, container: Container, plan: Plan, deadline: datetime, now: datetime, why: str
 ) -> None:
-    deadline, now = times
     if container.stop_at is None and deadline > now:
         plan.actions.append(Stop(name, deadline, why))
         plan.wake(deadline)
@@ -224,7 +223,7 @@ def _run(pod: Object, spec: Object, view: View, plan: Plan, now: datetime) -> No
     if attempt and attempt.is_live:
         if container.unhealthy:
             deadline = later(now, grace_seconds(pod, spec, container))
-            _stop(name, container, plan, (deadline, now), container.unhealthy)
+            _stop(name, container, plan, deadline, now, container.unhealthy)
         return
     if attempt and attempt.is_over and not restarts(pod, spec, attempt):
         return
