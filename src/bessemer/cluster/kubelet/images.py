@@ -23,7 +23,7 @@ class Image:
     Attributes:
         python: the wanted Python ("3.11", "" for any), or None: no environment.
         is_own: runs in the server's own environment.
-        has_programs: finds our programs for pods (base, resources, modelserver) on its path.
+        has_programs: finds our programs for pods (base, modelserver) on its path.
         is_userland: stands in for a distribution by the machine's own /usr.
     """
 

@@ -15,8 +15,8 @@ import bessemer
 from bessemer.base.home import Home
 from bessemer.cluster.kubelet.runtime.base import Mount
 
-# All that a program in a pod may import of us.
-_PACKAGES = ("base", "resources", "modelserver")
+# All that the model server may import of us: a contract of import-linter holds it to that.
+_PACKAGES = ("base", "modelserver")
 
 
 def own_environment() -> Path:
