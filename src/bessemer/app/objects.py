@@ -22,12 +22,11 @@ from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.job import JOB
 from bessemer.kinds.kind import Object
 from bessemer.kinds.namespace import NAMESPACE
-from bessemer.kinds.pod import POD
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.kinds.replicaset import REPLICA_SET
 from bessemer.pipelines.history import SqlHistory
 
 _TEMPLATED = (DEPLOYMENT, REPLICA_SET, JOB)
-_ENDED = ("Succeeded", "Failed")
 
 
 @dataclass
@@ -54,9 +53,9 @@ async def _read(home: Home) -> Known:
         store = open_store(home)
         try:
             for record in store.list(POD.resource):
-                is_over = meta.dig(record.object, "status.phase") in _ENDED
-                (known.ended if is_over else known.live).add(meta.uid(record.object))
-                if not is_over:
+                over = has_ended(record.object)
+                (known.ended if over else known.live).add(meta.uid(record.object))
+                if not over:
                     pods.append(record.object)
             pods += _templates(store)
             namespaces = [meta.uid(each.object) for each in store.list(NAMESPACE.resource)]

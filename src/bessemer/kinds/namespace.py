@@ -5,6 +5,8 @@ from __future__ import annotations
 from bessemer.kinds import columns, meta
 from bessemer.kinds.kind import Column, Kind, Object
 
+#: Where Bessemer's own pods and the serving runtimes of all namespaces are.
+SYSTEM_NAMESPACE = "bessemer-system"
 #: What selectors of namespaces lean on: each carries its own name.
 NAME_LABEL = "kubernetes.io/metadata.name"
 

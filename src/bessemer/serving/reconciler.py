@@ -17,6 +17,7 @@ from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE, is_stopped
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.pod import POD
 from bessemer.kinds.service import SERVICE
@@ -41,8 +42,6 @@ from bessemer.serving.plan import (
 )
 from bessemer.serving.status import NAME_TAKEN, StatusFacts, make_status
 
-# Where the runtimes live that every namespace may use.
-SHARED_NAMESPACE = "bessemer-system"
 _SLICE_SERVICE = "kubernetes.io/service-name"
 
 
@@ -142,7 +141,7 @@ class InferenceServiceReconciler:
         location = storage.locate(namespace, model["storageUri"], self._resolve)
         known = [
             *self._caches.runtimes.list(namespace),
-            *self._caches.runtimes.list(SHARED_NAMESPACE),
+            *self._caches.runtimes.list(SYSTEM_NAMESPACE),
         ]
         unique = {(meta.namespace(entry), meta.name(entry)): entry for entry in known}
         runtime = runtimes.select(model, unique.values(), namespace)
@@ -426,7 +425,7 @@ def make_controller(
     def of_namespace(obj: Object) -> list[Key]:
         """Whoever may be waiting for a runtime or a claim there."""
         namespace = meta.namespace(obj)
-        everywhere = "" if namespace == SHARED_NAMESPACE else namespace
+        everywhere = "" if namespace == SYSTEM_NAMESPACE else namespace
         return [
             Key(meta.namespace(isvc), meta.name(isvc)) for isvc in caches.isvcs.list(everywhere)
         ]

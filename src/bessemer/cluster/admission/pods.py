@@ -8,6 +8,7 @@ from __future__ import annotations
 from bessemer.base.ids import make_suffix
 from bessemer.cluster.admission.lookup import Lookup
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.access import User
@@ -15,7 +16,6 @@ from bessemer.kube.errors import Forbidden
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607  # an hour and a little, as upstream asks for
-SYSTEM_NAMESPACE = "bessemer-system"
 
 
 def admit_create(kind: Kind, obj: Object, user: User, lookup: Lookup) -> None:

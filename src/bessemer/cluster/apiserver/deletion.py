@@ -11,6 +11,7 @@ from datetime import datetime
 from bessemer.base.clock import LATEST, format_time, later, parse_time
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import has_ended
 from bessemer.kube.client import DeleteOptions
 
 FOREGROUND = "foregroundDeletion"
@@ -101,7 +102,7 @@ def _grace_seconds(kind: Kind, obj: Object, options: DeleteOptions) -> int:
         return 0
     if not meta.dig(obj, "spec.nodeName"):
         return 0
-    if meta.dig(obj, "status.phase") in ("Failed", "Succeeded"):
+    if has_ended(obj):
         return 0
     metadata = obj["metadata"]
     if options.grace_seconds is not None:

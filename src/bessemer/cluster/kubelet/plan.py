@@ -20,12 +20,12 @@ from bessemer.cluster.kubelet import eviction
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import has_ended
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 BACKOFF_RESET_SECONDS = 600
 DEFAULT_GRACE_SECONDS = 30
-FINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def restarts(pod: Object, spec: Object, attempt: Attempt) -> bool:
 
 def is_over(pod: Object, view: View) -> bool:
     """Whether the pod's work is done: all its containers ended for good, or an init one failed."""
-    if meta.dig(pod, "status.phase") in FINAL_PHASES:
+    if has_ended(pod):
         return True
     for spec in pod["spec"].get("initContainers") or ():
         attempt = view.get(spec["name"], NOTHING).attempt

@@ -14,9 +14,9 @@ from bessemer.base.clock import format_time
 from bessemer.cluster.kubelet import eviction, plan
 from bessemer.cluster.kubelet.plan import NOTHING, Attempt, Container, View
 from bessemer.cluster.kubelet.runtime.base import ContainerState
-from bessemer.kinds import meta
+from bessemer.kinds import meta, poddefaults
 from bessemer.kinds.kind import Object
-from bessemer.kinds.pod import IMAGES_PULLED
+from bessemer.kinds.pod import IMAGES_PULLED, has_ended
 
 _OURS = ("PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
 #: Only there, and False, when a resource limit of the pod is not held on this machine.
@@ -44,7 +44,7 @@ def build(pod: Object, view: View, place: NodeAddresses, now: datetime) -> Objec
     if reason:
         status["reason"], status["message"] = reason, message
     status.setdefault("startTime", format_time(now))
-    status.setdefault("qosClass", qos_class(pod))
+    status.setdefault("qosClass", poddefaults.qos_class(pod["spec"]))
     status["hostIP"], status["hostIPs"] = place.host_ip, [{"ip": place.host_ip}]
     status["podIP"], status["podIPs"] = place.pod_ip, [{"ip": place.pod_ip}]
     inits = [
@@ -64,7 +64,7 @@ def build(pod: Object, view: View, place: NodeAddresses, now: datetime) -> Objec
 
 def _phase(pod: Object, view: View, now: datetime) -> tuple[str, str, str]:
     old = pod.get("status") or {}
-    if old.get("phase") in plan.FINAL_PHASES:
+    if has_ended(pod):
         return old["phase"], old.get("reason", ""), old.get("message", "")
     containers = [view.get(spec["name"], NOTHING) for spec in plan.all_containers(pod)]
     live = any(each.is_starting or (each.attempt and each.attempt.is_live) for each in containers)
@@ -158,7 +158,7 @@ def _stays(pod: Object, spec: Object, container: Container) -> bool:
     attempt = container.attempt
     if attempt is None or meta.is_deleting(pod):
         return True
-    if meta.dig(pod, "status.phase") in plan.FINAL_PHASES:
+    if has_ended(pod):
         return True
     return not plan.restarts(pod, spec, attempt) or not plan.backoff_seconds(container.streak)
 
@@ -291,19 +291,3 @@ def _condition(name: str, verdict: _Verdict, old: Object | None, now: datetime) 
     if old and old.get("status") == value:
         condition["lastTransitionTime"] = old.get("lastTransitionTime")
     return condition
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, from requests and limits."""
-    guaranteed, asked = True, False
-    for spec in plan.all_containers(pod):
-        resources = spec.get("resources") or {}
-        limits = resources.get("limits") or {}
-        requests = {**limits, **(resources.get("requests") or {})}
-        asked = asked or any(name in requests for name in ("cpu", "memory"))
-        for name in ("cpu", "memory"):
-            if name not in limits or requests.get(name) != limits[name]:
-                guaranteed = False
-    if not asked:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

@@ -24,7 +24,7 @@ from bessemer.cluster.kubelet.slots import Slot, Verdicts
 from bessemer.cluster.kubelet.spec import unheld
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
-from bessemer.kinds.pod import POD
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
 
@@ -169,7 +169,7 @@ class PodWorker:
         if plan.Remove() in todo.actions:
             return await self._remove()
         if self._is_released and not self._wake.is_set():
-            if meta.dig(self.pod, "status.phase") in plan.FINAL_PHASES:
+            if has_ended(self.pod):
                 self._on_end(self)
             return True
         if not todo.actions or self._is_starting():
