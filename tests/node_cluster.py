@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from bessemer.app.images import IMAGES
 from bessemer.base.clock import Clock, SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
@@ -231,7 +232,7 @@ async def open_cluster(
     runtime = runtime or await choose_runtime(home.run, f"test-{root.name}")
     issuer = TokenIssuer(ed25519.Ed25519PrivateKey.generate(), machine.lookup, clock)
     access = ClusterAccess(client, informers, issuer.issue)
-    agent = NodeAgent(config or NodeConfig(), home, access, runtime, clock)
+    agent = NodeAgent(config or NodeConfig(images=IMAGES), home, access, runtime, clock)
     cluster = Cluster(home, client, informers, runtime, LogFiles(home, runtime, clock))
     parts = [
         informers.run(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bessemer.app import bootstrap, embedded, folder, memory, readiness, shutdown
 from bessemer.app.folder import Config
+from bessemer.app.images import IMAGES
 from bessemer.app.platform import GatewayAddresses, Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
 from bessemer.app.servers import Server, raise_descriptors
@@ -115,6 +116,7 @@ class ControlPlane:
             api_host=HOST,
             api_port=config.port,
             platform_ports=tuple(range(config.port, config.port + 3)),
+            images=IMAGES,
             unguarded=choice.unguarded,
             unisolated="" if choice.runtime.name == SandboxRuntime.name else choice.reason,
         )

@@ -12,12 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bessemer.app import bootstrap
 from bessemer.app.embedded import Core
+from bessemer.app.images import IMAGES
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
-from bessemer.cluster.kubelet import images
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
@@ -113,7 +113,7 @@ class Platform:
         steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
         settings = EngineOptions(lambda namespace: self._home.claim(namespace, CLAIM))
         self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
-        trial = Trial(core.client, settings.claim_root, images.refusal)
+        trial = Trial(core.client, settings.claim_root, IMAGES.refusal)
         self.pipelines = build_api(
             self._database, self._guard, self._clock, self._engine.wake, steps,
             Cluster(bootstrap.PIPELINES, trial),

@@ -3,12 +3,14 @@
 import ast
 from pathlib import Path
 
+from bessemer.app.images import IMAGES
 from bessemer.base.home import Home
 from bessemer.cluster.kubelet import programs
 
 
 def test_the_model_server_finds_all_of_ours_that_it_imports(tmp_path: Path) -> None:
-    env, mount = programs.on_path(Home(tmp_path), {})
+    image = IMAGES.resolve("bessemer/modelserver:sklearn-1.9.1")
+    env, mount = programs.on_path(Home(tmp_path), {}, image.packages)
 
     folder = Path(env["PYTHONPATH"])
     files = list(folder.rglob("*.py"))

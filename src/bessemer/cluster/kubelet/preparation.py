@@ -14,7 +14,6 @@ from bessemer.base.clock import later
 from bessemer.cluster.kubelet import (
     addresses,
     clientconfig,
-    images,
     payloads,
     programs,
     rotation,
@@ -105,8 +104,8 @@ class Preparation:
         """
         spec.check_user(pod, container, os.getuid())
         referred = await self.refresh(pod)
-        image = images.resolve(container.get("image", ""))
         config = self._services.config
+        image = config.images.resolve(container.get("image", ""))
         links = pod["spec"].get("enableServiceLinks", True)
         base = variables.service_links(self._services_of(pod) if links else ()) | {
             "HOSTNAME": addresses.hostname(pod),
@@ -122,10 +121,10 @@ class Preparation:
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
         environment, command = await self._environment(pod, container, image, command, progress)
-        if text := images.stand_in(container["image"]):
+        if text := config.images.stand_in(container["image"]):
             self._tell_once(pod, "Warning", "ImageStandIn", text)
-        if image.has_programs:
-            env, mount = programs.on_path(self._services.home, env)
+        if image.packages:
+            env, mount = programs.on_path(self._services.home, env, image.packages)
             mounts.append(mount)
         if environment and not image.is_own:
             env = {"BESSEMER_PACKAGES": spec.PACKAGES, **env}
