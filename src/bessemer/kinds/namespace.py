@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bessemer.kinds import columns, meta
+from bessemer.kinds import columns
 from bessemer.kinds.kind import Column, Kind, Object
 
 #: Where Bessemer's own pods and the serving runtimes of all namespaces are.
@@ -18,10 +18,6 @@ def _default(obj: Object) -> None:
     obj.setdefault("status", {}).setdefault("phase", "Active")
 
 
-def _status(obj: Object) -> str:
-    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
-
-
 NAMESPACE = Kind(
     "",
     "v1",
@@ -34,5 +30,5 @@ NAMESPACE = Kind(
     schema="core.v1.Namespace",
     default=_default,
     fields={"status.phase": "status.phase"},
-    columns=(columns.NAME, Column("Status", _status), columns.AGE),
+    columns=(columns.NAME, Column("Status", columns.phase), columns.AGE),
 )

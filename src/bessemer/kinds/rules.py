@@ -59,6 +59,8 @@ _ENV_NAME_WORDS = (
 # Surely a key of a ConfigMap; there may be hundreds of thousands.
 _PLAIN_KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
 #: Pods that one object may want at once; the node takes a tenth of them.
+#: What a port may speak.
+PROTOCOLS = ("SCTP", "TCP", "UDP")
 MOST_AT_ONCE = 1000
 #: Causes that are told of one refusal; who has found more of them need not go on.
 MOST_CAUSES = 100
@@ -239,6 +241,11 @@ def selector(field: str, value: dict[str, Any]) -> list[Cause]:
             causes.append(bad(f"{path}.operator", operator, "not a valid selector operator"))
         causes += qualified_name(f"{path}.key", term.get("key", ""))
     return causes
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, as JSON has them: true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def port_number(field: str, value: Any) -> list[Cause]:

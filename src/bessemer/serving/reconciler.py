@@ -13,7 +13,7 @@ from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key
 from bessemer.kinds import meta
 from bessemer.kinds.deployment import DEPLOYMENT
-from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE, is_stopped
 from bessemer.kinds.kind import Kind, Object
@@ -41,8 +41,6 @@ from bessemer.serving.plan import (
     plan,
 )
 from bessemer.serving.status import NAME_TAKEN, StatusFacts, make_status
-
-_SLICE_SERVICE = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ class InferenceServiceReconciler:
             slices = [
                 entry
                 for entry in self._caches.slices.list(namespace)
-                if meta.labels(entry).get(_SLICE_SERVICE) == name
+                if meta.labels(entry).get(SERVICE_NAME) == name
             ]
             pods = [
                 pod
@@ -413,7 +411,7 @@ def make_controller(
         return [Key(meta.namespace(obj), name)] if name else []
 
     def of_service(obj: Object) -> list[Key]:
-        name = meta.labels(obj).get(_SLICE_SERVICE, "")
+        name = meta.labels(obj).get(SERVICE_NAME, "")
         service = caches.services.get(name, meta.namespace(obj))
         return owner(service) if service is not None else []
 

@@ -14,8 +14,6 @@ from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.pod import has_ended
 from bessemer.kube.client import DeleteOptions
 
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 # A pod's time to end when nothing says otherwise. Source: core/v1 TerminationGracePeriodSeconds.
 POD_GRACE_SECONDS = 30
 
@@ -79,13 +77,13 @@ def _finalizers(obj: Object, propagation: str) -> list[str]:
     kept = [
         name
         for name in obj["metadata"].get("finalizers") or ()
-        if not propagation or name not in (FOREGROUND, ORPHAN)
+        if not propagation or name not in (meta.FOREGROUND, meta.ORPHAN)
     ]
     match propagation:
         case "Foreground":
-            return [*kept, FOREGROUND]
+            return [*kept, meta.FOREGROUND]
         case "Orphan":
-            return [*kept, ORPHAN]
+            return [*kept, meta.ORPHAN]
         case _:
             return kept
 

@@ -26,11 +26,11 @@ from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.access import ADMIN, User
 from bessemer.kube.errors import BadRequest, conflict, not_found
+from bessemer.kube.permissions import ACCOUNT_PREFIX
 
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "https://kubernetes.default.svc"
 DEFAULT_SECONDS = 3600
-_USER_PREFIX = "system:serviceaccount:"
 # Verified tokens that are remembered: a signature costs more than the rest of a request.
 _REMEMBERED = 4096
 
@@ -56,7 +56,7 @@ class Bound(NamedTuple):
             f"system:serviceaccounts:{self.namespace}",
             "system:authenticated",
         )
-        return User(f"{_USER_PREFIX}{self.namespace}:{self.account}", groups, self.account_uid)
+        return User(f"{ACCOUNT_PREFIX}{self.namespace}:{self.account}", groups, self.account_uid)
 
 
 # Characters; what is longer is none of ours, and would take long to be read.
@@ -138,7 +138,7 @@ class TokenIssuer:
         claims = {
             "iss": ISSUER,
             "aud": list(audiences),
-            "sub": f"{_USER_PREFIX}{namespace}:{service_account}",
+            "sub": f"{ACCOUNT_PREFIX}{namespace}:{service_account}",
             "iat": now,
             "nbf": now,
             "exp": now + seconds,

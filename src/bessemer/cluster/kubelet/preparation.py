@@ -36,6 +36,7 @@ from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
+from bessemer.kinds.serviceaccount import TOKEN_VOLUME_PREFIX
 from bessemer.kube.errors import ApiError, NotFound
 
 #: Is told, in words for the pod's user, what a container's start waits for.
@@ -46,7 +47,6 @@ _FIELDS = ("data", "binaryData")
 _FEW_FILES = 100
 # As kubelet: a token is renewed when this much of its life is over.
 _TOKEN_LIFE = 0.8
-_API_ACCESS = "kube-api-access-"
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Preparation:
             kept = [
                 each
                 for each in container.get("volumeMounts") or ()
-                if not each["name"].startswith(_API_ACCESS)
+                if not each["name"].startswith(TOKEN_VOLUME_PREFIX)
             ]
             container = {**container, "volumeMounts": kept}
         return self._volumes.mounts(pod, container, env)
@@ -223,7 +223,7 @@ class Preparation:
     def _client_config(self, pod: Object, container: Object) -> dict[str, str]:
         """Where a container without mounts finds what those of its service account would hold."""
         mounts = container.get("volumeMounts") or ()
-        names = {each["name"] for each in mounts if each["name"].startswith(_API_ACCESS)}
+        names = {each["name"] for each in mounts if each["name"].startswith(TOKEN_VOLUME_PREFIX)}
         volumes = [each for each in pod["spec"].get("volumes") or () if each["name"] in names]
         if not volumes:
             return {}

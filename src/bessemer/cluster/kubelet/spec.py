@@ -17,7 +17,7 @@ from bessemer.cluster.kubelet.runtime.base import (
     Runtime,
     WarmProgram,
 )
-from bessemer.kinds import lightweight, meta, quantity
+from bessemer.kinds import lightweight, meta, poddefaults, quantity
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lightweight import LightweightCommand
 from bessemer.kinds.namespace import SYSTEM_NAMESPACE
@@ -136,7 +136,7 @@ def build(pod: Object, spec: Object, command: Command, setting: ContainerOptions
         limits=limits(spec),
         warm=warm,
         read_only=bool((spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
-        termination_path=spec.get("terminationMessagePath") or "/dev/termination-log",
+        termination_path=spec.get("terminationMessagePath") or poddefaults.TERMINATION_LOG,
     )
 
 
