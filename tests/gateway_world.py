@@ -27,7 +27,7 @@ from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.kind import Object
-from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
 from bessemer.kinds.service import SERVICE
 from bessemer.kube.client import Client, EventType, Selection
 from bessemer.kube.errors import NotFound
@@ -216,7 +216,7 @@ async def open_world(
         clock = SystemClock()
         machine = Machine(store, clock)
         client = InProcessClient(machine)
-        for namespace in ("default", manifests.NAMESPACE):
+        for namespace in ("default", SYSTEM_NAMESPACE):
             await client.create(NAMESPACE, meta.new(NAMESPACE, namespace))
         informers = Informers(client, clock)
         world = World(machine, client, informers, settings, Path(folders.xds))
@@ -225,7 +225,7 @@ async def open_world(
             if meta.name(obj) == manifests.XDS_CONFIG_MAP:
                 swap(world.xds, obj["data"], obj["metadata"]["resourceVersion"])
 
-        mine = Selection(namespace=manifests.NAMESPACE)
+        mine = Selection(namespace=SYSTEM_NAMESPACE)
         informers.of(CONFIG_MAP, mine).subscribe(follow)
         controller = make_controller(client, informers, clock, settings)
         tasks = [asyncio.create_task(informers.run()), asyncio.create_task(controller.run())]

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from bessemer.app.images import IMAGES
 from bessemer.base.clock import Clock, SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.admission.chain import Admission
@@ -21,7 +22,7 @@ from bessemer.cluster.controllers.protection import ClaimProtection
 from bessemer.cluster.kubelet import memory
 from bessemer.cluster.kubelet.agent import NodeAgent
 from bessemer.cluster.kubelet.claims import ClaimBinder
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
@@ -230,9 +231,8 @@ async def open_cluster(
     own = runtime is None
     runtime = runtime or await choose_runtime(home.run, f"test-{root.name}")
     issuer = TokenIssuer(ed25519.Ed25519PrivateKey.generate(), machine.lookup, clock)
-    agent = NodeAgent(
-        config or NodeConfig(), home, (client, informers), runtime, clock, issuer.issue
-    )
+    access = ClusterAccess(client, informers, issuer.issue)
+    agent = NodeAgent(config or NodeConfig(images=IMAGES), home, access, runtime, clock)
     cluster = Cluster(home, client, informers, runtime, LogFiles(home, runtime, clock))
     parts = [
         informers.run(),

@@ -17,7 +17,7 @@ from bessemer.kinds import meta, servingruntime
 from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
 from bessemer.kinds.kind import Kind, Object
-from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client, EventType
@@ -25,7 +25,7 @@ from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
 from bessemer.serving.manifests import Address
-from bessemer.serving.reconciler import SHARED_NAMESPACE, make_controller
+from bessemer.serving.reconciler import make_controller
 from bessemer.serving.storage import volumes_of
 
 DEADLINE_SECONDS = 20.0
@@ -113,9 +113,9 @@ async def open_world(
     clock = SystemClock()
     machine = Machine(store, clock)
     client = InProcessClient(machine)
-    for namespace in (TEAM, SHARED_NAMESPACE):
+    for namespace in (TEAM, SYSTEM_NAMESPACE):
         await client.create(NAMESPACE, meta.new(NAMESPACE, namespace))
-    for runtime in servingruntime.shipped(SHARED_NAMESPACE):
+    for runtime in servingruntime.shipped(SYSTEM_NAMESPACE):
         await client.create(SERVING_RUNTIME, runtime)
     informers = Informers(client, clock)
     world = World(client, informers, asyncio.Event())

@@ -103,6 +103,45 @@ def _imports(tree: ast.AST) -> Iterator[str]:
             yield node.module or ""
 
 
+def unnamed_fields(tree: ast.AST) -> list[str]:
+    """Parameters that take a tuple of several things, none of which has a name."""
+    return [
+        f"line {argument.lineno}: {ast.unparse(argument)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arguments)
+        for argument in (*node.posonlyargs, *node.args, *node.kwonlyargs)
+        if argument.annotation is not None and _has_tuple(argument.annotation)
+    ]
+
+
+def _has_tuple(annotation: ast.expr) -> bool:
+    if isinstance(annotation, ast.BinOp):  # ... | None
+        return _has_tuple(annotation.left) or _has_tuple(annotation.right)
+    if not isinstance(annotation, ast.Subscript) or ast.unparse(annotation.value) != "tuple":
+        return False
+    fields = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
+    return len(fields) > 1 and ast.unparse(fields[-1]) != "..."
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ("wish: tuple[Target, Selection]", 1),
+        ("*, spans: tuple[float, float] | None = None", 1),
+        ("names: tuple[str, ...], keys: Mapping[tuple[str, str], Object]", 0),
+    ],
+)
+def test_an_argument_without_names_is_found(parameters: str, found: int) -> None:
+    assert len(unnamed_fields(ast.parse(f"def act({parameters}) -> None: ..."))) == found
+
+
+def test_several_things_in_one_argument_have_names() -> None:
+    """A NamedTuple or dataclass says what each is, in which unit, and why."""
+    found = {relative(one): unnamed_fields(ast.parse(one.read_text())) for one in MODULES}
+
+    assert {module: lines for module, lines in found.items() if lines} == {}
+
+
 def test_every_room_of_the_map_exists_and_every_room_is_on_the_map() -> None:
     drawn = (ROOT / "docs" / "architecture.md").read_text()
     rooms = {relative(room) for room in ROOMS}

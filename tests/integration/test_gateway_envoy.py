@@ -22,6 +22,7 @@ from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 from bessemer.kinds.event import EVENT
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.service import SERVICE
 from gateway_world import World, make_route_spec
 
@@ -169,7 +170,7 @@ async def test_a_configuration_of_another_hand_or_version_is_written_anew(
     await world.add_backend("a")
     await world.set_route("a", make_route_spec("/a", {"a": 100}))
     await world.until_programmed("a")
-    ours = await world.client.get(CONFIG_MAP, manifests.XDS_CONFIG_MAP, manifests.NAMESPACE)
+    ours = await world.client.get(CONFIG_MAP, manifests.XDS_CONFIG_MAP, SYSTEM_NAMESPACE)
     changed = ours["data"]["rds.json"].replace(old, "1.000s" if old.endswith("s") else "")
     assert changed != ours["data"]["rds.json"]
     data = {**ours["data"], "rds.json": changed}

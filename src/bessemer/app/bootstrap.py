@@ -7,17 +7,23 @@ from collections.abc import Iterable
 
 from bessemer.kinds import meta, servingruntime
 from bessemer.kinds.kind import Kind, Object
-from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
 from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE_BINDING
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists
+from bessemer.pipelines import pods
 
-SYSTEM = "bessemer-system"
 PIPELINES = "kubeflow"
-RUNNER = "pipeline-runner"
-_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", SYSTEM, PIPELINES)
+_NAMESPACES = (
+    "default",
+    "kube-system",
+    "kube-public",
+    "kube-node-lease",
+    SYSTEM_NAMESPACE,
+    PIPELINES,
+)
 
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
@@ -113,7 +119,7 @@ async def apply(client: Client) -> None:
         *(_ensure(client, NAMESPACE, meta.new(NAMESPACE, name)) for name in _NAMESPACES)
     )
     masters = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters"}
-    runner = {"kind": "ServiceAccount", "name": RUNNER, "namespace": PIPELINES}
+    runner = {"kind": "ServiceAccount", "name": pods.SERVICE_ACCOUNT, "namespace": PIPELINES}
     wanted: list[tuple[Kind, Object]] = [
         (CLUSTER_ROLE, _role("cluster-admin", _everything())),
         (CLUSTER_ROLE, _role("admin", _admin())),
@@ -123,10 +129,10 @@ async def apply(client: Client) -> None:
             CLUSTER_ROLE_BINDING,
             _binding(CLUSTER_ROLE_BINDING, "cluster-admin", "", "cluster-admin", masters),
         ),
-        (SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, RUNNER, PIPELINES)),
-        (ROLE_BINDING, _binding(ROLE_BINDING, RUNNER, PIPELINES, "edit", runner)),
+        (SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, pods.SERVICE_ACCOUNT, PIPELINES)),
+        (ROLE_BINDING, _binding(ROLE_BINDING, pods.SERVICE_ACCOUNT, PIPELINES, "edit", runner)),
     ]
-    wanted += [(SERVING_RUNTIME, runtime) for runtime in servingruntime.shipped(SYSTEM)]
+    wanted += [(SERVING_RUNTIME, runtime) for runtime in servingruntime.shipped(SYSTEM_NAMESPACE)]
     await asyncio.gather(*(_ensure(client, kind, obj) for kind, obj in wanted))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bessemer.app import bootstrap, embedded, folder, memory, readiness, shutdown
 from bessemer.app.folder import Config
-from bessemer.app.platform import Platform, open_platform, set_up
+from bessemer.app.images import IMAGES
+from bessemer.app.platform import GatewayAddresses, Platform, open_platform, set_up
 from bessemer.app.ports import HOST, Ports
 from bessemer.app.servers import Server, raise_descriptors
 from bessemer.app.supervision import PartDied, TaskSupervisor
@@ -22,7 +23,7 @@ from bessemer.cluster.controllers import catalog
 from bessemer.cluster.kubelet import claimfolders
 from bessemer.cluster.kubelet.agent import NodeAgent
 from bessemer.cluster.kubelet.claims import ClaimBinder
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.runtime import choose
 from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
@@ -79,12 +80,13 @@ class ControlPlane:
         self._parts.start("informers", core.informers.run())
         self._readiness = readiness.Readiness(core.informers, NODE, self._setting.ports.gateway)
         choosing = asyncio.create_task(choose.choose(home.run, f"bessemer-{config.network}"))
-        gateway_at = (HOST, self._setting.ports.gateway)
-        services = f"127.{config.network}.0.0/17"
+        addresses = GatewayAddresses(
+            HOST, self._setting.ports.gateway, f"127.{config.network}.0.0/17"
+        )
         try:
             _, platform = await asyncio.gather(
                 bootstrap.apply(core.client),
-                open_platform(set_up(home, clock, keys, gateway_at, services), core),
+                open_platform(set_up(home, clock, keys, addresses), core),
             )
             self._platform = platform
             workloads = catalog.Workloads(
@@ -114,12 +116,12 @@ class ControlPlane:
             api_host=HOST,
             api_port=config.port,
             platform_ports=tuple(range(config.port, config.port + 3)),
+            images=IMAGES,
             unguarded=choice.unguarded,
             unisolated="" if choice.runtime.name == SandboxRuntime.name else choice.reason,
         )
-        agent = NodeAgent(
-            node, home, (core.client, core.informers), choice.runtime, clock, core.issuer.issue
-        )
+        access = ClusterAccess(core.client, core.informers, core.issuer.issue)
+        agent = NodeAgent(node, home, access, choice.runtime, clock)
         claimfolders.restore(home, core.machine.lookup_all(PERSISTENT_VOLUME_CLAIM))
         binder = ClaimBinder(core.client, core.informers, clock, home)
         self._parts.start("claims", binder.controller().run())

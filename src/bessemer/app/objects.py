@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from bessemer.app.embedded import open_store
+from bessemer.app.images import IMAGES
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.kubelet import needs
@@ -18,16 +19,12 @@ from bessemer.cluster.kubelet.environments import Environments
 from bessemer.cluster.store.store import Store
 from bessemer.database.database import Database
 from bessemer.kinds import meta
-from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.catalog import TEMPLATED
 from bessemer.kinds.job import JOB
 from bessemer.kinds.kind import Object
 from bessemer.kinds.namespace import NAMESPACE
-from bessemer.kinds.pod import POD
-from bessemer.kinds.replicaset import REPLICA_SET
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.pipelines.history import SqlHistory
-
-_TEMPLATED = (DEPLOYMENT, REPLICA_SET, JOB)
-_ENDED = ("Succeeded", "Failed")
 
 
 @dataclass
@@ -54,9 +51,9 @@ async def _read(home: Home) -> Known:
         store = open_store(home)
         try:
             for record in store.list(POD.resource):
-                is_over = meta.dig(record.object, "status.phase") in _ENDED
-                (known.ended if is_over else known.live).add(meta.uid(record.object))
-                if not is_over:
+                over = has_ended(record.object)
+                (known.ended if over else known.live).add(meta.uid(record.object))
+                if not over:
                     pods.append(record.object)
             pods += _templates(store)
             namespaces = [meta.uid(each.object) for each in store.list(NAMESPACE.resource)]
@@ -65,14 +62,16 @@ async def _read(home: Home) -> Known:
     if home.history.exists():
         pods += await _steps(home)
     environments = Environments(home, SystemClock())
-    for request in {request for pod in pods for request in needs.requests(pod, namespaces)}:
+    for request in {
+        request for pod in pods for request in needs.requests(pod, namespaces, IMAGES)
+    }:
         known.environments.add(await environments.locate(request))
     return known
 
 
 def _templates(store: Store) -> Iterator[Object]:
     """The pods that controllers may make again: of all but Jobs that are over."""
-    for kind in _TEMPLATED:
+    for kind in TEMPLATED:
         for record in store.list(kind.resource):
             finished = {
                 each.get("type")

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bessemer.app import bootstrap
 from bessemer.app.embedded import Core
+from bessemer.app.images import IMAGES
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
-from bessemer.cluster.kubelet import images
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
 from bessemer.gateway import reconciler as gateway
-from bessemer.gateway.bootstrap import Authentication, GatewayOptions
+from bessemer.gateway.bootstrap import Authentication, GatewayOptions, make_jwks
 from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
 from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
@@ -64,20 +63,19 @@ class PlatformOptions:
         return f"http://{self.gateway.host}:{self.gateway.port}"
 
 
-def set_up(
-    home: Home, clock: Clock, keys: Keys, gateway_at: tuple[str, int], services: str
-) -> PlatformOptions:
-    """The setting of a platform whose gateway listens there, and for Services in a network."""
-    public = keys.signing_key.public_key().public_bytes_raw()
-    key = {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "alg": "EdDSA",
-        "use": "sig",
-        "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
-    }
-    authentication = Authentication(keys.admin_token, {"keys": [key]}, ISSUER, AUDIENCE)
-    host, port = gateway_at
+class GatewayAddresses(NamedTuple):
+    """Where the gateway listens, and for whom."""
+
+    host: str
+    port: int
+    services: str  # the network of the Services that it answers for: "127.7.0.0/17"
+
+
+def set_up(home: Home, clock: Clock, keys: Keys, addresses: GatewayAddresses) -> PlatformOptions:
+    """The setting of a platform whose gateway has those addresses and trusts the home's keys."""
+    jwks = make_jwks(keys.signing_key.public_key().public_bytes_raw())
+    authentication = Authentication(keys.admin_token, jwks, ISSUER, AUDIENCE)
+    host, port, services = addresses
     settings = GatewayOptions(host, port, authentication, services=services)
     return PlatformOptions(home, clock, settings, keys.admin_token)
 
@@ -115,7 +113,7 @@ class Platform:
         steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
         settings = EngineOptions(lambda namespace: self._home.claim(namespace, CLAIM))
         self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
-        trial = Trial(core.client, settings.claim_root, images.refusal)
+        trial = Trial(core.client, settings.claim_root, IMAGES.refusal)
         self.pipelines = build_api(
             self._database, self._guard, self._clock, self._engine.wake, steps,
             Cluster(bootstrap.PIPELINES, trial),

@@ -7,6 +7,7 @@ import asyncio
 from bessemer.app.ports import HOST
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.node import NODE
 from bessemer.kinds.pod import POD
 from bessemer.kube.client import EventType
@@ -51,7 +52,7 @@ class Readiness:
         """What is not ready, with what its pods say."""
         if not self._node.is_set():
             return "the node"
-        reasons = {reason for pod in self._pods.list("bessemer-system") if (reason := _why(pod))}
+        reasons = {reason for pod in self._pods.list(SYSTEM_NAMESPACE) if (reason := _why(pod))}
         return "; ".join(["the gateway", *sorted(reasons)])
 
 

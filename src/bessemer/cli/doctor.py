@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import importlib.util
 import os
 import platform
@@ -14,12 +13,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bessemer.app import folder
 from bessemer.app.folder import HomeError
+from bessemer.base import lazily
 from bessemer.base.home import Home
 from bessemer.cli import options, output
+
+if TYPE_CHECKING:
+    from bessemer.app import trial
+else:  # it brings the node agent, which is heavy and which no other command needs
+    trial = lazily.module("bessemer.app.trial")
 
 _DISK_WANTED = 5 * 2**30  # bytes: environments with frameworks are large
 _FILES_WANTED = 4096
@@ -80,8 +85,6 @@ def _envoy() -> Check:
 
 
 def _runtime() -> Check:
-    # By name: the node agent is heavy, and no other command needs it.
-    trial = importlib.import_module("bessemer.app.trial")
     name, description = trial.runtime()
     if name == "sandbox":
         return Check("ok", "isolation", description)
@@ -99,7 +102,6 @@ def _runtime() -> Check:
 
 
 def _limits() -> Check:
-    trial = importlib.import_module("bessemer.app.trial")
     held = trial.held_limits()
     if {"memory", "cpu"} <= set(held):
         return Check("ok", "limits", f"cgroups hold {', '.join(held)}")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bessemer.app import folder
-from bessemer.base import trees
+from bessemer.base import lazily, trees
 from bessemer.base.home import Home
 from bessemer.cli import options, output
 from bessemer.cluster.kubelet import rotation
+
+if TYPE_CHECKING:
+    from bessemer.app import objects
+else:  # it brings the API server's store, which is heavy and which no other command needs
+    objects = lazily.module("bessemer.app.objects")
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,8 @@ def _prune(home: Home, mode: Mode) -> list[tuple[str, str, str]]:
         folder.check_whole(home)
         folder.make_room(home)
         caches = _delete("caches", [*home.cache.glob("*"), *home.spares.glob("*")], mode)
-        # By name: the API server's store is heavy, and no other command needs it. On a full disk
-        # the caches have made the room by now that reading the objects takes.
-        known: Any = importlib.import_module("bessemer.app.objects").read(home)
+        # After the caches: on a full disk they have made the room that reading the objects takes.
+        known = objects.read(home)
         used = known.environments
         return [
             caches,

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bessemer.app import folder
-from bessemer.base import logs
+from bessemer.base import lazily, logs
 from bessemer.base.home import Home
 from bessemer.cli import interrupts, options
+
+if TYPE_CHECKING:
+    from bessemer.app import main
+else:  # the composition root imports everything, and no other command should pay for that
+    main = lazily.module("bessemer.app.main")
 
 
 def command(
@@ -33,8 +38,7 @@ def command(
     logs.configure(logging.DEBUG if verbose else logging.WARNING)
     place = folder.locate(home)
     folder.prepare(place)
-    main = _load(place)
-    raise SystemExit(main.start(place, port, _say))
+    raise SystemExit(_load(place)(place, port, _say))
 
 
 def _say(text: str) -> None:
@@ -45,13 +49,13 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _load(home: Home) -> Any:
-    """The composition root: by name, for no other command should pay for its imports."""
+def _load(home: Home) -> Callable[[Home, int | None, Callable[[str], None]], int]:
+    """Import the composition root; its function ``start``."""
     keep_bytecode(home)
     gc.disable()
     try:
         with interrupts.end_at_once():
-            return importlib.import_module("bessemer.app.main")
+            return main.start
     finally:
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.enable()

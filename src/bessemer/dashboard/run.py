@@ -113,13 +113,20 @@ class Moment(NamedTuple):
     waits: Waits
 
 
+class RunTime(NamedTuple):
+    """The run's whole time, of which each task's bar shows a part."""
+
+    seconds: float  # above 0
+    end: datetime  # the run's, or now
+
+
 def _draw_tasks(run: Run, tasks: Sequence[Task], moment: Moment, first: int) -> Html:
     end = run.finished_at or moment.now
-    span = max((end - run.created_at).total_seconds(), 0.001)
+    whole = RunTime(max((end - run.created_at).total_seconds(), 0.001), end)
     # Without the root, which is the run itself.
     found = [(depth, task) for depth, task in walk(tasks) if depth or task.name != "root"]
     rows = [
-        _draw_task(run, task, max(depth - 1, 0), (span, end), moment.waits.tasks.get(task.id, ""))
+        _draw_task(run, task, max(depth - 1, 0), whole, moment.waits.tasks.get(task.id, ""))
         for depth, task in found[first : first + _ROWS]
     ]
     if not rows:
@@ -141,9 +148,8 @@ def _draw_turns(first: int, shown: int, total: int) -> Html | None:
 
 
 def _draw_task(
-    run: Run, task: Task, depth: int, whole: tuple[float, datetime], waits: str
+    run: Run, task: Task, depth: int, whole: RunTime, waits: str
 ) -> tuple[Html | str, ...]:
-    span, end = whole
     name = join(
         (
             tag("span", "   " * depth + "└ " if depth else "", class_="twig"),
@@ -157,13 +163,13 @@ def _draw_task(
         log = tag(
             "a", "log", href=f"/runs/{_path(run.id)}/tasks/{_path(task.id)}/log", class_="tight"
         )
-    finish = task.finished_at or end
+    finish = task.finished_at or whole.end
     took = tag("span", duration(task.started_at, finish), class_="tight")
     return (
         name,
         pill("WAITING" if waits else task.state),
         took,
-        _draw_bar(run, task, span, finish),
+        _draw_bar(run, task, whole.seconds, finish),
         log,
     )
 

@@ -7,13 +7,19 @@ there is something to upgrade: it would take a fifth of the time to ready.
 
 from __future__ import annotations
 
-import importlib
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select
 
+from bessemer.base import lazily
 from bessemer.database.errors import DatabaseError, NewerDatabase
 from bessemer.database.migrations import HEAD, REVISIONS, TABLES
 from bessemer.database.tables import METADATA
+
+if TYPE_CHECKING:
+    from bessemer.database import upgrade
+else:
+    upgrade = lazily.module("bessemer.database.upgrade")
 
 # Alembic's own table, declared apart from ours so that Alembic may make it too.
 _VERSION = Table(
@@ -34,7 +40,7 @@ def prepare(engine: Engine) -> None:
         if revision is None:
             _create(connection)
         elif revision in REVISIONS:
-            importlib.import_module("bessemer.database.upgrade").upgrade(connection)
+            upgrade.upgrade(connection)
         else:
             raise NewerDatabase(
                 f"this program knows databases up to revision {HEAD}, but found {revision}; "

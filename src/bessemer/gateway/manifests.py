@@ -12,9 +12,9 @@ from bessemer.kinds import meta
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.kind import Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.secret import SECRET
 
-NAMESPACE = "bessemer-system"
 DEPLOYMENT_NAME = "gateway"
 BOOTSTRAP_SECRET = "envoy-bootstrap"
 XDS_CONFIG_MAP = "envoy-xds"
@@ -29,7 +29,7 @@ def make_secret(settings: GatewayOptions) -> Object:
     return meta.new(
         SECRET,
         BOOTSTRAP_SECRET,
-        NAMESPACE,
+        SYSTEM_NAMESPACE,
         labels=_LABELS,
         type="Opaque",
         data={"envoy.json": text},
@@ -38,7 +38,7 @@ def make_secret(settings: GatewayOptions) -> Object:
 
 def make_config_map(files: dict[str, str]) -> Object:
     """What Envoy follows."""
-    return meta.new(CONFIG_MAP, XDS_CONFIG_MAP, NAMESPACE, labels=_LABELS, data=files)
+    return meta.new(CONFIG_MAP, XDS_CONFIG_MAP, SYSTEM_NAMESPACE, labels=_LABELS, data=files)
 
 
 def make_deployment(settings: GatewayOptions) -> Object:
@@ -96,7 +96,7 @@ def make_deployment(settings: GatewayOptions) -> Object:
     return meta.new(
         DEPLOYMENT,
         DEPLOYMENT_NAME,
-        NAMESPACE,
+        SYSTEM_NAMESPACE,
         labels=_LABELS,
         spec={
             "replicas": 1,

@@ -25,6 +25,7 @@ from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
@@ -56,7 +57,7 @@ class Caches:
     @classmethod
     def of(cls, informers: Informers) -> Caches:
         """The shared informers of those kinds; of our own objects only ours."""
-        ours = Selection(namespace=manifests.NAMESPACE)
+        ours = Selection(namespace=SYSTEM_NAMESPACE)
         return cls(
             routes=informers.of(HTTP_ROUTE),
             services=informers.of(SERVICE),
@@ -171,7 +172,7 @@ class GatewayReconciler:
     async def _read(self, kind: Kind, name: str) -> Object | None:
         # From the API, not a cache: a stale copy would be written back.
         try:
-            return await self._client.get(kind, name, manifests.NAMESPACE)
+            return await self._client.get(kind, name, SYSTEM_NAMESPACE)
         except NotFound:
             return None
 

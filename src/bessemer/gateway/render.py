@@ -16,10 +16,10 @@ from bessemer.gateway import guard
 from bessemer.gateway.access import CHANGE, Grants, find_model
 from bessemer.gateway.plan import Snapshot
 from bessemer.kinds import meta
+from bessemer.kinds.endpointslice import SERVICE_NAME
 from bessemer.kinds.httproute import seconds
 from bessemer.kinds.kind import Object
 
-_SERVICE_LABEL = "kubernetes.io/service-name"
 # Longest that an answer may take where the route says nothing.
 _TIMEOUT = "300s"
 # What only we may say to those behind the gateway, and what is the caller's own: the token, which
@@ -102,7 +102,7 @@ def render(
     backends = {backend for route in ordered for backend in _backends(route)}
     by_service: dict[tuple[str, str], list[Object]] = {}
     for entry in slices:
-        service = meta.labels(entry).get(_SERVICE_LABEL, "")
+        service = meta.labels(entry).get(SERVICE_NAME, "")
         by_service.setdefault((meta.namespace(entry), service), []).append(entry)
 
     def members(backend: Backend) -> list[Object]:

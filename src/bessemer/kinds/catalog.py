@@ -20,6 +20,8 @@ from bessemer.kinds.service import SERVICE
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kinds.servingruntime import SERVING_RUNTIME
 
+#: Those with a pod template.
+TEMPLATED: tuple[Kind, ...] = (DEPLOYMENT, REPLICA_SET, JOB)
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,

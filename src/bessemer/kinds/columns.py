@@ -85,6 +85,11 @@ def selector(value: Object | None) -> str:
     return join(terms)
 
 
+def phase(obj: Object) -> str:
+    """The phase of a thing that has a life, or that it is ending."""
+    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
+
+
 NAME = Column("Name", meta.name, description="Name must be unique within a namespace.")
 AGE = Column("Age", path("metadata.creationTimestamp"), type="date")
 

@@ -8,7 +8,6 @@ from bessemer.kinds import quantity, rules
 from bessemer.kinds.kind import Cause, Object
 
 _PULL = ("Always", "IfNotPresent", "Never")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
@@ -75,7 +74,7 @@ def _check_ports(ports: Collection[Object], path: str) -> list[Cause]:
         causes += rules.port_number(f"{inner}.containerPort", port.get("containerPort"))
         if port.get("hostPort"):
             causes += rules.port_number(f"{inner}.hostPort", port["hostPort"])
-        causes += rules.one_of(f"{inner}.protocol", port.get("protocol"), _PROTOCOLS)
+        causes += rules.one_of(f"{inner}.protocol", port.get("protocol"), rules.PROTOCOLS)
     return causes
 
 

@@ -75,6 +75,9 @@ def _endpoints(obj: Object) -> str:
     return f"{shown} + {len(found) - 3} more..." if len(found) > 3 else shown
 
 
+#: The label of a slice that names its Service.
+SERVICE_NAME = "kubernetes.io/service-name"
+
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io",
     "v1",

@@ -12,7 +12,7 @@ from typing import Any
 
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Cause, Column, Kind, Object
-from bessemer.kinds.rules import bad, required
+from bessemer.kinds.rules import bad, is_whole, required
 
 _RULE_FIELDS = ("name", "matches", "filters", "backendRefs", "timeouts", "retry")
 _PATH_TYPES = ("PathPrefix", "Exact")
@@ -150,10 +150,10 @@ def _check_backend(backend: Object, where: str) -> list[Cause]:
     if backend.get("kind", "Service") != "Service" or backend.get("group"):
         causes.append(bad(f"{where}.kind", backend.get("kind"), "must be Service"))
     port: Any = backend.get("port")
-    if not _is_whole(port) or not 1 <= port <= 65535:
+    if not is_whole(port) or not 1 <= port <= 65535:
         causes.append(required(f"{where}.port", "the Service's port, between 1 and 65535"))
     weight = backend.get("weight", 1)
-    if not _is_whole(weight) or not 0 <= weight <= 1_000_000:
+    if not is_whole(weight) or not 0 <= weight <= 1_000_000:
         causes.append(bad(f"{where}.weight", weight, "must be between 0 and 1000000"))
     if backend.get("namespace"):
         causes.append(
@@ -181,20 +181,16 @@ def _check_retry(retry: Object, where: str) -> list[Cause]:
         if name not in ("attempts", "codes")
     ]
     attempts = retry.get("attempts", 1)
-    if not _is_whole(attempts) or not 1 <= attempts <= _MOST_ATTEMPTS:
+    if not is_whole(attempts) or not 1 <= attempts <= _MOST_ATTEMPTS:
         causes.append(
             bad(f"{where}.attempts", attempts, f"must be between 1 and {_MOST_ATTEMPTS}")
         )
     codes = retry.get("codes", [])
     if not isinstance(codes, list) or not all(
-        _is_whole(code) and 400 <= code <= 599 for code in codes
+        is_whole(code) and 400 <= code <= 599 for code in codes
     ):
         causes.append(bad(f"{where}.codes", codes, "must be status codes between 400 and 599"))
     return causes
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def seconds(duration: str) -> float:

@@ -45,6 +45,20 @@ def _fault(reference: str) -> str:
     return ""
 
 
+def split(reference: str) -> tuple[str, str]:
+    """Repository and tag ("latest" when absent) of what ``refusal`` takes; a digest is no tag."""
+    without_digest, _, digest = reference.partition("@")
+    head, slash, last = without_digest.rpartition("/")
+    last, _, tag = last.partition(":")
+    return head + slash + last, tag or ("" if digest else "latest")
+
+
+def with_tag(reference: str, tag: str) -> str:
+    """The reference with another tag. Source: kserve isvcutils.UpdateImageTag."""
+    # The tag alone: what follows an earlier colon is a registry's port.
+    return re.sub(r"(:[\w.-]*)?$", f":{tag}", reference, count=1)
+
+
 # Registries that have Docker Hub's own images, and below which names.
 _LIBRARIES = {
     "docker.io": "library/",

@@ -12,7 +12,7 @@ from typing import Any
 
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Cause, Column, Kind, Object
-from bessemer.kinds.rules import bad, required, unsupported
+from bessemer.kinds.rules import bad, is_whole, required, unsupported
 
 FORMATS = ("sklearn", "xgboost")
 # Of the predictor, written into its pods as they are: whether a pod may have them is said where
@@ -188,7 +188,7 @@ def _check_numbers(predictor: Object) -> list[Cause]:
         if type_ is not int or value is None:
             continue
         most = highest.get(name)
-        if not _is_whole(value) or value < 0 or (most is not None and value > most):
+        if not is_whole(value) or value < 0 or (most is not None and value > most):
             rule = f"between 0 and {most}" if most else "a whole number, 0 or more"
             causes.append(bad(f"spec.predictor.{name}", value, f"must be {rule}"))
     return causes
@@ -201,7 +201,7 @@ def _check_scaling(obj: Object, predictor: Object) -> list[Cause]:
         return [unsupported(path, kind, ("hpa", *_SCALED_BY_OTHERS))]
     least: Any = predictor.get("minReplicas")
     most: Any = predictor.get("maxReplicas")
-    if not _is_whole(least) or not _is_whole(most):
+    if not is_whole(least) or not is_whole(most):
         return []
     if 0 < most < least:
         text = f"must not be more than maxReplicas ({most})"
@@ -214,10 +214,6 @@ def _check_scaling(obj: Object, predictor: Object) -> list[Cause]:
         )
         return [bad("spec.predictor.maxReplicas", most, text)]
     return []
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _ready(obj: Object) -> object:

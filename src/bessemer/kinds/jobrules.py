@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bessemer.kinds import meta, rules, template
+from bessemer.kinds import labelselector, meta, rules, template
 from bessemer.kinds.kind import Cause, Object
 
 UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
@@ -318,7 +318,7 @@ def _check_manual_selector(spec: Object) -> list[Cause]:
         return [rules.required("spec.selector")]
     causes = rules.selector("spec.selector", selector)
     labels = meta.dig(spec, "template.metadata.labels") or {}
-    if not causes and not template.selects(selector, labels):
+    if not causes and not labelselector.selects(selector, labels):
         text = "`selector` does not match template `labels`"
         causes.append(rules.bad("spec.template.metadata.labels", labels, text))
     return causes

@@ -8,6 +8,11 @@ from typing import Any, cast
 from bessemer.base.clock import format_time
 from bessemer.kinds.kind import Kind, Object
 
+#: Finalizers by which the garbage collector is told what becomes of what an object owns: it goes
+#: first, or it stays. Source: metav1.FinalizerDeleteDependents, FinalizerOrphanDependents.
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+
 
 def name(obj: Object) -> str:
     """metadata.name."""

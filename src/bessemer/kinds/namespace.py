@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bessemer.kinds import columns, meta
+from bessemer.kinds import columns
 from bessemer.kinds.kind import Column, Kind, Object
 
+#: Where Bessemer's own pods and the serving runtimes of all namespaces are.
+SYSTEM_NAMESPACE = "bessemer-system"
 #: What selectors of namespaces lean on: each carries its own name.
 NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -14,10 +16,6 @@ def _default(obj: Object) -> None:
     if name := metadata.get("name"):
         metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: name}
     obj.setdefault("status", {}).setdefault("phase", "Active")
-
-
-def _status(obj: Object) -> str:
-    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
 
 
 NAMESPACE = Kind(
@@ -32,5 +30,5 @@ NAMESPACE = Kind(
     schema="core.v1.Namespace",
     default=_default,
     fields={"status.phase": "status.phase"},
-    columns=(columns.NAME, Column("Status", _status), columns.AGE),
+    columns=(columns.NAME, Column("Status", columns.phase), columns.AGE),
 )

@@ -55,10 +55,6 @@ def _fixed(spec: Object, old: Object) -> Object:
     return {key: value for key, value in spec.items() if key not in changeable}
 
 
-def _status(obj: Object) -> str:
-    return "Terminating" if meta.is_deleting(obj) else str(meta.dig(obj, "status.phase", ""))
-
-
 def _access(obj: Object) -> str:
     modes = meta.dig(obj, "status.accessModes") or ()
     return ",".join(_MODES.get(mode, mode) for mode in modes)
@@ -77,7 +73,7 @@ PERSISTENT_VOLUME_CLAIM = Kind(
     validate=_validate,
     columns=(
         columns.NAME,
-        Column("Status", _status),
+        Column("Status", columns.phase),
         Column("Volume", columns.path("spec.volumeName", "")),
         Column("Capacity", columns.path("status.capacity.storage", "")),
         Column("Access Modes", _access),

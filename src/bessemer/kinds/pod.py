@@ -5,6 +5,8 @@ from __future__ import annotations
 from bessemer.kinds import columns, meta, poddefaults, podrules, rules
 from bessemer.kinds.kind import Cause, Column, Kind, Object
 
+#: A pod in one of them never runs again.
+FINAL_PHASES = ("Succeeded", "Failed")
 _FIXED_TEXT = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
@@ -46,6 +48,11 @@ def _without_changeable(spec: Object) -> Object:
             for entry in spec.get(part) or ()
         ]
     return rest
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether the pod has ended for good, as its phase tells."""
+    return meta.dig(pod, "status.phase") in FINAL_PHASES
 
 
 # ---- columns
@@ -105,7 +112,7 @@ def _status(obj: Object) -> str:
         running = any(entry.get("ready") for entry in statuses)
         if reason == "Completed" and running:
             reason = "Running" if _is_ready(obj) else "NotReady"
-    if meta.is_deleting(obj) and status.get("phase") not in ("Succeeded", "Failed"):
+    if meta.is_deleting(obj) and not has_ended(obj):
         return "Terminating"
     return reason
 

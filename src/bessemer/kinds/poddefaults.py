@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from bessemer.kinds.kind import Object
 
+#: Where a container leaves word of why it ended.
+TERMINATION_LOG = "/dev/termination-log"
 _MODE = 0o644
 _PROBE = (
     ("timeoutSeconds", 1),
@@ -41,7 +43,7 @@ def containers(spec: Object) -> Iterator[Object]:
 
 
 def _fill_container(container: Object) -> None:
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePath", TERMINATION_LOG)
     container.setdefault("terminationMessagePolicy", "File")
     if "imagePullPolicy" not in container:
         container["imagePullPolicy"] = _pull_policy(container.get("image", ""))

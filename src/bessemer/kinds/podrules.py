@@ -1,7 +1,6 @@
 """What a pod's spec must fulfil. Source: pkg/apis/core/validation/validation.go.
 
-What this cluster can't do is refused by name, so that nobody wonders why it has no effect:
-``podfields`` says which fields those are.
+Which fields a cluster can fulfil is not said here: that is each cluster's own affair.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from bessemer.kinds import containerrules, podfields, rules
+from bessemer.kinds import containerrules, rules
 from bessemer.kinds.kind import Cause, Object
 
 _RESTART = ("Always", "OnFailure", "Never")
@@ -40,7 +39,7 @@ def check(spec: Object, field: str) -> list[Cause]:
         if value := spec.get(name):
             causes += rules.label(f"{field}.{name}", value)
     causes += rules.labels(f"{field}.nodeSelector", spec.get("nodeSelector") or {})
-    return causes + podfields.check(spec, field)
+    return causes
 
 
 def _check_volumes(volumes: Collection[Object], field: str) -> list[Cause]:

@@ -59,6 +59,8 @@ _ENV_NAME_WORDS = (
 # Surely a key of a ConfigMap; there may be hundreds of thousands.
 _PLAIN_KEY = re.compile(r"[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}")
 #: Pods that one object may want at once; the node takes a tenth of them.
+#: What a port may speak.
+PROTOCOLS = ("SCTP", "TCP", "UDP")
 MOST_AT_ONCE = 1000
 #: Causes that are told of one refusal; who has found more of them need not go on.
 MOST_CAUSES = 100
@@ -126,17 +128,17 @@ def _show(value: Any) -> str:
 
 def label(field: str, value: str) -> list[Cause]:
     """An RFC 1123 label, as namespaces, containers and volumes are named."""
-    return _matches(field, value, _LABEL, (63, LABEL_WORDS))
+    return _matches(field, value, _LABEL, 63, LABEL_WORDS)
 
 
 def label_1035(field: str, value: str) -> list[Cause]:
     """An RFC 1035 label, as services are named."""
-    return _matches(field, value, _LABEL_1035, (63, LABEL_1035_WORDS))
+    return _matches(field, value, _LABEL_1035, 63, LABEL_1035_WORDS)
 
 
 def subdomain(field: str, value: str) -> list[Cause]:
     """An RFC 1123 subdomain, as most objects are named."""
-    return _matches(field, value, _SUBDOMAIN, (253, SUBDOMAIN_WORDS))
+    return _matches(field, value, _SUBDOMAIN, 253, SUBDOMAIN_WORDS)
 
 
 def path_segment(field: str, value: str) -> list[Cause]:
@@ -150,7 +152,7 @@ def config_key(field: str, value: str) -> list[Cause]:
     """A key of a ConfigMap or Secret: also a file's name."""
     if value in (".", "..") or value.startswith(".."):
         return [bad(field, value, "must not be '.' and must not start with '..'")]
-    return _matches(field, value, _CONFIG_KEY, (253, _CONFIG_KEY_WORDS))
+    return _matches(field, value, _CONFIG_KEY, 253, _CONFIG_KEY_WORDS)
 
 
 def config_keys(field: str, keys: Iterable[str]) -> list[Cause]:
@@ -241,6 +243,11 @@ def selector(field: str, value: dict[str, Any]) -> list[Cause]:
     return causes
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, as JSON has them: true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def port_number(field: str, value: Any) -> list[Cause]:
     """1 to 65535."""
     if isinstance(value, int) and 1 <= value <= 65535:
@@ -270,9 +277,8 @@ def one_of(field: str, value: Any, supported: Iterable[str]) -> list[Cause]:
 
 
 def _matches(
-    field: str, value: str, pattern: re.Pattern[str], limit: tuple[int, str]
+    field: str, value: str, pattern: re.Pattern[str], longest: int, words: str
 ) -> list[Cause]:
-    longest, words = limit
     causes = []
     if len(value) > longest:
         causes.append(bad(field, value, f"must be no more than {longest} characters"))

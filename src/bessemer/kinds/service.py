@@ -10,7 +10,6 @@ from bessemer.kinds.kind import Cause, Column, Kind, Object
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer")
 # Each is a listener of the gateway, and each endpoint is behind each of them.
 _MOST_PORTS = 128
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
 def _default(obj: Object) -> None:
@@ -63,7 +62,7 @@ def _check_ports(ports: Any) -> list[Cause]:
                 causes.append(rules.duplicate(f"{path}.name", name))
         names.add(name)
         causes += rules.port_number(f"{path}.port", port.get("port"))
-        causes += rules.one_of(f"{path}.protocol", port.get("protocol"), _PROTOCOLS)
+        causes += rules.one_of(f"{path}.protocol", port.get("protocol"), rules.PROTOCOLS)
         target = port.get("targetPort")
         check = rules.port_name if isinstance(target, str) else rules.port_number
         causes += check(f"{path}.targetPort", target)

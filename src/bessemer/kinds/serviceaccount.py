@@ -5,6 +5,9 @@ from __future__ import annotations
 from bessemer.kinds import columns
 from bessemer.kinds.kind import Column, Kind
 
+#: What the names of volumes with an account's token begin with.
+TOKEN_VOLUME_PREFIX = "kube-api-access-"
+
 SERVICE_ACCOUNT = Kind(
     "",
     "v1",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bessemer.kinds import meta, schemas
+from bessemer.kinds import meta, modelserverimage, schemas
 from bessemer.kinds.kind import Cause, Column, Kind, Object
+from bessemer.kinds.modelserverimage import Part
 from bessemer.kinds.rules import bad, required
 
 # Written into the runtime's pods as they are: whether a pod may have them is said where pods are
@@ -115,9 +116,11 @@ SERVING_RUNTIME = Kind(
 
 # What our own model server's runtimes are made of. xgboost comes with scikit-learn, which pickles
 # of its estimators need.
+_SKLEARN = Part("sklearn", "1.9.1")
+_XGBOOST = Part("xgboost", "3.2.0")
 _SHIPPED = (
-    ("bessemer-sklearn", "sklearn", "1", "bessemer/modelserver:sklearn-1.9.1"),
-    ("bessemer-xgboost", "xgboost", "3", "bessemer/modelserver:xgboost-3.2.0_sklearn-1.9.1"),
+    ("bessemer-sklearn", "sklearn", "1", modelserverimage.reference(_SKLEARN)),
+    ("bessemer-xgboost", "xgboost", "3", modelserverimage.reference(_XGBOOST, _SKLEARN)),
 )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from bessemer.kinds import meta, poddefaults, podrules, rules
+from bessemer.kinds import labelselector, meta, poddefaults, podrules, rules
 from bessemer.kinds.kind import Cause, Object
 
 
@@ -43,7 +41,7 @@ def check_replicated(obj: Object, kind: str) -> list[Cause]:
         text = f"empty selector is invalid for {kind}"
         causes.append(rules.bad("spec.selector", selector, text))
     labels = meta.dig(obj, "spec.template.metadata.labels") or {}
-    if not causes and not selects(selector, labels):
+    if not causes and not labelselector.selects(selector, labels):
         text = "`selector` does not match template `labels`"
         causes.append(rules.bad("spec.template.metadata.labels", labels, text))
     causes += check(obj, restart=("Always",))
@@ -51,24 +49,3 @@ def check_replicated(obj: Object, kind: str) -> list[Cause]:
         text = f"activeDeadlineSeconds in {kind} is not Supported"
         causes.append(rules.forbidden("spec.template.spec.activeDeadlineSeconds", text))
     return causes
-
-
-def selects(selector: Object, labels: dict[str, str]) -> bool:
-    """Whether a checked LabelSelector picks an object with these labels."""
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    return all(_term(term, labels) for term in selector.get("matchExpressions") or ())
-
-
-def _term(term: Any, labels: dict[str, str]) -> bool:
-    value, values = labels.get(term["key"]), term.get("values") or ()
-    match term["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case _:
-            return value is None

@@ -1,4 +1,4 @@
-"""Label and field selectors: parsed once, asked often; shared by server, informers, controllers.
+"""Selectors of queries by label and field: parsed once, asked often; for server and informers.
 
 Source: k8s.io/apimachinery pkg/labels, pkg/fields.
 """
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.labelselector import INTEGER, Requirement, matches_labels
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import BadRequest
 
@@ -22,7 +23,6 @@ _KEY = re.compile(
     r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$"
 )
 _VALUE = re.compile(r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")
-_INTEGER = re.compile(r"-?[0-9]{1,19}")  # upstream's have 64 bits
 _SHORT = 1024
 _REQUIREMENT = re.compile(
     r"""\s*(?:
@@ -34,35 +34,6 @@ _REQUIREMENT = re.compile(
     )\s*(?:,|$)""",
     re.VERBOSE,
 )
-
-
-class Requirement(NamedTuple):
-    """One term of a label selector."""
-
-    key: str
-    operator: str  # In, NotIn, Exists, DoesNotExist, Gt, Lt
-    values: tuple[str, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels fulfil the term; NotIn holds where the label is absent."""
-        value = labels.get(self.key)
-        match self.operator:
-            case "In":
-                return value is not None and value in self.values
-            case "NotIn":
-                return value is None or value not in self.values
-            case "Exists":
-                return value is not None
-            case "DoesNotExist":
-                return value is None
-            case _:
-                return _compare(value, self.operator, self.values[0])
-
-
-def _compare(value: str | None, operator: str, bound: str) -> bool:
-    if value is None or not _INTEGER.fullmatch(value):
-        return False
-    return int(value) > int(bound) if operator == "Gt" else int(value) < int(bound)
 
 
 class FieldTerm(NamedTuple):
@@ -128,7 +99,7 @@ def _requirement(found: re.Match[str]) -> Requirement:
         case "!=":
             return Requirement(key, "NotIn", _checked((found["value"],)))
         case sign:
-            if not _INTEGER.fullmatch(found["value"]):
+            if not INTEGER.fullmatch(found["value"]):
                 raise BadRequest(
                     f"unable to parse requirement: values[0][{key}]: Invalid value: "
                     f"\"{found['value']}\": for 'Gt', 'Lt' operators, the value must be an integer"
@@ -270,43 +241,3 @@ def named(selection: Selection) -> str:
     """The one name that the field selector asks for, else empty: such a read needs no scan."""
     found = re.fullmatch(r"\s*metadata\.name==?([^=!,]+)", selection.fields)
     return found[1].strip() if found else ""
-
-
-def matches_labels(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
-    """Whether the labels fulfil every term."""
-    return all(term.matches(labels) for term in requirements)
-
-
-def from_object(selector: Mapping[str, Any] | None) -> tuple[Requirement, ...]:
-    """The terms of a metav1.LabelSelector (matchLabels and matchExpressions)."""
-    selector = selector or {}
-    terms = [
-        Requirement(key, "In", (value,))
-        for key, value in sorted((selector.get("matchLabels") or {}).items())
-    ]
-    for entry in selector.get("matchExpressions") or ():
-        terms.append(
-            Requirement(entry["key"], entry["operator"], tuple(entry.get("values") or ()))
-        )
-    return tuple(terms)
-
-
-def format_labels(requirements: Iterable[Requirement]) -> str:
-    """The terms as text that ``parse_labels`` reads."""
-    return ",".join(_format(term) for term in requirements)
-
-
-def _format(term: Requirement) -> str:
-    values = ",".join(term.values)
-    match term.operator:
-        case "In":
-            return f"{term.key}={values}" if len(term.values) == 1 else f"{term.key} in ({values})"
-        case "NotIn":
-            one = len(term.values) == 1
-            return f"{term.key}!={values}" if one else f"{term.key} notin ({values})"
-        case "Exists":
-            return term.key
-        case "DoesNotExist":
-            return f"!{term.key}"
-        case operator:
-            return f"{term.key}{'>' if operator == 'Gt' else '<'}{values}"

@@ -2,7 +2,7 @@
 
 ``python -m bessemer.modelserver --model_name iris --model_dir /path --framework sklearn``
 
-May import: ``kinds``, ``base`` and what its environment has: numpy, uvicorn, orjson,
+May import: ``base`` and what its environment has: numpy, uvicorn, orjson,
 prometheus-client and one model framework. Nobody imports it.
 
 - a framework, or a file form of a model: ``frameworks/``

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 import uvloop
@@ -21,7 +22,7 @@ from bessemer.base.logs import fields
 from bessemer.modelserver.asgi import App
 from bessemer.modelserver.dataplane import DataPlane
 from bessemer.modelserver.errors import LoadFailure
-from bessemer.modelserver.frameworks import base
+from bessemer.modelserver.frameworks import loading
 from bessemer.modelserver.frameworks.base import Model
 from bessemer.modelserver.metrics import Metrics
 
@@ -36,7 +37,7 @@ def main() -> int:
     arguments = _parse(sys.argv[1:])
     logs.configure()
     location = Path(arguments.model_dir.removeprefix("file://"))
-    load = partial(base.load, arguments.framework, location)
+    load = partial(loading.load, arguments.framework, location)
     try:
         model = load()
     except LoadFailure as failure:
@@ -52,7 +53,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_dir", required=True, help="the model's file, or its folder")
     parser.add_argument("--model_version", default="", help="model_version of answers")
-    parser.add_argument("--framework", required=True, choices=base.FRAMEWORKS)
+    parser.add_argument("--framework", required=True, choices=tuple(loading.FRAMEWORKS))
     parser.add_argument("--host", default=os.environ.get("POD_IP") or "127.0.0.1")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--max_body_bytes", type=int, default=100 * _MEBIBYTE)
@@ -103,8 +104,8 @@ async def _serve(arguments: argparse.Namespace, load: Callable[[], Model], model
         timeout_keep_alive=3600,  # the gateway's kept connections end when the gateway says so
         timeout_graceful_shutdown=25,
     )
-    spans = (arguments.drain_seconds, arguments.most_drain_seconds)
-    server = _DrainingServer(config, app, clock, spans)
+    limits = _DrainLimits(arguments.drain_seconds, arguments.most_drain_seconds)
+    server = _DrainingServer(config, app, clock, limits)
     _log.info(
         "model loaded",
         extra=fields(
@@ -121,6 +122,13 @@ async def _serve(arguments: argparse.Namespace, load: Callable[[], Model], model
     return 0
 
 
+class _DrainLimits(NamedTuple):
+    """How long the server goes on after SIGTERM; seconds."""
+
+    quiet: float  # it ends when for so long nobody has sent a request
+    most: float  # it ends then even while requests still come: a pod has 30 s by default
+
+
 class _DrainingServer(uvicorn.Server):
     """On SIGTERM it says it isn't ready and closes connections after their next answer, then ends.
 
@@ -129,12 +137,12 @@ class _DrainingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, app: App, clock: Clock, spans: tuple[float, float]
+        self, config: uvicorn.Config, app: App, clock: Clock, limits: _DrainLimits
     ) -> None:
         super().__init__(config)
         self._app = app
         self._clock = clock
-        self._drain_seconds, self._most_drain_seconds = spans
+        self._limits = limits
         self._latest_end = 0.0
         self._own_loop = asyncio.get_running_loop()
 
@@ -145,11 +153,11 @@ class _DrainingServer(uvicorn.Server):
             return
         self._app.draining = True
         self._app.asked_at = self._clock.monotonic()
-        self._latest_end = self._app.asked_at + self._most_drain_seconds
+        self._latest_end = self._app.asked_at + self._limits.most
         self._own_loop.call_soon_threadsafe(self._end_when_quiet)
 
     def _end_when_quiet(self) -> None:
-        end = min(self._app.asked_at + self._drain_seconds, self._latest_end)
+        end = min(self._app.asked_at + self._limits.quiet, self._latest_end)
         left = end - self._clock.monotonic()
         if left > 0:
             self._own_loop.call_later(left, self._end_when_quiet)

@@ -7,7 +7,7 @@ Source: kubernetes_platform/proto/kubernetes_executor_config.proto; backend/src/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bessemer.base.errors import BessemerError
 from bessemer.kinds.kind import Object
@@ -24,14 +24,23 @@ class InvalidSetting(BessemerError):
     """A Kubernetes setting that can't be used as it is."""
 
 
-# Where the name of an object stands: field of the setting -> (by parameter, by text).
+class _NameFields(NamedTuple):
+    """Where a setting names an object."""
+
+    by_parameter: str
+    by_text: str
+
+
+_SECRET = _NameFields("secretNameParameter", "secretName")
+_CONFIG_MAP = _NameFields("configMapNameParameter", "configMapName")
+# By the field of the setting.
 _NAMES = {
-    "secretAsVolume": ("secretNameParameter", "secretName"),
-    "secretAsEnv": ("secretNameParameter", "secretName"),
-    "configMapAsVolume": ("configMapNameParameter", "configMapName"),
-    "configMapAsEnv": ("configMapNameParameter", "configMapName"),
-    "imagePullSecret": ("secretNameParameter", "secretName"),
-    "pvcMount": ("pvcNameParameter", "constant"),
+    "secretAsVolume": _SECRET,
+    "secretAsEnv": _SECRET,
+    "configMapAsVolume": _CONFIG_MAP,
+    "configMapAsEnv": _CONFIG_MAP,
+    "imagePullSecret": _SECRET,
+    "pvcMount": _NameFields("pvcNameParameter", "constant"),
 }
 
 
@@ -55,7 +64,7 @@ def resolve(settings: Json, get: GetValue) -> dict[str, Any]:
     return result
 
 
-def _name(kind: str, entry: Json, fields: tuple[str, str], get: GetValue) -> str | None:
+def _name(kind: str, entry: Json, fields: _NameFields, get: GetValue) -> str | None:
     by_parameter, by_text = fields
     source = entry.get(by_parameter)
     if kind == "pvcMount" and not source and not entry.get(by_text):

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import yaml
 
+from bessemer.kube import yamlshape
 from bessemer.pipelines.errors import InvalidArgument, TooLarge
 from bessemer.pipelines.spec.documents import MAX_VALUES
 
@@ -54,13 +55,9 @@ def read_pipeline(name: str, data: bytes) -> str:
 
 
 def _check_shape(text: str) -> None:
-    """Refuse YAML that harms its reader, before one reads it for good.
-
-    Nested deeply enough it overflows the C stack of libyaml's users, which ends the process; a few
-    lines of aliases can stand for gigabytes.
-    """
+    """Refuse YAML that harms its reader (``yamlshape`` says how), before one reads it for good."""
     try:
-        if _scan(text):
+        if _has_aliases(text):
             sizes: dict[int, int] = {}
             total = sum(_measure(node, sizes) for node in yaml.compose_all(text, _LOADER))
             check_size(total)
@@ -70,26 +67,19 @@ def _check_shape(text: str) -> None:
         raise InvalidArgument("a pipeline's YAML may not contain itself, but this does") from error
 
 
-def _scan(text: str) -> bool:
-    """Whether there are aliases; event by event, so that no depth can harm."""
-    depth, aliases, values = 0, False, 0
-    for event in yaml.parse(text, _LOADER):
-        values += isinstance(event, yaml.NodeEvent)
-        if values > MAX_VALUES:
-            raise InvalidArgument(
-                f"a pipeline may have {MAX_VALUES} values, but this one has more; it is no "
-                "compiled one"
-            )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        aliases = aliases or isinstance(event, yaml.AliasEvent)
-        if depth > _MAX_DEPTH:
-            raise InvalidArgument(
-                f"a pipeline may be nested {_MAX_DEPTH} levels deep, but this one is deeper"
-            )
-    return aliases
+def _has_aliases(text: str) -> bool:
+    """Whether there are aliases in a text that is neither too deep nor too large to be read."""
+    shape = yamlshape.survey(text, _LOADER, depth=_MAX_DEPTH, values=MAX_VALUES)
+    if shape.values > MAX_VALUES:
+        raise InvalidArgument(
+            f"a pipeline may have {MAX_VALUES} values, but this one has more; it is no "
+            "compiled one"
+        )
+    if shape.depth > _MAX_DEPTH:
+        raise InvalidArgument(
+            f"a pipeline may be nested {_MAX_DEPTH} levels deep, but this one is deeper"
+        )
+    return shape.has_aliases
 
 
 def _measure(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bessemer.kinds import meta
+from bessemer.kinds import meta, modelserverimage
 from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.inferenceservice import POD_FIELDS
 from bessemer.kinds.kind import Object
 from bessemer.kinds.service import SERVICE
 from bessemer.kinds.servingruntime import POD_FIELDS as RUNTIME_POD_FIELDS
-from bessemer.serving.runtimes import OUR_SERVER
 from bessemer.serving.storage import Location
 
 # Source: kserve pkg/constants.
@@ -152,7 +151,7 @@ def _make_probe(container: Object) -> Object:
 
     Of a server of another make, its port: KServe's default.
     """
-    if container["image"].startswith(OUR_SERVER):
+    if modelserverimage.is_one(container["image"]):
         return {"httpGet": {"path": "/v2/health/ready", "port": SERVER_PORT}}
     return {"tcpSocket": {"port": SERVER_PORT}}
 

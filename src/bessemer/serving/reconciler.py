@@ -13,10 +13,11 @@ from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key
 from bessemer.kinds import meta
 from bessemer.kinds.deployment import DEPLOYMENT
-from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.httproute import HTTP_ROUTE
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE, is_stopped
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.pod import POD
 from bessemer.kinds.service import SERVICE
@@ -40,10 +41,6 @@ from bessemer.serving.plan import (
     plan,
 )
 from bessemer.serving.status import NAME_TAKEN, StatusFacts, make_status
-
-# Where the runtimes live that every namespace may use.
-SHARED_NAMESPACE = "bessemer-system"
-_SLICE_SERVICE = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class InferenceServiceReconciler:
         location = storage.locate(namespace, model["storageUri"], self._resolve)
         known = [
             *self._caches.runtimes.list(namespace),
-            *self._caches.runtimes.list(SHARED_NAMESPACE),
+            *self._caches.runtimes.list(SYSTEM_NAMESPACE),
         ]
         unique = {(meta.namespace(entry), meta.name(entry)): entry for entry in known}
         runtime = runtimes.select(model, unique.values(), namespace)
@@ -166,7 +163,7 @@ class InferenceServiceReconciler:
             slices = [
                 entry
                 for entry in self._caches.slices.list(namespace)
-                if meta.labels(entry).get(_SLICE_SERVICE) == name
+                if meta.labels(entry).get(SERVICE_NAME) == name
             ]
             pods = [
                 pod
@@ -414,7 +411,7 @@ def make_controller(
         return [Key(meta.namespace(obj), name)] if name else []
 
     def of_service(obj: Object) -> list[Key]:
-        name = meta.labels(obj).get(_SLICE_SERVICE, "")
+        name = meta.labels(obj).get(SERVICE_NAME, "")
         service = caches.services.get(name, meta.namespace(obj))
         return owner(service) if service is not None else []
 
@@ -426,7 +423,7 @@ def make_controller(
     def of_namespace(obj: Object) -> list[Key]:
         """Whoever may be waiting for a runtime or a claim there."""
         namespace = meta.namespace(obj)
-        everywhere = "" if namespace == SHARED_NAMESPACE else namespace
+        everywhere = "" if namespace == SYSTEM_NAMESPACE else namespace
         return [
             Key(meta.namespace(isvc), meta.name(isvc)) for isvc in caches.isvcs.list(everywhere)
         ]

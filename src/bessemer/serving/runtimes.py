@@ -10,13 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bessemer.kinds import meta
+from bessemer.kinds import imagereference, meta, modelserverimage
 from bessemer.kinds.inferenceservice import CONTAINER_FIELDS
 from bessemer.kinds.kind import Object
 from bessemer.serving.errors import Unservable
-
-#: What images of our own model server begin with.
-OUR_SERVER = "bessemer/modelserver:"
 
 
 def select(model: Object, runtimes: Iterable[Object], namespace: str) -> Object:
@@ -158,15 +155,9 @@ def _pin(image: str, model: Object) -> str:
     """The image with the framework version that the model asks for."""
     form: dict[str, Any] = model["modelFormat"]
     version = str(model.get("runtimeVersion") or "")
-    if not image.startswith(OUR_SERVER):
-        # The tag alone: what follows an earlier colon is a registry's port.
-        return re.sub(r"(:[\w.-]*)?$", f":{version}", image, count=1) if version else image
+    if not modelserverimage.is_one(image):
+        return imagereference.with_tag(image, version) if version else image
     asked = str(form.get("version") or "")
     # "1" only says which line is meant; "1.5.2" is a version to serve with.
     version = version or (asked if "." in asked else "")
-    if not version:
-        return image
-    parts = image.removeprefix(OUR_SERVER).split("_")
-    name = form["name"]
-    pinned = [f"{name}-{version}" if part.startswith(f"{name}-") else part for part in parts]
-    return OUR_SERVER + "_".join(pinned)
+    return modelserverimage.pin(image, form["name"], version) if version else image

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bessemer.base.clock import format_time
 from bessemer.kinds import meta
@@ -189,7 +189,7 @@ def _make_model_status(old: Object, facts: StatusFacts, now: datetime) -> Object
     active = "Loaded" if serving else ""
     if facts.refusal is not None:
         info = {"reason": facts.refusal.reason, "message": str(facts.refusal)}
-        return _model_status(old, "InvalidSpec", (active, "FailedToLoad"), info, now)
+        return _model_status(old, "InvalidSpec", _ModelStates(active, "FailedToLoad"), info, now)
     if latest is not None and latest.failure is not None and latest.failure.final:
         failure = {
             "reason": _reason(latest),
@@ -197,22 +197,28 @@ def _make_model_status(old: Object, facts: StatusFacts, now: datetime) -> Object
             "modelRevisionName": latest.name,
             "exitCode": latest.failure.exit_code,
         }
-        states = (active or "FailedToLoad", "FailedToLoad")
+        states = _ModelStates(active or "FailedToLoad", "FailedToLoad")
         return _model_status(old, "BlockedByFailedLoad", states, failure, now)
     if latest is not None and latest.is_ready:
         copies = {"failedCopies": 0, "totalCopies": latest.ready}
-        states = (active or "Loaded", "Loaded")
+        states = _ModelStates(active or "Loaded", "Loaded")
         return {**_model_status(old, "UpToDate", states, None, now), "copies": copies}
-    return _model_status(old, "InProgress", (active, "Loading"), None, now)
+    return _model_status(old, "InProgress", _ModelStates(active, "Loading"), None, now)
+
+
+class _ModelStates(NamedTuple):
+    """How far the models are. Source: KServe's ``ModelRevisionStates``."""
+
+    active: str  # of the revision that takes requests; empty: none does
+    target: str  # of the newest one
 
 
 def _model_status(
-    old: Object, transition: str, states: tuple[str, str], info: Object | None, now: datetime
+    old: Object, transition: str, states: _ModelStates, info: Object | None, now: datetime
 ) -> Object:
-    active, target = states
     status: Object = {
         "transitionStatus": transition,
-        "states": {"activeModelState": active, "targetModelState": target},
+        "states": {"activeModelState": states.active, "targetModelState": states.target},
     }
     if info is not None:
         before: Object = meta.dig(old, "modelStatus.lastFailureInfo") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bessemer.cluster.controllers.endpoints import plan
 from bessemer.kinds import meta
+from bessemer.kinds.endpointslice import SERVICE_NAME
 from bessemer.kinds.kind import Object
 
 
@@ -44,7 +45,7 @@ def test_ready_pods_are_listed_by_name() -> None:
     assert made["ports"] == [{"name": "", "protocol": "TCP", "port": 8080}]
     assert meta.labels(made) == {
         "team": "x",
-        plan.SERVICE_NAME: "s",
+        SERVICE_NAME: "s",
         plan.MANAGED_BY: plan.MANAGER,
     }
     assert made["endpoints"][0]["conditions"] == {

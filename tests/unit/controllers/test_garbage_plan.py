@@ -32,7 +32,7 @@ def test_it_goes_with_its_last_owner() -> None:
 
 
 def test_how_it_goes_may_stand_on_it() -> None:
-    for finalizer, propagation in ((plan.ORPHAN, "Orphan"), (plan.FOREGROUND, "Foreground")):
+    for finalizer, propagation in ((meta.ORPHAN, "Orphan"), (meta.FOREGROUND, "Foreground")):
         obj = owned_by("a")
         obj["metadata"]["finalizers"] = [finalizer]
         assert judge(obj, a=Owner.GONE) == Delete(propagation)
@@ -76,9 +76,9 @@ def test_one_that_is_deleted_already_is_left_alone() -> None:
 
 def test_patches_are_guarded_by_the_version_that_was_read() -> None:
     obj = owned_by("a", "b")
-    obj["metadata"]["finalizers"] = ["mine", plan.ORPHAN]
+    obj["metadata"]["finalizers"] = ["mine", meta.ORPHAN]
 
-    assert plan.finalizers_without(obj, plan.ORPHAN)["metadata"] == {
+    assert plan.finalizers_without(obj, meta.ORPHAN)["metadata"] == {
         "finalizers": ["mine"],
         "resourceVersion": "7",
     }

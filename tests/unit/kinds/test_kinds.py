@@ -9,6 +9,7 @@ from bessemer.kinds import columns
 from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.job import JOB
+from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
@@ -50,6 +51,25 @@ def test_pod_defaults():
     assert first["readinessProbe"]["periodSeconds"] == 10
     assert first["readinessProbe"]["httpGet"] == {"port": 80, "path": "/", "scheme": "HTTP"}
     assert found["status"]["qosClass"] == "Guaranteed"
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({}, "BestEffort"),
+        ({"requests": {"cpu": "1"}}, "Burstable"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}, "Burstable"),
+    ],
+)
+def test_the_quality_of_service_follows_from_requests_and_limits(
+    resources: Object, expected: str
+) -> None:
+    container = {"name": "m", "image": "a", "resources": resources}
+
+    found = default(POD, {"metadata": {"name": "a"}, "spec": {"containers": [container]}})
+
+    assert found["status"]["qosClass"] == expected
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bessemer.kinds import labelselector
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.labelselector import Requirement
 from bessemer.kube import selectors
 from bessemer.kube.client import Selection
 from bessemer.kube.errors import BadRequest
-from bessemer.kube.selectors import Requirement
 
 KIND = Kind("", "v1", "Pod", "pods", fields={"status.phase": "status.phase", "spec.on": "spec.on"})
 
 
 def selects(text: str, labels: dict[str, str]) -> bool:
-    return selectors.matches_labels(selectors.parse_labels(text), labels)
+    return labelselector.matches_labels(selectors.parse_labels(text), labels)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +73,11 @@ _TERMS = st.one_of(
 
 @given(st.lists(_TERMS, max_size=4))
 def test_terms_survive_being_written_as_text(terms: list[Requirement]) -> None:
-    assert list(selectors.parse_labels(selectors.format_labels(terms))) == terms
+    assert list(selectors.parse_labels(labelselector.format_labels(terms))) == terms
 
 
 def test_selector_objects_mean_the_same_as_their_text() -> None:
-    terms = selectors.from_object(
+    terms = labelselector.from_object(
         {
             "matchLabels": {"app": "a"},
             "matchExpressions": [
@@ -85,8 +86,8 @@ def test_selector_objects_mean_the_same_as_their_text() -> None:
             ],
         }
     )
-    assert selectors.format_labels(terms) == "app=a,tier notin (x,y),!old"
-    assert selectors.from_object(None) == ()
+    assert labelselector.format_labels(terms) == "app=a,tier notin (x,y),!old"
+    assert labelselector.from_object(None) == ()
 
 
 POD: Object = {
@@ -139,9 +140,9 @@ _ANY_TERM = st.one_of(
 def test_joined_terms_mean_what_each_of_them_does(
     terms: list[Requirement], labels: dict[str, str]
 ) -> None:
-    matches = selectors.matcher(KIND, Selection(labels=selectors.format_labels(terms)))
+    matches = selectors.matcher(KIND, Selection(labels=labelselector.format_labels(terms)))
 
-    expected = selectors.matches_labels(terms, labels)
+    expected = labelselector.matches_labels(terms, labels)
 
     assert (matches is None or matches({"metadata": {"labels": labels}})) is expected
 

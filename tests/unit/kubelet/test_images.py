@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bessemer.cluster.kubelet import images
+from bessemer.app.images import IMAGES
 from bessemer.cluster.kubelet.errors import StartFailure
+from bessemer.kinds import imagereference
 
 
 @pytest.mark.parametrize(
@@ -23,14 +24,14 @@ from bessemer.cluster.kubelet.errors import StartFailure
     ],
 )  # fmt: skip
 def test_pythons(reference: str, python: str) -> None:
-    assert images.resolve(reference).python == python
+    assert IMAGES.resolve(reference).python == python
 
 
 @pytest.mark.parametrize(
     "reference", ["busybox", "alpine:3.20", "library/bash", "debian:12", "docker.io/ubuntu"]
 )
 def test_userlands(reference: str) -> None:
-    image = images.resolve(reference)
+    image = IMAGES.resolve(reference)
     assert image.is_userland
     assert image.python is None
 
@@ -44,20 +45,20 @@ def test_userlands(reference: str) -> None:
     ],
 )  # fmt: skip
 def test_what_runs_instead_is_told(reference: str, told: str) -> None:
-    assert told in images.stand_in(reference)
-    assert bool(images.stand_in(reference)) == bool(told)
+    assert told in IMAGES.stand_in(reference)
+    assert bool(IMAGES.stand_in(reference)) == bool(told)
 
 
 def test_envoy_runs_in_the_servers_environment() -> None:
-    image = images.resolve("bessemer/envoy:1.40")
+    image = IMAGES.resolve("bessemer/envoy:1.40")
     assert (image.is_own, image.entrypoint) == (True, ("envoy",))
 
 
 def test_a_model_servers_tag_is_its_packages() -> None:
-    image = images.resolve("bessemer/modelserver:xgboost-3.2.0_sklearn-1.9.1_python-3.12")
+    image = IMAGES.resolve("bessemer/modelserver:xgboost-3.2.0_sklearn-1.9.1_python-3.12")
     requirements = image.installs[0].requirements
     assert image.python == "3.12"
-    assert image.has_programs
+    assert image.packages == ("base", "modelserver")
     assert "scikit-learn==1.9.1" in requirements
     assert "xgboost-cpu==3.2.0; sys_platform == 'linux'" in requirements
     assert {"numpy", "uvicorn", "orjson"} <= set(requirements)
@@ -73,7 +74,7 @@ def test_a_model_servers_tag_is_its_packages() -> None:
 )  # fmt: skip
 def test_what_is_not_known_says_what_is(reference: str) -> None:
     with pytest.raises(StartFailure) as caught:
-        images.resolve(reference)
+        IMAGES.resolve(reference)
     assert caught.value.reason == "ErrImagePull"
     assert reference in caught.value.message
 
@@ -81,7 +82,7 @@ def test_what_is_not_known_says_what_is(reference: str) -> None:
 @pytest.mark.parametrize("reference", ["", ":1", "a b", "x/"])
 def test_what_is_no_reference(reference: str) -> None:
     with pytest.raises(StartFailure) as caught:
-        images.resolve(reference)
+        IMAGES.resolve(reference)
     assert caught.value.reason == "InvalidImageName"
 
 
@@ -93,4 +94,4 @@ def test_what_is_no_reference(reference: str) -> None:
     ],
 )  # fmt: skip
 def test_splitting(reference: str, parts: tuple[str, str]) -> None:
-    assert images.split(reference) == parts
+    assert imagereference.split(reference) == parts

@@ -183,17 +183,3 @@ def test_limits_that_are_not_held_are_told() -> None:
     told = [each for each in obj["status"]["conditions"] if each["type"] == status.LIMITS_HELD]
     assert len(told) == 1
     assert (told[0]["status"], told[0]["reason"]) == ("False", "LimitNotHeld")
-
-
-@pytest.mark.parametrize(
-    ("resources", "expected"),
-    [
-        ({}, "BestEffort"),
-        ({"requests": {"cpu": "1"}}, "Burstable"),
-        ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
-        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}, "Burstable"),
-    ],
-)
-def test_quality_of_service(resources: Object, expected: str) -> None:
-    obj = pod(containers=[{"name": "main", "resources": resources}])
-    assert status.qos_class(obj) == expected

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.cluster.kubelet import images, spec, variables
+from bessemer.app.images import IMAGES
+from bessemer.cluster.kubelet import spec, variables
 from bessemer.cluster.kubelet.errors import StartFailure
 from bessemer.cluster.kubelet.variables import NodeFacts, expand, resolve
 from bessemer.kinds import meta
@@ -194,7 +195,7 @@ def test_a_command_shares_the_room_with_the_variables() -> None:
     big = {"BIG": "x" * 3_000_000}
 
     with pytest.raises(StartFailure, match=r"word 2 of the command has 9000000 characters"):
-        spec.command(container, images.resolve("python:3.11"), big)
+        spec.command(container, IMAGES.resolve("python:3.11"), big)
     assert obj
 
 

@@ -1,7 +1,8 @@
 """The chain: what every write passes before it is stored, in upstream's order.
 
 structure -> kind's defaults -> account and namespace of a pod -> names and labels -> the kind's
-own rules -> what must not change. Each step is a module beside this one.
+own rules -> what of a pod this cluster can do -> what must not change. Each step is a module
+beside this one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from bessemer.cluster.admission import (
     immutables,
     names,
     namespaces,
+    podfields,
     pods,
     services,
     structure,
@@ -66,6 +68,7 @@ class Admission:
     def _validate(self, kind: Kind, new: Object, old: Object | None) -> None:
         causes: list[Cause] = names.check(kind, new, old)
         causes += _check_kind(kind, new, old)
+        causes += podfields.check(kind, new, old)
         if old is not None:
             causes += immutables.check(kind, new, old)
         if causes:

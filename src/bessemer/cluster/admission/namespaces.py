@@ -8,11 +8,11 @@ from __future__ import annotations
 from bessemer.cluster.admission.lookup import Lookup
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
-from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
 from bessemer.kube.errors import NAMESPACE_TERMINATING, Forbidden, not_found
 
 # What everything else leans on; upstream has default, kube-system and kube-public.
-IMMORTAL = frozenset({"default", "kube-system", "bessemer-system"})
+IMMORTAL = frozenset({"default", "kube-system", SYSTEM_NAMESPACE})
 
 
 def admit_create(kind: Kind, obj: Object, lookup: Lookup) -> None:

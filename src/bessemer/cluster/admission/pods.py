@@ -8,14 +8,14 @@ from __future__ import annotations
 from bessemer.base.ids import make_suffix
 from bessemer.cluster.admission.lookup import Lookup
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 from bessemer.kinds.pod import POD
-from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
+from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT, TOKEN_VOLUME_PREFIX
 from bessemer.kube.access import User
 from bessemer.kube.errors import Forbidden
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607  # an hour and a little, as upstream asks for
-SYSTEM_NAMESPACE = "bessemer-system"
 
 
 def admit_create(kind: Kind, obj: Object, user: User, lookup: Lookup) -> None:
@@ -45,8 +45,12 @@ def admit_create(kind: Kind, obj: Object, user: User, lookup: Lookup) -> None:
 
 def _mount_token(spec: Object) -> None:
     volumes = spec.get("volumes") or []
-    existing = [volume["name"] for volume in volumes if volume.get("name", "").startswith(_PREFIX)]
-    name = existing[0] if existing else _PREFIX + make_suffix()
+    existing = [
+        volume["name"]
+        for volume in volumes
+        if volume.get("name", "").startswith(TOKEN_VOLUME_PREFIX)
+    ]
+    name = existing[0] if existing else TOKEN_VOLUME_PREFIX + make_suffix()
     used = False
     for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
         mounts = container.get("volumeMounts") or []
@@ -57,9 +61,6 @@ def _mount_token(spec: Object) -> None:
         used = True
     if used and not existing:
         spec["volumes"] = [*volumes, _token_volume(name)]
-
-
-_PREFIX = "kube-api-access-"
 
 
 def _token_volume(name: str) -> Object:

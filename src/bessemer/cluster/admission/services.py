@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from bessemer.kinds import meta, rules
 from bessemer.kinds.kind import Kind, Object
@@ -12,6 +13,13 @@ from bessemer.kube.errors import InternalError, invalid
 
 # The API server's own address is the first; the next few stay free for what comes.
 _RESERVED = 10
+
+
+class ServiceName(NamedTuple):
+    """Which Service."""
+
+    namespace: str
+    name: str  # empty where the server is yet to make it from generateName
 
 
 class Addresses:
@@ -41,8 +49,8 @@ class Addresses:
             f"no address is free in {self._network}: {len(held)} Services hold them; delete some"
         )
 
-    def refusal(self, address: str, owner: tuple[str, str]) -> str:
-        """Why the Service (namespace, name) can't have that address; empty when it can."""
+    def refusal(self, address: str, owner: ServiceName) -> str:
+        """Why the Service can't have that address; empty when it can."""
         try:
             inside = ipaddress.ip_address(address) in self._network
         except ValueError:
@@ -55,9 +63,9 @@ class Addresses:
             return "provided IP is already allocated"
         return ""
 
-    def _held(self) -> dict[str, tuple[str, str]]:
+    def _held(self) -> dict[str, ServiceName]:
         return {
-            address: (meta.namespace(service), meta.name(service))
+            address: ServiceName(meta.namespace(service), meta.name(service))
             for service in self._services()
             if (address := meta.dig(service, "spec.clusterIP"))
         }
@@ -72,12 +80,12 @@ def admit_create(kind: Kind, obj: Object, addresses: Addresses) -> None:
         return
     address = spec.get("clusterIP")
     metadata = obj["metadata"]
-    owner = (metadata["namespace"], metadata.get("name", ""))
+    owner = ServiceName(metadata["namespace"], metadata.get("name", ""))
     if not address:
         spec["clusterIP"] = addresses.take()
     elif address != "None" and (why := addresses.refusal(address, owner)):
         cause = rules.bad("spec.clusterIPs", [address], f"failed to allocate IP {address}: {why}")
-        raise invalid(kind, owner[1], [cause])
+        raise invalid(kind, owner.name, [cause])
     spec["clusterIPs"] = [spec["clusterIP"]]
 
 

@@ -17,7 +17,7 @@ from bessemer.base.logs import fields
 from bessemer.cluster.apiserver import impersonation, routing, watching
 from bessemer.cluster.apiserver.documents import Documents
 from bessemer.cluster.apiserver.machine import Machine
-from bessemer.cluster.apiserver.metrics import Metrics
+from bessemer.cluster.apiserver.metrics import Metrics, RequestLabels
 from bessemer.cluster.apiserver.proxy import Proxy
 from bessemer.cluster.apiserver.rbac import Rbac, refusal
 from bessemer.cluster.apiserver.request import (
@@ -119,7 +119,7 @@ class ApiServer:
                 return
         exchange = ApiRequest(scope, receive, send)
         begin = self._clock.monotonic()
-        labels = ("", "", "")
+        labels = RequestLabels()
         try:
             route = routing.parse(path)
             labels, answer = await self._serve(exchange, route)
@@ -138,10 +138,10 @@ class ApiServer:
 
     async def _serve(
         self, exchange: ApiRequest, route: Route | None
-    ) -> tuple[tuple[str, str, str], Answer | None]:
+    ) -> tuple[RequestLabels, Answer | None]:
         token = exchange.token
         if token is None and exchange.path in _OPEN_PATHS:
-            return ("get", "", ""), self._documents.serve(exchange)
+            return RequestLabels("get"), self._documents.serve(exchange)
         exchange.user = user = self._authenticate(exchange, token)
         if route is None:
             return await self._serve_path(exchange)
@@ -153,7 +153,7 @@ class ApiServer:
         decision = self._rbac.decide(user, asked)
         if not decision.allowed:
             raise forbidden(route, decision.reason)
-        labels = (asked.verb, route.resource, route.subresource)
+        labels = RequestLabels(asked.verb, route.resource, route.subresource)
         if watch or route.subresource in _STAYING:
             return labels, await self._serve_standing(exchange, route, asked)
         return labels, await self._serve_resource(exchange, route, asked)
@@ -189,16 +189,14 @@ class ApiServer:
                 await exchange.end()
             return None
 
-    async def _serve_path(
-        self, exchange: ApiRequest
-    ) -> tuple[tuple[str, str, str], Answer | None]:
+    async def _serve_path(self, exchange: ApiRequest) -> tuple[RequestLabels, Answer | None]:
         asked = Attributes(exchange.method.lower(), path=exchange.path)
         if not self._rbac.decide(exchange.user, asked).allowed:
             raise Forbidden(f"forbidden: {refusal(exchange.user, asked)}")
         if exchange.path == "/metrics":
             body, content_type = self.metrics.render()
-            return ("get", "", ""), Answer(body, content_type=content_type)
-        return ("get", "", ""), self._documents.serve(exchange)
+            return RequestLabels("get"), Answer(body, content_type=content_type)
+        return RequestLabels("get"), self._documents.serve(exchange)
 
     async def _serve_resource(
         self, exchange: ApiRequest, route: Route, asked: Attributes

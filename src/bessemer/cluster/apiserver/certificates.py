@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -66,7 +67,7 @@ def ensure(folder: Path, names: Sequence[str], clock: Clock) -> Keys:
         ca_key = _ensure_key(folder / "ca.key")
         ca = _ensure_ca(folder / "ca.crt", ca_key, clock)
         key = _ensure_key(folder / "apiserver.key")
-        _ensure_server(folder / "apiserver.crt", key, (ca, ca_key), (names, clock))
+        _ensure_server(folder / "apiserver.crt", key, _Authority(ca, ca_key), names, clock)
         return Keys(
             folder / "ca.crt",
             folder / "apiserver.crt",
@@ -152,7 +153,7 @@ def _ensure_ca(path: Path, key: _Key, clock: Clock) -> x509.Certificate:
         if is_ours and found.not_valid_after_utc - clock.now() > _RENEW_BEFORE:
             return found
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bessemer-ca")])
-    builder = _builder(name, name, key, (_CA_LIFE, clock))
+    builder = _builder(name, name, key, _CA_LIFE, clock)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
     certificate = builder.sign(key, hashes.SHA256())
@@ -160,21 +161,28 @@ def _ensure_ca(path: Path, key: _Key, clock: Clock) -> x509.Certificate:
     return certificate
 
 
+class _Authority(NamedTuple):
+    """Who signs the server's certificate."""
+
+    certificate: x509.Certificate
+    key: _Key
+
+
 def _ensure_server(
     path: Path,
     key: _Key,
-    issuer: tuple[x509.Certificate, _Key],
-    wish: tuple[Sequence[str], Clock],
+    authority: _Authority,
+    names: Sequence[str],
+    clock: Clock,
 ) -> None:
-    names, clock = wish
     wanted = [_general_name(name) for name in dict.fromkeys([*NAMES, *names])]
-    ca, ca_key = issuer
+    ca, ca_key = authority
     if path.exists():
         found = x509.load_pem_x509_certificate(path.read_bytes())
         if found.public_key() == key.public_key() and _serves(found, ca, wanted, clock):
             return
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bessemer-apiserver")])
-    builder = _builder(name, ca.subject, key, (_SERVER_LIFE, clock))
+    builder = _builder(name, ca.subject, key, _SERVER_LIFE, clock)
     builder = builder.add_extension(
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )
@@ -183,8 +191,8 @@ def _ensure_server(
         x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
     )
     builder = builder.add_extension(x509.SubjectAlternativeName(wanted), critical=False)
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    builder = builder.add_extension(authority, critical=False)
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    builder = builder.add_extension(signer, critical=False)
     certificate = builder.sign(ca_key, hashes.SHA256())
     write_private(path, certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -204,9 +212,8 @@ def _serves(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: _Key, life: tuple[timedelta, Clock]
+    subject: x509.Name, issuer: x509.Name, key: _Key, life: timedelta, clock: Clock
 ) -> x509.CertificateBuilder:
-    seconds, clock = life
     public = key.public_key()
     return (
         x509.CertificateBuilder()
@@ -215,7 +222,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(clock.now() - _SKEW)
-        .not_valid_after(clock.now() + seconds)
+        .not_valid_after(clock.now() + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 

@@ -11,10 +11,9 @@ from datetime import datetime
 from bessemer.base.clock import LATEST, format_time, later, parse_time
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import has_ended
 from bessemer.kube.client import DeleteOptions
 
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 # A pod's time to end when nothing says otherwise. Source: core/v1 TerminationGracePeriodSeconds.
 POD_GRACE_SECONDS = 30
 
@@ -78,13 +77,13 @@ def _finalizers(obj: Object, propagation: str) -> list[str]:
     kept = [
         name
         for name in obj["metadata"].get("finalizers") or ()
-        if not propagation or name not in (FOREGROUND, ORPHAN)
+        if not propagation or name not in (meta.FOREGROUND, meta.ORPHAN)
     ]
     match propagation:
         case "Foreground":
-            return [*kept, FOREGROUND]
+            return [*kept, meta.FOREGROUND]
         case "Orphan":
-            return [*kept, ORPHAN]
+            return [*kept, meta.ORPHAN]
         case _:
             return kept
 
@@ -101,7 +100,7 @@ def _grace_seconds(kind: Kind, obj: Object, options: DeleteOptions) -> int:
         return 0
     if not meta.dig(obj, "spec.nodeName"):
         return 0
-    if meta.dig(obj, "status.phase") in ("Failed", "Succeeded"):
+    if has_ended(obj):
         return 0
     metadata = obj["metadata"]
     if options.grace_seconds is not None:

@@ -20,14 +20,13 @@ _ROLES = (ROLE, CLUSTER_ROLE)
 _BINDINGS = (ROLE_BINDING, CLUSTER_ROLE_BINDING)
 
 
-def check(rbac: Rbac, machine: Machine, user: User, write: tuple[Target, Object]) -> None:
+def check(rbac: Rbac, machine: Machine, user: User, target: Target, obj: Object) -> None:
     """Refuse a write that would give rights that the user lacks.
 
     Raises:
         Forbidden: it would. NotFound: there is no such role, so nobody can tell.
         BadRequest, Invalid: the object can't be read.
     """
-    target, obj = write
     kind = target.kind
     if MASTERS in user.groups or kind not in _ROLES + _BINDINGS:
         return
@@ -56,16 +55,15 @@ def check(rbac: Rbac, machine: Machine, user: User, write: tuple[Target, Object]
 
 
 def check_patch(
-    rbac: Rbac, machine: Machine, user: User, write: tuple[Target, object, PatchType]
+    rbac: Rbac, machine: Machine, user: User, target: Target, patch: object, patch_type: PatchType
 ) -> None:
     """As ``check``, for what a patch would make of the stored object."""
-    target, patch, patch_type = write
     if target.kind not in _ROLES + _BINDINGS or MASTERS in user.groups:
         return
     current = machine.lookup(target.kind, target.namespace, target.name)
     if current is not None:
         changed = patches.apply(target.kind, current, patch, patch_type)
-        check(rbac, machine, user, (target, changed))
+        check(rbac, machine, user, target, changed)
 
 
 def _refusal(kind: Kind, name: str, user: User, missing: list[str]) -> Forbidden:

@@ -9,10 +9,10 @@ from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.request import ApiRequest
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.errors import BadRequest, Forbidden
+from bessemer.kube.permissions import ACCOUNT_PREFIX
 
 _USER, _GROUP = b"impersonate-user", b"impersonate-group"
 _UID, _EXTRA = b"impersonate-uid", b"impersonate-extra-"
-_ACCOUNT = "system:serviceaccount:"
 
 
 def resolve(exchange: ApiRequest, user: User, rbac: Rbac) -> User:
@@ -41,15 +41,15 @@ def resolve(exchange: ApiRequest, user: User, rbac: Rbac) -> User:
         if not decision.allowed:
             what = f'{attributes.resource} "{attributes.name}"'
             raise Forbidden(f"{what} is forbidden: {decision.reason}")
-    if name.startswith(_ACCOUNT) and not groups:
-        namespace = name.removeprefix(_ACCOUNT).partition(":")[0]
+    if name.startswith(ACCOUNT_PREFIX) and not groups:
+        namespace = name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
     return User(name, tuple(dict.fromkeys([*groups, "system:authenticated"])))
 
 
 def _attributes_of(name: str) -> Attributes:
-    if name.startswith(_ACCOUNT):
-        namespace, _, account = name.removeprefix(_ACCOUNT).partition(":")
+    if name.startswith(ACCOUNT_PREFIX):
+        namespace, _, account = name.removeprefix(ACCOUNT_PREFIX).partition(":")
         return Attributes(
             "impersonate", resource="serviceaccounts", namespace=namespace, name=account
         )

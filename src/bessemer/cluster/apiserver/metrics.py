@@ -17,7 +17,14 @@ from prometheus_client import (
 )
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_LABELS = ("verb", "resource", "subresource")
+
+
+class RequestLabels(NamedTuple):
+    """What was asked, as Prometheus groups it; all empty where no route was found."""
+
+    verb: str = ""
+    resource: str = ""
+    subresource: str = ""
 
 
 class _Pair(NamedTuple):
@@ -32,11 +39,11 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "apiserver_request_total", "Requests, by what was asked and answered.",
-            (*_LABELS, "code"), registry=self.registry,
+            (*RequestLabels._fields, "code"), registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(
             "apiserver_request_duration_seconds", "How long they took; watches are not timed.",
-            _LABELS, registry=self.registry, buckets=_BUCKETS,
+            RequestLabels._fields, registry=self.registry, buckets=_BUCKETS,
         )  # fmt: skip
         ProcessCollector(registry=self.registry)  # process_resident_memory_bytes and its like
         Gauge(
@@ -46,13 +53,13 @@ class Metrics:
             "python_allocated_blocks", "Pieces of memory that Python's objects have.",
             registry=self.registry,
         ).set_function(sys.getallocatedblocks)  # fmt: skip
-        self._pairs: dict[tuple[tuple[str, str, str], int], _Pair] = {}
+        self._pairs: dict[tuple[RequestLabels, int], _Pair] = {}
 
-    def count(self, labels: tuple[str, str, str], code: int, seconds: float) -> None:
+    def count(self, labels: RequestLabels, code: int, seconds: float) -> None:
         """Count one request."""
         pair = self._pairs.get((labels, code))
         if pair is None:
-            timed = labels[0] != "watch"
+            timed = labels.verb != "watch"
             pair = self._pairs[labels, code] = _Pair(
                 self._requests.labels(*labels, str(code)),
                 self._seconds.labels(*labels) if timed else None,

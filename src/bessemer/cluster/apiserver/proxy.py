@@ -6,11 +6,11 @@ Source: pkg/registry/core/service/proxy, k8s.io/apimachinery pkg/util/proxy.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from bessemer.base import lazily
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.request import Answer, ApiRequest, AsgiApp
 from bessemer.cluster.apiserver.routing import Route
@@ -18,6 +18,11 @@ from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.service import SERVICE
 from bessemer.kube.errors import BadRequest, ServiceUnavailable, not_found
+
+if TYPE_CHECKING:
+    from bessemer.cluster.apiserver import forwarding
+else:  # an HTTP client is rarely needed here, and is a quarter of a second at start
+    forwarding = lazily.module("bessemer.cluster.apiserver.forwarding")
 
 
 class _Name(NamedTuple):
@@ -46,7 +51,7 @@ class Proxy:
     def __init__(self, machine: Machine, apps: Mapping[tuple[str, str], AsgiApp]) -> None:
         self._machine = machine
         self._apps = apps
-        self._forwarder: Any = None
+        self._forwarder: forwarding.Forwarder | None = None
 
     async def serve(self, exchange: ApiRequest, route: Route) -> Answer | None:
         """Pass the request on and its answer back."""
@@ -62,9 +67,7 @@ class Proxy:
             raise not_found(SERVICE, name.service)
         address = f"{name.scheme}://{meta.dig(service, 'spec.clusterIP')}:{_port(service, name)}"
         if self._forwarder is None:
-            # By name: an HTTP client is rarely needed here, and is a quarter of a second at start.
-            module = importlib.import_module("bessemer.cluster.apiserver.forwarding")
-            self._forwarder = module.Forwarder()
+            self._forwarder = forwarding.Forwarder()
         await self._forwarder.forward(exchange, address + quote(path))
         return None
 

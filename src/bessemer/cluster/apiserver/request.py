@@ -15,6 +15,7 @@ import yaml
 
 from bessemer.cluster.apiserver import protobuf
 from bessemer.kinds.kind import Object
+from bessemer.kube import yamlshape
 from bessemer.kube.access import User
 from bessemer.kube.errors import BadRequest, TooLarge, UnsupportedMediaType
 
@@ -294,7 +295,7 @@ def _parse_yaml(body: bytes) -> Any:
     if len(body) > _YAML_LIMIT:
         raise TooLarge(f"a YAML body may have {_YAML_LIMIT} bytes; send bigger ones as JSON")
     try:
-        _check_events(body)
+        _check_shape(body)
         value = yaml.load(body, _Loader)
         # Through JSON, so that keys are strings and depth is checked like any other body's.
         data = orjson.dumps(value)
@@ -305,15 +306,10 @@ def _parse_yaml(body: bytes) -> Any:
     return found
 
 
-def _check_events(body: bytes) -> None:
+def _check_shape(body: bytes) -> None:
     """Refuse aliases (a few lines of them unfold to gigabytes) and what nests too deep."""
-    level = 0
-    for event in yaml.parse(body, _Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise BadRequest("YAML aliases are not supported: write the value out")
-        if isinstance(event, yaml.CollectionStartEvent):
-            level += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            level -= 1
-        if level > _YAML_LEVELS:
-            raise BadRequest(f"the body nests too deep: flatten it to {_YAML_LEVELS} levels")
+    shape = yamlshape.survey(body, _Loader, depth=_YAML_LEVELS)
+    if shape.has_aliases:
+        raise BadRequest("YAML aliases are not supported: write the value out")
+    if shape.depth > _YAML_LEVELS:
+        raise BadRequest(f"the body nests too deep: flatten it to {_YAML_LEVELS} levels")

@@ -17,6 +17,7 @@ from bessemer.cluster.apiserver.tokens import (
     AUDIENCE,
     DEFAULT_SECONDS,
     MOST_AUDIENCES,
+    BoundPod,
     TokenIssuer,
     Tokens,
 )
@@ -154,7 +155,7 @@ class Reviews:
         issued = self._issuer.issue_for(
             route.namespace,
             route.name,
-            pod=(str(bound.get("name", "")), str(bound.get("uid", ""))),
+            pod=_bound_pod(bound),
             seconds=seconds,
             audiences=tuple(_audiences(spec)),
         )
@@ -168,6 +169,12 @@ class Reviews:
             "audiences": spec.get("audiences") or [AUDIENCE],
         }
         return answer_json({**head, "metadata": metadata, "spec": filled, "status": status}, 201)
+
+
+def _bound_pod(reference: Object) -> BoundPod | None:
+    """The pod that a token's ``boundObjectRef`` names; None where it names none."""
+    name = str(reference.get("name", ""))
+    return BoundPod(name, str(reference.get("uid", ""))) if name else None
 
 
 _TYPES = {

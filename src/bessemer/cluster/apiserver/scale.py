@@ -5,9 +5,8 @@ Source: autoscaling/v1 Scale.
 
 from __future__ import annotations
 
-from bessemer.kinds import columns, meta
+from bessemer.kinds import columns, labelselector, meta
 from bessemer.kinds.kind import Column, Kind, Object
-from bessemer.kube import selectors
 
 # For patches: a Scale is an object of its own.
 SCALE = Kind(
@@ -28,7 +27,9 @@ def read(obj: Object) -> Object:
     """The object's Scale."""
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     metadata = {key: obj["metadata"][key] for key in kept if key in obj["metadata"]}
-    selector = selectors.format_labels(selectors.from_object(meta.dig(obj, "spec.selector")))
+    selector = labelselector.format_labels(
+        labelselector.from_object(meta.dig(obj, "spec.selector"))
+    )
     return {
         "apiVersion": SCALE.api_version,
         "kind": SCALE.kind,

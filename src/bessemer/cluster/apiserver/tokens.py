@@ -26,11 +26,11 @@ from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.access import ADMIN, User
 from bessemer.kube.errors import BadRequest, conflict, not_found
+from bessemer.kube.permissions import ACCOUNT_PREFIX
 
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "https://kubernetes.default.svc"
 DEFAULT_SECONDS = 3600
-_USER_PREFIX = "system:serviceaccount:"
 # Verified tokens that are remembered: a signature costs more than the rest of a request.
 _REMEMBERED = 4096
 
@@ -56,7 +56,7 @@ class Bound(NamedTuple):
             f"system:serviceaccounts:{self.namespace}",
             "system:authenticated",
         )
-        return User(f"{_USER_PREFIX}{self.namespace}:{self.account}", groups, self.account_uid)
+        return User(f"{ACCOUNT_PREFIX}{self.namespace}:{self.account}", groups, self.account_uid)
 
 
 # Characters; what is longer is none of ours, and would take long to be read.
@@ -71,6 +71,13 @@ class Issued:
 
     token: str
     expires: int  # seconds since 1970
+
+
+class BoundPod(NamedTuple):
+    """The pod whose end is to be the token's end, too."""
+
+    name: str
+    uid: str = ""  # empty: whichever pod has that name now
 
 
 class TokenIssuer:
@@ -101,7 +108,10 @@ class TokenIssuer:
                 one that runs as another account.
         """
         return self.issue_for(
-            namespace, service_account, pod=(pod_name, pod_uid), seconds=seconds
+            namespace,
+            service_account,
+            pod=BoundPod(pod_name, pod_uid) if pod_name else None,
+            seconds=seconds,
         ).token
 
     def issue_for(
@@ -109,7 +119,7 @@ class TokenIssuer:
         namespace: str,
         service_account: str,
         *,
-        pod: tuple[str, str] = ("", ""),
+        pod: BoundPod | None = None,
         seconds: int = DEFAULT_SECONDS,
         audiences: tuple[str, ...] = (AUDIENCE,),
     ) -> Issued:
@@ -122,13 +132,13 @@ class TokenIssuer:
             "namespace": namespace,
             "serviceaccount": {"name": service_account, "uid": meta.uid(account)},
         }
-        if pod[0]:
+        if pod is not None:
             uid = self._find_pod(namespace, service_account, pod)
-            private["pod"] = {"name": pod[0], "uid": uid}
+            private["pod"] = {"name": pod.name, "uid": uid}
         claims = {
             "iss": ISSUER,
             "aud": list(audiences),
-            "sub": f"{_USER_PREFIX}{namespace}:{service_account}",
+            "sub": f"{ACCOUNT_PREFIX}{namespace}:{service_account}",
             "iat": now,
             "nbf": now,
             "exp": now + seconds,
@@ -139,7 +149,7 @@ class TokenIssuer:
         text = f"{head}.{_encode(orjson.dumps(claims))}"
         return Issued(f"{text}.{_encode(self._key.sign(text.encode()))}", now + seconds)
 
-    def _find_pod(self, namespace: str, account: str, wanted: tuple[str, str]) -> str:
+    def _find_pod(self, namespace: str, account: str, wanted: BoundPod) -> str:
         name, uid = wanted
         pod = self._lookup(POD, namespace, name)
         if pod is None:

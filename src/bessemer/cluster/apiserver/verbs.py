@@ -91,14 +91,14 @@ class Verbs:
         return Answer(self._machine.list_raw(target.kind, selection, page))
 
     async def _watch(self, exchange: ApiRequest, target: Target) -> None:
-        wish = (target, _selection(exchange, target))
-        await watching.serve(exchange, self._machine, self._clock, wish)
+        selection = _selection(exchange, target)
+        await watching.serve(exchange, self._machine, self._clock, target, selection)
 
     async def _create(self, exchange: ApiRequest, target: Target) -> Answer:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
             await request.check_duplicates(target.kind)
-            escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
+            escalation.check(self._rbac, self._machine, exchange.user, target, obj)
             record = await self._machine.create(
                 target, obj, exchange.user, dry_run=request.dry_run
             )
@@ -108,7 +108,7 @@ class Verbs:
         obj = await exchange.read_object()
         with _Request(exchange) as request:
             await request.check_duplicates(target.kind)
-            escalation.check(self._rbac, self._machine, exchange.user, (target, obj))
+            escalation.check(self._rbac, self._machine, exchange.user, target, obj)
             record = await self._machine.update(
                 target, obj, exchange.user, dry_run=request.dry_run
             )
@@ -121,7 +121,7 @@ class Verbs:
         patch = parse(await exchange.read(), "application/json")
         with _Request(exchange) as request:
             escalation.check_patch(
-                self._rbac, self._machine, exchange.user, (target, patch, patch_type)
+                self._rbac, self._machine, exchange.user, target, patch, patch_type
             )
             record = await self._machine.patch(
                 target, patch, patch_type, exchange.user, dry_run=request.dry_run

@@ -33,10 +33,9 @@ class _Gone(Exception):
 
 
 async def serve(
-    exchange: ApiRequest, machine: Machine, clock: Clock, wish: tuple[Target, Selection]
+    exchange: ApiRequest, machine: Machine, clock: Clock, target: Target, selection: Selection
 ) -> None:
     """Stream the events of one watch."""
-    target, selection = wish
     kind = target.kind
     options = WatchOptions(
         exchange.query.get("resourceVersion", ""),
@@ -58,7 +57,7 @@ async def serve(
         await exchange.begin(b"application/json")
         # The status line goes out at once: a client waits for it before it acts.
         await exchange.write(b"")
-        stream = _Stream(exchange, machine, clock, (kind, form))
+        stream = _Stream(exchange, machine, clock, kind, form)
         await stream.run(watcher, clock.monotonic() + seconds, bookmarks=options.bookmarks)
         await exchange.end()
     except _Gone:
@@ -77,12 +76,13 @@ class _Stream:
     """Writes a watcher's events."""
 
     def __init__(
-        self, exchange: ApiRequest, machine: Machine, clock: Clock, what: tuple[Kind, str]
+        self, exchange: ApiRequest, machine: Machine, clock: Clock, kind: Kind, form: str
     ) -> None:
         self._exchange = exchange
         self._machine = machine
         self._clock = clock
-        self._kind, self._form = what
+        self._kind = kind
+        self._form = form
 
     async def run(self, watcher: Watcher, deadline: float, *, bookmarks: bool) -> None:
         """Until the deadline, or until the watcher ends."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from bessemer.base.clock import Clock
 from bessemer.cluster.controllers import claims, podgc
 from bessemer.cluster.controllers.deployment.reconciler import DeploymentReconciler
-from bessemer.cluster.controllers.endpoints.plan import SERVICE_NAME
 from bessemer.cluster.controllers.endpoints.reconciler import EndpointsReconciler
 from bessemer.cluster.controllers.essentials import EssentialsReconciler
 from bessemer.cluster.controllers.garbage.reconciler import GarbageCollector
@@ -26,7 +25,7 @@ from bessemer.kinds import meta
 from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.deployment import DEPLOYMENT
-from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.event import EVENT
 from bessemer.kinds.job import JOB
 from bessemer.kinds.kind import Kind, Object

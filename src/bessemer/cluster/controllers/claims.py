@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bessemer.kinds import meta, template
+from bessemer.kinds import labelselector, meta
 from bessemer.kinds.kind import Object
 
 
@@ -24,7 +24,7 @@ def matches(selector: Object | None, labels: dict[str, str]) -> bool:
     """Whether a metav1.LabelSelector selects these labels; an empty or absent one selects none."""
     if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
         return False
-    return template.selects(selector, labels)
+    return labelselector.selects(selector, labels)
 
 
 def controlled(owner: Object, dependents: Iterable[Object]) -> list[Object]:

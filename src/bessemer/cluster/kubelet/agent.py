@@ -10,11 +10,11 @@ from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import memory, plan, registration, variables
+from bessemer.cluster.kubelet import memory, registration, variables
 from bessemer.cluster.kubelet.addresses import Addresses
 from bessemer.cluster.kubelet.dependencies import (
+    ClusterAccess,
     Events,
-    IssueToken,
     KubeletDependencies,
     NodeConfig,
 )
@@ -29,32 +29,26 @@ from bessemer.kinds import meta
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.kind import Object
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
-from bessemer.kinds.pod import POD
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
-from bessemer.kube.client import Client, EventType
-from bessemer.kube.informer import Informers
+from bessemer.kube.client import EventType
 
 _log = logs.get(__name__)
 
 
 class NodeAgent:
-    """Runs this node's pods.
-
-    Args:
-        issue_token: mints the tokens of pods' service accounts.
-    """
+    """Runs this node's pods."""
 
     def __init__(
         self,
         config: NodeConfig,
         home: Home,
-        api: tuple[Client, Informers],
+        access: ClusterAccess,
         runtime: Runtime,
         clock: Clock,
-        issue_token: IssueToken,
     ) -> None:
-        client, informers = api
+        client, informers = access.client, access.informers
         allocatable = registration.allocatable(config, home)
         self._services = KubeletDependencies(
             config=config,
@@ -68,7 +62,7 @@ class NodeAgent:
             environments=Environments(home, clock),
             addresses=Addresses(config.network),
             events=Events(client, clock),
-            issue_token=issue_token,
+            issue_token=access.issue_token,
             allocatable=allocatable,
             threads=Threads(allocatable),
         )
@@ -117,7 +111,7 @@ class NodeAgent:
             return
         if worker is not None:
             worker.update(pod)
-        elif meta.is_deleting(pod) or meta.dig(pod, "status.phase") not in plan.FINAL_PHASES:
+        elif meta.is_deleting(pod) or not has_ended(pod):
             self._add(pod).wake()
 
     def _add(self, pod: Object) -> PodWorker:
@@ -158,7 +152,7 @@ class NodeAgent:
         for folder in list(root.iterdir()):
             if folder.name in known:
                 # Before any new pod takes one: what runs keeps its address.
-                if meta.dig(known[folder.name], "status.phase") not in plan.FINAL_PHASES:
+                if not has_ended(known[folder.name]):
                     self._services.addresses.adopt_pod(folder.name, folder)
                 continue
             _log.info("stray pod removed", extra=fields(uid=folder.name))
@@ -173,6 +167,6 @@ class NodeAgent:
         """Forget the Secrets of pods that ended while no agent looked."""
         root = self._services.memory
         for folder in root.iterdir() if root else ():
-            phase = meta.dig(known.get(folder.name, {}), "status.phase")
-            if folder.name not in known or phase in plan.FINAL_PHASES:
+            pod = known.get(folder.name)
+            if pod is None or has_ended(pod):
                 trees.remove(folder)

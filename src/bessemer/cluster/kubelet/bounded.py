@@ -77,7 +77,7 @@ async def run(order: Order, bounds: Bounds, clock: Clock) -> Ended:
     _limit(process.pid, bounds)
     reading = asyncio.create_task(process.communicate())
     try:
-        fault = await _watch((process.pid, reading), order.folder, bounds, clock)
+        fault = await _watch(process.pid, reading, order.folder, bounds, clock)
     except BaseException:
         await _end(process, reading)
         raise
@@ -89,13 +89,13 @@ async def run(order: Order, bounds: Bounds, clock: Clock) -> Ended:
 
 
 async def _watch(
-    program: tuple[int, asyncio.Task[tuple[bytes, bytes]]],
+    pid: int,
+    reading: asyncio.Task[tuple[bytes, bytes]],
     folder: Path,
     bounds: Bounds,
     clock: Clock,
 ) -> str:
     """Wait for its end, "", or until it has taken too much: what."""
-    pid, reading = program
     began = clock.monotonic()
     while True:
         done, _ = await asyncio.wait({reading}, timeout=_LOOK_SECONDS)

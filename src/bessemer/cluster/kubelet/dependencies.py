@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.kubelet.addresses import Addresses
 from bessemer.cluster.kubelet.environments import Environments
+from bessemer.cluster.kubelet.images import Images
 from bessemer.cluster.kubelet.runtime.base import Runtime
 from bessemer.cluster.kubelet.spares import Spares
 from bessemer.cluster.kubelet.threads import Threads
@@ -37,6 +38,15 @@ class IssueToken(Protocol):
 
 
 @dataclass(frozen=True)
+class ClusterAccess:
+    """How the node reaches the cluster that it belongs to."""
+
+    client: Client
+    informers: Informers
+    issue_token: IssueToken
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """This node: its name, its part of the loopback network, where pods find the API."""
 
@@ -48,6 +58,7 @@ class NodeConfig:
     max_pods: int = 1000
     platform_ports: tuple[int, ...] = ()  # the home's own, on 127.0.0.1
     unguarded: str = ""  # why pods may bind any address; empty: each has its own alone
+    images: Images = field(default_factory=Images)  # what image references mean here
     unisolated: str = ""  # why pods run without a sandbox; empty: they have one
 
 

@@ -25,7 +25,7 @@ from bessemer.cluster.kubelet.registration import Registration
 from bessemer.cluster.kubelet.spares import attempts_folder
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
-from bessemer.kinds.pod import POD
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.kube.client import Client
 from bessemer.kube.errors import ApiError, Conflict, NotFound
 
@@ -38,7 +38,6 @@ _MOST_SECONDS = 10.0
 _REST = 20
 # While the disk is full: how long an evicted pod gets to give its room back before the next one.
 _PATIENCE_SECONDS = 30.0
-_FINAL = ("Succeeded", "Failed")
 
 
 @dataclass
@@ -96,7 +95,7 @@ class Evictor:
         pods = {
             meta.uid(pod): pod
             for pod in self._live()
-            if meta.dig(pod, "status.phase") not in _FINAL and not eviction.decided(pod)
+            if not has_ended(pod) and not eviction.decided(pod)
         }
         self._measures = {uid: each for uid, each in self._measures.items() if uid in pods}
         for uid, pod in pods.items():
@@ -137,7 +136,7 @@ class Evictor:
         name, namespace = meta.name(pod), meta.namespace(pod)
         try:
             now = await self._client.get(POD, name, namespace)
-            if meta.uid(now) != meta.uid(pod) or meta.dig(now, "status.phase") in _FINAL:
+            if meta.uid(now) != meta.uid(pod) or has_ended(now):
                 return False
             status = dict(now.get("status") or {})
             others = [

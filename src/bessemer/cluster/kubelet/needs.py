@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from bessemer.cluster.kubelet import images, plan, spec
+from bessemer.cluster.kubelet import plan, spec
 from bessemer.cluster.kubelet.environments import EnvironmentRequest
 from bessemer.cluster.kubelet.errors import StartFailure
+from bessemer.cluster.kubelet.images import Images
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lightweight import Install
 
 
-def requests(pod: Object, namespaces: Collection[str]) -> Iterator[EnvironmentRequest]:
+def requests(
+    pod: Object, namespaces: Collection[str], images: Images
+) -> Iterator[EnvironmentRequest]:
     """The environments that a pod, or one of a template, asks for.
 
     ``namespaces`` are the uids of those that it may be of: some environments are one's alone.

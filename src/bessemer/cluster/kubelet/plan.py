@@ -20,12 +20,12 @@ from bessemer.cluster.kubelet import eviction
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
+from bessemer.kinds.pod import has_ended
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 BACKOFF_RESET_SECONDS = 600
 DEFAULT_GRACE_SECONDS = 30
-FINAL_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -179,15 +179,14 @@ def _end(pod: Object, view: View, plan: Plan, deadline: datetime, now: datetime)
             plan.actions.append(Abandon(spec["name"]))
         if container.attempt and container.attempt.is_live:
             busy = True
-            _stop(spec["name"], container, plan, (deadline, now), why.format(spec["name"]))
+            _stop(spec["name"], container, plan, deadline, now, why.format(spec["name"]))
     if not busy:
         plan.actions.append(Remove() if meta.is_deleting(pod) else Release())
 
 
 def _stop(
-    name: str, container: Container, plan: Plan, times: tuple[datetime, datetime], why: str
+    name: str, container: Container, plan: Plan, deadline: datetime, now: datetime, why: str
 ) -> None:
-    deadline, now = times
     if container.stop_at is None and deadline > now:
         plan.actions.append(Stop(name, deadline, why))
         plan.wake(deadline)
@@ -224,7 +223,7 @@ def _run(pod: Object, spec: Object, view: View, plan: Plan, now: datetime) -> No
     if attempt and attempt.is_live:
         if container.unhealthy:
             deadline = later(now, grace_seconds(pod, spec, container))
-            _stop(name, container, plan, (deadline, now), container.unhealthy)
+            _stop(name, container, plan, deadline, now, container.unhealthy)
         return
     if attempt and attempt.is_over and not restarts(pod, spec, attempt):
         return
@@ -285,7 +284,7 @@ def restarts(pod: Object, spec: Object, attempt: Attempt) -> bool:
 
 def is_over(pod: Object, view: View) -> bool:
     """Whether the pod's work is done: all its containers ended for good, or an init one failed."""
-    if meta.dig(pod, "status.phase") in FINAL_PHASES:
+    if has_ended(pod):
         return True
     for spec in pod["spec"].get("initContainers") or ():
         attempt = view.get(spec["name"], NOTHING).attempt

@@ -14,7 +14,6 @@ from bessemer.base.clock import later
 from bessemer.cluster.kubelet import (
     addresses,
     clientconfig,
-    images,
     payloads,
     programs,
     rotation,
@@ -37,6 +36,7 @@ from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
+from bessemer.kinds.serviceaccount import TOKEN_VOLUME_PREFIX
 from bessemer.kube.errors import ApiError, NotFound
 
 #: Is told, in words for the pod's user, what a container's start waits for.
@@ -47,7 +47,6 @@ _FIELDS = ("data", "binaryData")
 _FEW_FILES = 100
 # As kubelet: a token is renewed when this much of its life is over.
 _TOKEN_LIFE = 0.8
-_API_ACCESS = "kube-api-access-"
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ class Preparation:
         """
         spec.check_user(pod, container, os.getuid())
         referred = await self.refresh(pod)
-        image = images.resolve(container.get("image", ""))
         config = self._services.config
+        image = config.images.resolve(container.get("image", ""))
         links = pod["spec"].get("enableServiceLinks", True)
         base = variables.service_links(self._services_of(pod) if links else ()) | {
             "HOSTNAME": addresses.hostname(pod),
@@ -122,10 +121,10 @@ class Preparation:
             env = {**self._client_config(pod, container), **env}
         command = spec.command(container, image, env)
         environment, command = await self._environment(pod, container, image, command, progress)
-        if text := images.stand_in(container["image"]):
+        if text := config.images.stand_in(container["image"]):
             self._tell_once(pod, "Warning", "ImageStandIn", text)
-        if image.has_programs:
-            env, mount = programs.on_path(self._services.home, env)
+        if image.packages:
+            env, mount = programs.on_path(self._services.home, env, image.packages)
             mounts.append(mount)
         if environment and not image.is_own:
             env = {"BESSEMER_PACKAGES": spec.PACKAGES, **env}
@@ -216,7 +215,7 @@ class Preparation:
             kept = [
                 each
                 for each in container.get("volumeMounts") or ()
-                if not each["name"].startswith(_API_ACCESS)
+                if not each["name"].startswith(TOKEN_VOLUME_PREFIX)
             ]
             container = {**container, "volumeMounts": kept}
         return self._volumes.mounts(pod, container, env)
@@ -224,7 +223,7 @@ class Preparation:
     def _client_config(self, pod: Object, container: Object) -> dict[str, str]:
         """Where a container without mounts finds what those of its service account would hold."""
         mounts = container.get("volumeMounts") or ()
-        names = {each["name"] for each in mounts if each["name"].startswith(_API_ACCESS)}
+        names = {each["name"] for each in mounts if each["name"].startswith(TOKEN_VOLUME_PREFIX)}
         volumes = [each for each in pod["spec"].get("volumes") or () if each["name"] in names]
         if not volumes:
             return {}

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bessemer.base import lazily
 from bessemer.cluster.kubelet import listeners
 from bessemer.cluster.kubelet.listeners import Owner
 from bessemer.cluster.kubelet.runtime.base import Network, Runtime
 from bessemer.kinds.kind import Object
+
+if TYPE_CHECKING:
+    from bessemer.cluster.kubelet import grpchealth
+else:  # HTTP/2 is rarely probed, and costs a tenth of a second at every start
+    grpchealth = lazily.module("bessemer.cluster.kubelet.grpchealth")
 
 _MAX_HEAD_BYTES = 64 * 1024
 # Looks between readiness probes begin so close, and each waits that much longer than the last.
@@ -44,6 +49,13 @@ class Verdicts(Protocol):
     def unhealthy(self, message: str) -> None:
         """The container is to be ended."""
         ...
+
+
+class Outcome(NamedTuple):
+    """What one try of a probe came to."""
+
+    passed: bool
+    message: str = ""  # why it didn't pass; of a command its output in either case
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ async def _watch_liveness(probe: Object, spec: Object, target: Target, verdicts:
 
 async def _verdict_changes(
     kind: str, probe: Object, spec: Object, target: Target, verdicts: Verdicts
-) -> AsyncIterator[tuple[bool, str]]:
+) -> AsyncIterator[Outcome]:
     """Whether the probe passes, each time that enough results in a row say so."""
     await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
     needed = {
@@ -119,7 +131,7 @@ async def _verdict_changes(
         last = passed
         if in_a_row >= needed[passed] and passed != verdict:
             verdict = passed
-            yield passed, message
+            yield Outcome(passed, message)
         period = probe.get("periodSeconds") or 10
         if eager:
             await _wait_for_pass(period, pauses, probe, spec, target)
@@ -150,34 +162,32 @@ async def _wait_for_pass(
                 passed, _ = await check(probe, spec, target)
 
 
-async def check(probe: Object, spec: Object, target: Target) -> tuple[bool, str]:
+async def check(probe: Object, spec: Object, target: Target) -> Outcome:
     """One try: whether it passed, and why not."""
     timeout = float(probe.get("timeoutSeconds") or 1)
     try:
         async with asyncio.timeout(timeout + 0.1 if "exec" in probe else timeout):
             return await _try(probe, spec, target, timeout)
     except TimeoutError:
-        return False, f"no answer within {timeout:g} s"
+        return Outcome(passed=False, message=f"no answer within {timeout:g} s")
     except Exception as error:  # noqa: BLE001 - whatever the other side does is a failed probe
-        return False, str(error) or type(error).__name__
+        return Outcome(passed=False, message=str(error) or type(error).__name__)
 
 
-async def _try(probe: Object, spec: Object, target: Target, timeout: float) -> tuple[bool, str]:
+async def _try(probe: Object, spec: Object, target: Target, timeout: float) -> Outcome:
     if action := probe.get("exec"):
         return await _execute(tuple(action.get("command") or ()), target, timeout)
     if action := probe.get("httpGet"):
         return await _get(action, _place(action, spec, target), target)
     if action := probe.get("grpc"):
         service = action.get("service") or ""
-        # By name: HTTP/2 is rarely probed, and costs a tenth of a second at every start.
-        grpchealth = importlib.import_module("bessemer.cluster.kubelet.grpchealth")
         place = _place(action, spec, target)
-        answer: tuple[bool, str] = await grpchealth.check(place.host, place.port, service)
-        return _prove(answer, place, target)
+        outcome = Outcome(*await grpchealth.check(place.host, place.port, service))
+        return _prove(outcome, place, target)
     place = _place(probe.get("tcpSocket") or {}, spec, target)
     _, writer = await asyncio.open_connection(place.host, place.port)
     await _close(writer)
-    return _prove((True, ""), place, target)
+    return _prove(Outcome(passed=True), place, target)
 
 
 class _Place(NamedTuple):
@@ -212,17 +222,17 @@ def _find_local(network: Network, port: int) -> str:
     return network.address
 
 
-def _prove(answer: tuple[bool, str], place: _Place, target: Target) -> tuple[bool, str]:
+def _prove(answer: Outcome, place: _Place, target: Target) -> Outcome:
     """The answer, if it is the pod's."""
-    if not answer[0] or not place.is_own:
+    if not answer.passed or not place.is_own:
         return answer
     doubt = target.owner.doubt(place.host, place.port)
-    return (False, doubt) if doubt else answer
+    return Outcome(passed=False, message=doubt) if doubt else answer
 
 
-async def _execute(argv: tuple[str, ...], target: Target, timeout: float) -> tuple[bool, str]:
+async def _execute(argv: tuple[str, ...], target: Target, timeout: float) -> Outcome:
     result = await target.runtime.execute(target.folder, argv, timeout)
-    return result.code == 0, result.output.decode(errors="replace")[:1024]
+    return Outcome(result.code == 0, result.output.decode(errors="replace")[:1024])
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
@@ -231,7 +241,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def _get(action: Object, place: _Place, target: Target) -> tuple[bool, str]:
+async def _get(action: Object, place: _Place, target: Target) -> Outcome:
     """An HTTP GET by hand: a status of 200 to 399 passes. Redirects are not followed."""
     host, port, _ = place
     context = None
@@ -245,9 +255,9 @@ async def _get(action: Object, place: _Place, target: Target) -> tuple[bool, str
     finally:
         await _close(writer)
     if len(line) < 2 or not line[1].isdigit():
-        return False, "the answer is no HTTP"
+        return Outcome(passed=False, message="the answer is no HTTP")
     code = int(line[1])
-    answer = 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
+    answer = Outcome(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
     return _prove(answer, place, target)
 
 

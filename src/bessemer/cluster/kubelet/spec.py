@@ -17,14 +17,13 @@ from bessemer.cluster.kubelet.runtime.base import (
     Runtime,
     WarmProgram,
 )
-from bessemer.kinds import lightweight, meta, quantity
+from bessemer.kinds import lightweight, meta, poddefaults, quantity
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lightweight import LightweightCommand
+from bessemer.kinds.namespace import SYSTEM_NAMESPACE
 
 # Where what a pod installs on top of its environment goes; a folder of its own.
 PACKAGES = "/tmp/.bessemer-packages"
-# Where Bessemer's own pods are.
-_SYSTEM = "bessemer-system"
 # Pods that set this annotation to "false" never run in a warm Python.
 WARM_ANNOTATION = "bessemer.dev/warm-start"
 
@@ -92,7 +91,7 @@ def is_platform(pod: Object) -> bool:
 
     Who else asks for the host's network gets a pod's: only the admin makes pods in that namespace.
     """
-    return meta.namespace(pod) == _SYSTEM and bool(pod["spec"].get("hostNetwork"))
+    return meta.namespace(pod) == SYSTEM_NAMESPACE and bool(pod["spec"].get("hostNetwork"))
 
 
 def limits(spec: Object) -> Limits:
@@ -137,7 +136,7 @@ def build(pod: Object, spec: Object, command: Command, setting: ContainerOptions
         limits=limits(spec),
         warm=warm,
         read_only=bool((spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
-        termination_path=spec.get("terminationMessagePath") or "/dev/termination-log",
+        termination_path=spec.get("terminationMessagePath") or poddefaults.TERMINATION_LOG,
     )
 
 

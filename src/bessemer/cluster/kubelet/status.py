@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from bessemer.base.clock import format_time
 from bessemer.cluster.kubelet import eviction, plan
 from bessemer.cluster.kubelet.plan import NOTHING, Attempt, Container, View
 from bessemer.cluster.kubelet.runtime.base import ContainerState
-from bessemer.kinds import meta
+from bessemer.kinds import meta, poddefaults
 from bessemer.kinds.kind import Object
-from bessemer.kinds.pod import IMAGES_PULLED
+from bessemer.kinds.pod import IMAGES_PULLED, has_ended
 
 _OURS = ("PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
 #: Only there, and False, when a resource limit of the pod is not held on this machine.
@@ -43,7 +44,7 @@ def build(pod: Object, view: View, place: NodeAddresses, now: datetime) -> Objec
     if reason:
         status["reason"], status["message"] = reason, message
     status.setdefault("startTime", format_time(now))
-    status.setdefault("qosClass", qos_class(pod))
+    status.setdefault("qosClass", poddefaults.qos_class(pod["spec"]))
     status["hostIP"], status["hostIPs"] = place.host_ip, [{"ip": place.host_ip}]
     status["podIP"], status["podIPs"] = place.pod_ip, [{"ip": place.pod_ip}]
     inits = [
@@ -63,7 +64,7 @@ def build(pod: Object, view: View, place: NodeAddresses, now: datetime) -> Objec
 
 def _phase(pod: Object, view: View, now: datetime) -> tuple[str, str, str]:
     old = pod.get("status") or {}
-    if old.get("phase") in plan.FINAL_PHASES:
+    if has_ended(pod):
         return old["phase"], old.get("reason", ""), old.get("message", "")
     containers = [view.get(spec["name"], NOTHING) for spec in plan.all_containers(pod)]
     live = any(each.is_starting or (each.attempt and each.attempt.is_live) for each in containers)
@@ -157,7 +158,7 @@ def _stays(pod: Object, spec: Object, container: Container) -> bool:
     attempt = container.attempt
     if attempt is None or meta.is_deleting(pod):
         return True
-    if meta.dig(pod, "status.phase") in plan.FINAL_PHASES:
+    if has_ended(pod):
         return True
     return not plan.restarts(pod, spec, attempt) or not plan.backoff_seconds(container.streak)
 
@@ -205,6 +206,14 @@ def _is_ready(pod: Object, spec: Object, container: Container) -> bool:
     return bool(attempt and attempt.is_live and container.is_started and container.is_ready)
 
 
+class _Verdict(NamedTuple):
+    """What a condition of the pod says now."""
+
+    status: str  # "True" or "False"
+    reason: str = ""
+    message: str = ""
+
+
 def _conditions(pod: Object, view: View, phase: str, now: datetime) -> list[Object]:
     old = {each["type"]: each for each in meta.dig(pod, "status.conditions") or ()}
     not_inited = [
@@ -219,20 +228,22 @@ def _conditions(pod: Object, view: View, phase: str, now: datetime) -> list[Obje
     ]
     begun = any(view.get(each["name"], NOTHING).attempt for each in plan.all_containers(pod))
     ready = _readiness(phase, not_ready)
-    inited: tuple[str, str, str] = ("True", "PodCompleted" if phase == "Succeeded" else "", "")
+    inited = _Verdict("True", "PodCompleted" if phase == "Succeeded" else "")
     # Once one of the others began, what its init containers do later takes nothing back.
     mains = (view.get(spec["name"], NOTHING).attempt for spec in pod["spec"]["containers"])
     if not_inited and phase != "Succeeded" and not any(mains):
         text = f"containers with incomplete status: [{' '.join(not_inited)}]"
-        inited = ("False", "ContainersNotInitialized", text)
-    facts = {
-        "PodReadyToStartContainers": ("True" if begun else "False", "", ""),
+        inited = _Verdict("False", "ContainersNotInitialized", text)
+    verdicts = {
+        "PodReadyToStartContainers": _Verdict("True" if begun else "False"),
         "Initialized": inited,
         "Ready": _gates(pod, old, ready),
         "ContainersReady": ready,
-        "PodScheduled": ("True", "", ""),
+        "PodScheduled": _Verdict("True"),
     }
-    conditions = [_condition(name, fact, old.get(name), now) for name, fact in facts.items()]
+    conditions = [
+        _condition(name, verdict, old.get(name), now) for name, verdict in verdicts.items()
+    ]
     return conditions + [each for name, each in old.items() if name not in _OURS]
 
 
@@ -243,33 +254,31 @@ def _set_untrue(
     old = next((each for each in conditions if each["type"] == type_), None)
     if old is not None:
         conditions.remove(old)
-    conditions.append(_condition(type_, ("False", reason, why), old, now))
+    conditions.append(_condition(type_, _Verdict("False", reason, why), old, now))
 
 
-def _readiness(phase: str, missing: list[str]) -> tuple[str, str, str]:
+def _readiness(phase: str, missing: list[str]) -> _Verdict:
     if phase == "Succeeded":
-        return "False", "PodCompleted", ""
+        return _Verdict("False", "PodCompleted")
     if phase == "Failed":
-        return "False", "PodFailed", ""
+        return _Verdict("False", "PodFailed")
     if missing:
         text = f"containers with unready status: [{' '.join(missing)}]"
-        return "False", "ContainersNotReady", text
-    return "True", "", ""
+        return _Verdict("False", "ContainersNotReady", text)
+    return _Verdict("True")
 
 
-def _gates(
-    pod: Object, old: dict[str, Object], ready: tuple[str, str, str]
-) -> tuple[str, str, str]:
+def _gates(pod: Object, old: dict[str, Object], ready: _Verdict) -> _Verdict:
     for gate in pod["spec"].get("readinessGates") or ():
         name = gate["conditionType"]
-        if ready[0] == "True" and old.get(name, {}).get("status") != "True":
+        if ready.status == "True" and old.get(name, {}).get("status") != "True":
             text = f'corresponding condition of pod readiness gate "{name}" does not exist.'
-            return "False", "ReadinessGatesNotReady", text
+            return _Verdict("False", "ReadinessGatesNotReady", text)
     return ready
 
 
-def _condition(name: str, fact: tuple[str, str, str], old: Object | None, now: datetime) -> Object:
-    value, reason, message = fact
+def _condition(name: str, verdict: _Verdict, old: Object | None, now: datetime) -> Object:
+    value, reason, message = verdict
     condition: Object = {
         "type": name,
         "status": value,
@@ -282,19 +291,3 @@ def _condition(name: str, fact: tuple[str, str, str], old: Object | None, now: d
     if old and old.get("status") == value:
         condition["lastTransitionTime"] = old.get("lastTransitionTime")
     return condition
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, from requests and limits."""
-    guaranteed, asked = True, False
-    for spec in plan.all_containers(pod):
-        resources = spec.get("resources") or {}
-        limits = resources.get("limits") or {}
-        requests = {**limits, **(resources.get("requests") or {})}
-        asked = asked or any(name in requests for name in ("cpu", "memory"))
-        for name in ("cpu", "memory"):
-            if name not in limits or requests.get(name) != limits[name]:
-                guaranteed = False
-    if not asked:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

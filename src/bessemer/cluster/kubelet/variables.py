@@ -20,7 +20,6 @@ from bessemer.cluster.kubelet.errors import StartFailure, config_error
 from bessemer.kinds import meta, quantity
 from bessemer.kinds.kind import Object
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The objects that a pod refers to, all of its own namespace: (kind, name) -> object, None absent.
 Referred = Mapping[tuple[str, str], Object | None]
 # Characters of a container's variables (with their names) and command together. The kernel takes

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from bessemer.base import logs, trees
 from bessemer.base.clock import Steps
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import images, listeners, plan, probes
+from bessemer.cluster.kubelet import listeners, plan, probes
 from bessemer.cluster.kubelet import status as statuses
 from bessemer.cluster.kubelet.attempts import Attempts
 from bessemer.cluster.kubelet.dependencies import KubeletDependencies
@@ -24,7 +24,7 @@ from bessemer.cluster.kubelet.slots import Slot, Verdicts
 from bessemer.cluster.kubelet.spec import unheld
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
-from bessemer.kinds.pod import POD
+from bessemer.kinds.pod import POD, has_ended
 from bessemer.kube.client import DeleteOptions
 from bessemer.kube.errors import ApiError, Conflict, NotFound
 
@@ -65,7 +65,7 @@ class PodWorker:
         self._specs = {spec["name"]: spec for spec in plan.all_containers(pod)}
         self._attempts = Attempts(self._folder, self._specs, services.runtime)
         limits = unheld(self._specs.values(), services.runtime)
-        stand_in = images.stand_ins(self._specs.values())
+        stand_in = services.config.images.stand_ins(self._specs.values())
         self._place = statuses.NodeAddresses(
             services.config.host_ip, self._address, limits, stand_in
         )
@@ -169,7 +169,7 @@ class PodWorker:
         if plan.Remove() in todo.actions:
             return await self._remove()
         if self._is_released and not self._wake.is_set():
-            if meta.dig(self.pod, "status.phase") in plan.FINAL_PHASES:
+            if has_ended(self.pod):
                 self._on_end(self)
             return True
         if not todo.actions or self._is_starting():

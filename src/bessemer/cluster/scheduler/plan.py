@@ -7,14 +7,13 @@ tainttoleration,nodeunschedulable}, framework/types.go FitError.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bessemer.kinds import meta, quantity
+from bessemer.kinds import labelselector, meta, quantity
 from bessemer.kinds.kind import Object
-
-FINAL_PHASES = ("Succeeded", "Failed")
+from bessemer.kinds.pod import has_ended
 
 
 @dataclass
@@ -87,7 +86,7 @@ def occupies(pod: Object) -> bool:
     """Whether a pod uses its node: bound and not over."""
     if not pod["spec"].get("nodeName"):
         return False
-    return meta.dig(pod, "status.phase") not in FINAL_PHASES
+    return not has_ended(pod)
 
 
 def waits(pod: Object) -> bool:
@@ -98,7 +97,7 @@ def waits(pod: Object) -> bool:
         and not meta.is_deleting(pod)
         and not spec.get("schedulingGates")
         and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-        and meta.dig(pod, "status.phase") not in FINAL_PHASES
+        and not has_ended(pod)
     )
 
 
@@ -206,32 +205,7 @@ def _matches_term(term: Object, node: Object) -> bool:
     by_field = term.get("matchFields") or ()
     if not expressions and not by_field:
         return False
-    return all(_holds(expression, labels) for expression in expressions) and all(
-        _holds(expression, fields) for expression in by_field
+    by_label = labelselector.from_expressions(expressions)
+    return labelselector.matches_labels(by_label, labels) and labelselector.matches_labels(
+        labelselector.from_expressions(by_field), fields
     )
-
-
-def _holds(expression: Object, values: Mapping[str, str]) -> bool:
-    actual = values.get(expression["key"])
-    wanted = expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return actual in wanted
-        case "NotIn":
-            return actual not in wanted
-        case "Exists":
-            return actual is not None
-        case "DoesNotExist":
-            return actual is None
-        case operator:
-            return _compares(operator, actual, wanted)
-
-
-def _compares(operator: str, actual: str | None, wanted: Sequence[str]) -> bool:
-    try:
-        value, bound = int(actual or ""), int(wanted[0] if wanted else "")
-    except ValueError:  # no number: no node is that, as upstream has it
-        return False
-    if operator == "Gt":
-        return value > bound
-    return operator == "Lt" and value < bound

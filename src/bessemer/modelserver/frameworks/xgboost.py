@@ -7,13 +7,19 @@ server's start; only pickled estimators need it.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bessemer.base import lazily
 from bessemer.modelserver.frameworks import files
 from bessemer.modelserver.frameworks.base import Model
+
+if TYPE_CHECKING:
+    from bessemer.modelserver.frameworks import boosters
+else:  # it imports xgboost, for which ``load`` hides scikit-learn
+    boosters = lazily.module("bessemer.modelserver.frameworks.boosters")
 
 
 def load(location: Path) -> Model:
@@ -26,9 +32,8 @@ def load(location: Path) -> Model:
     file, form = files.find(location, files.XGBOOST_FORMS, "xgboost")
     needs_sklearn = form is files.Form.PICKLE
     with contextlib.nullcontext() if needs_sklearn else _without("sklearn"):
-        boosters = importlib.import_module("bessemer.modelserver.frameworks.boosters")
-    model: Model = boosters.load(file, form)
-    return model
+        load_here = boosters.load  # the first look at the module imports it
+    return load_here(file, form)
 
 
 @contextlib.contextmanager

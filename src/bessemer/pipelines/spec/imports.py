@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bessemer.pipelines import placeholders
 from bessemer.pipelines.spec.model import (
@@ -16,6 +16,14 @@ from bessemer.pipelines.spec.model import (
     Spec,
     TaskSpec,
 )
+
+
+class _Input(NamedTuple):
+    """An input parameter of a task."""
+
+    caller: Component  # in whose body the task is
+    task: TaskSpec
+    name: str
 
 
 def find_uris(spec: Spec, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -37,7 +45,9 @@ def find_uris(spec: Spec, arguments: Mapping[str, Any]) -> Iterator[tuple[str, s
             if not body.uri_parameter:
                 yield from _texts(task, body.uri)
             else:
-                for value in _values((caller, task, body.uri_parameter), around, arguments, seen):
+                for value in _values(
+                    _Input(caller, task, body.uri_parameter), around, arguments, seen
+                ):
                     yield from _texts(task, value)
 
 
@@ -47,13 +57,13 @@ def _texts(task: TaskSpec, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _values(
-    taken: tuple[Component, TaskSpec, str],
+    given: _Input,
     around: Mapping[str, list[tuple[Component, TaskSpec]]],
     arguments: Mapping[str, Any],
     seen: set[tuple[str, str, str]],
 ) -> Iterator[Any]:
     """What a task's input may be, followed up to constants, loops' literal items, arguments."""
-    pending = [taken]
+    pending = [given]
     while pending:
         caller, task, name = pending.pop()
         if (caller.name, task.name, name) in seen:
@@ -64,7 +74,7 @@ def _values(
             if iterator.raw is not None:
                 yield from _items(iterator.raw)
             elif iterator.parameter in task.parameters:
-                pending.append((caller, task, iterator.parameter))
+                pending.append(_Input(caller, task, iterator.parameter))
         elif item is None or item.field:
             continue
         elif isinstance(item.source, Constant):
@@ -75,7 +85,7 @@ def _values(
             if caller.name == "root":
                 value = arguments.get(source)
                 yield from value if isinstance(value, list) else [value]
-            pending += [(above, one, source) for above, one in around.get(caller.name, ())]
+            pending += [_Input(above, one, source) for above, one in around.get(caller.name, ())]
 
 
 def _items(raw: str) -> list[Any]:

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from bessemer.base.ids import hash_name
 from bessemer.cluster.controllers import pods as podrules
 from bessemer.kinds import meta
-from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.kind import Object
 
-SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 

@@ -8,7 +8,7 @@ from bessemer.cluster.controllers.endpoints import plan
 from bessemer.cluster.controllers.writer import Writer
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.kinds import meta
-from bessemer.kinds.endpointslice import ENDPOINT_SLICE
+from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
 from bessemer.kinds.service import SERVICE
@@ -34,7 +34,7 @@ class EndpointsReconciler:
         owned = {
             meta.name(entry): entry
             for entry in self._slices.list(key.namespace)
-            if meta.labels(entry).get(plan.SERVICE_NAME) == key.name
+            if meta.labels(entry).get(SERVICE_NAME) == key.name
             and meta.labels(entry).get(plan.MANAGED_BY) == plan.MANAGER
         }
         wanted = {meta.name(entry): entry for entry in self._wanted(service)}

@@ -12,9 +12,6 @@ from enum import Enum, auto
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
 
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
-
 
 class Owner(Enum):
     """What is known of an owner that a reference names."""
@@ -59,9 +56,9 @@ def judge(obj: Object, look_up: Callable[[Object], Owner]) -> Verdict:
         return Delete("Foreground")
     # How it is to go may stand on it already.
     finalizers = obj["metadata"].get("finalizers") or ()
-    if ORPHAN in finalizers:
+    if meta.ORPHAN in finalizers:
         return Delete("Orphan")
-    return Delete("Foreground" if FOREGROUND in finalizers else "Background")
+    return Delete("Foreground" if meta.FOREGROUND in finalizers else "Background")
 
 
 def is_named(reference: Object, kind: Kind, owner: Object, dependent: Object) -> bool:

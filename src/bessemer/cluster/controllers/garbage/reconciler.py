@@ -131,16 +131,16 @@ class GarbageCollector:
         """Do what the owner's deletion waits for."""
         uid = meta.uid(owner)
         known = self._dependents_of(kind, owner)
-        if plan.ORPHAN in _finalizers(owner):
+        if meta.ORPHAN in _finalizers(owner):
             for dependent_kind, obj in known:
                 await self._patch(dependent_kind, obj, plan.references_without(obj, uid))
-            await self._patch(kind, owner, plan.finalizers_without(owner, plan.ORPHAN))
-        elif plan.FOREGROUND in _finalizers(owner):
+            await self._patch(kind, owner, plan.finalizers_without(owner, meta.ORPHAN))
+        elif meta.FOREGROUND in _finalizers(owner):
             for _, obj in known:
                 if not meta.is_deleting(obj):
                     self._enqueue(Key("", meta.uid(obj)))
             if not any(plan.blocks(obj, uid) for _, obj in known):
-                await self._patch(kind, owner, plan.finalizers_without(owner, plan.FOREGROUND))
+                await self._patch(kind, owner, plan.finalizers_without(owner, meta.FOREGROUND))
 
     async def _delete(self, kind: Kind, obj: Object, options: DeleteOptions) -> None:
         try:
@@ -170,11 +170,11 @@ def _finalizers(obj: Object) -> list[str]:
 
 def _is_waiting(obj: Object) -> bool:
     """Whether it is being deleted in the foreground: it waits for its dependents."""
-    return meta.is_deleting(obj) and plan.FOREGROUND in _finalizers(obj)
+    return meta.is_deleting(obj) and meta.FOREGROUND in _finalizers(obj)
 
 
 def _matters(obj: Object) -> bool:
     """Whether there can be something to do about the object itself."""
     if meta.is_deleting(obj):
-        return plan.FOREGROUND in _finalizers(obj) or plan.ORPHAN in _finalizers(obj)
+        return meta.FOREGROUND in _finalizers(obj) or meta.ORPHAN in _finalizers(obj)
     return bool(obj["metadata"].get("ownerReferences"))

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bessemer.base.errors import BessemerError
+from bessemer.kinds.poddefaults import TERMINATION_LOG
 
 
 class RuntimeFailure(BessemerError):
@@ -108,7 +109,7 @@ class ContainerSpec:
     hostname: str = "localhost"
     limits: Limits = Limits()
     warm: WarmProgram | None = None  # run this in a zygote of `environment`, if that is possible
-    termination_path: str = "/dev/termination-log"
+    termination_path: str = TERMINATION_LOG
     network: Network | None = None  # None: its sockets may be anywhere on the machine
     namespace: str = ""  # whose pod it is; no zygote serves two
     private: Path | None = None  # a folder of its own in memory: the variables may be Secrets

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bessemer.kinds import podfields, schemas
-from bessemer.kinds.podfields import DECISIONS, Treatment
+from bessemer.cluster.admission import podfields
+from bessemer.cluster.admission.podfields import DECISIONS, Treatment
+from bessemer.kinds import schemas
 
 
 def pod(container: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def pod(container: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
 
 
 def told(spec: dict[str, Any]) -> dict[str, str]:
-    return {cause.field: cause.message for cause in podfields.check(spec, "spec")}
+    return {cause.field: cause.message for cause in podfields.refusals(spec, "spec")}
 
 
 @pytest.mark.parametrize("type_", sorted(DECISIONS))

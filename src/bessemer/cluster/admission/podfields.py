@@ -2,7 +2,8 @@
 
 One decision a field with its reason; a unit test holds the table against the schemas, so that a
 field of a new version is decided, not overlooked. Rules about values (a port is a number) stand
-in ``podrules`` and ``containerrules``; what is meant by each field, at kubernetes.io/docs.
+in ``kinds``' ``podrules`` and ``containerrules``; what is meant by each field, at
+kubernetes.io/docs.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bessemer.kinds import rules, schemas
-from bessemer.kinds.kind import Cause, Object
+from bessemer.kinds import meta, rules, schemas
+from bessemer.kinds.catalog import TEMPLATED
+from bessemer.kinds.kind import Cause, Kind, Object
+from bessemer.kinds.pod import POD
 
 
 class Treatment(StrEnum):
@@ -326,11 +329,21 @@ DECISIONS: Mapping[str, Fields] = {
 _WORDED = ("core.v1.Volume", "core.v1.VolumeProjection")  # their reasons are whole sentences
 
 
-def check(spec: Object, field: str) -> list[Cause]:
+def check(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
+    """The refused fields of a pod, or of the template of a kind that has one."""
+    if kind is POD:
+        is_same = old is not None and new["spec"] == old["spec"]
+        return [] if is_same else refusals(new["spec"], "spec")
+    if kind in TEMPLATED:
+        return refusals(meta.dig(new, "spec.template.spec") or {}, "spec.template.spec")
+    return []
+
+
+def refusals(spec: Object, field: str) -> list[Cause]:
     """The fields of a pod's spec that are refused; ``field`` is where it stands."""
     return [
         rules.forbidden(path, why if type_ in _WORDED else f"not supported by this cluster: {why}")
-        for path, type_, why in _refusals(spec, "core.v1.PodSpec", field)
+        for path, type_, why in _walk(spec, "core.v1.PodSpec", field)
     ]
 
 
@@ -340,7 +353,7 @@ def inner(described: schemas.Described) -> str:
     return word.removeprefix("@") if isinstance(word, str) and word.startswith("@") else ""
 
 
-def _refusals(owner: Object, type_: str, path: str) -> Iterator[tuple[str, str, str]]:
+def _walk(owner: Object, type_: str, path: str) -> Iterator[tuple[str, str, str]]:
     described = schemas.fields(type_)
     for name, value in owner.items():
         decision = DECISIONS[type_].get(name)
@@ -353,9 +366,9 @@ def _refusals(owner: Object, type_: str, path: str) -> Iterator[tuple[str, str, 
         elif (below := inner(described[name])) in DECISIONS:
             if isinstance(value, list):
                 for index, each in enumerate(value):
-                    yield from _refusals(each, below, f"{place}[{index}]")
+                    yield from _walk(each, below, f"{place}[{index}]")
             else:
-                yield from _refusals(value, below, place)
+                yield from _walk(value, below, place)
 
 
 def _is_empty(value: Any) -> bool:
