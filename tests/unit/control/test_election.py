@@ -91,10 +91,10 @@ class Passing:
     clock: Any
 
     async def __call__(self, seconds: int) -> None:
-        for second in range(seconds):
+        for _ in range(seconds):
             await self.clock.advance(1)
             # Writes are stored in their order.
-            tick = {"data": {"second": str(second)}}
+            tick = {"data": {"second": str(self.clock.elapsed)}}
             await self.client.patch(CONFIG_MAP, "clock", "default", tick)
             await self.clock.advance(0)
 
