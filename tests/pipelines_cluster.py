@@ -22,6 +22,7 @@ from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.reconciler import EngineOptions
 from bessemer.pipelines.records import Run, RunState, Task
+from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.spec import load
 from bessemer.pipelines.steplogs import PodStepLogs
 from node_cluster import Cluster
@@ -37,6 +38,7 @@ class Pipelines:
     cluster: Cluster
     history: SqlHistory
     engine: Engine
+    runs: RunCatalog
 
     async def submit(self, document: Any, parameters: dict[str, Any] | None = None) -> str:
         """Store a run and wake the engine; the run's id."""
@@ -51,7 +53,7 @@ class Pipelines:
             state=RunState.PENDING,
             created_at=SystemClock().now(),
         )
-        await self.history.create_run(run)
+        await self.runs.create_run(run)
         self.engine.wake(run.id)
         return run.id
 
@@ -116,7 +118,7 @@ async def open_pipelines(cluster: Cluster, **settings: Any) -> AsyncIterator[Pip
     )
     task = asyncio.create_task(engine.run())
     try:
-        yield Pipelines(cluster, history, engine)
+        yield Pipelines(cluster, history, engine, RunCatalog(history))
         if task.done():
             task.result()
     finally:

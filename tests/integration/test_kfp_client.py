@@ -70,7 +70,8 @@ async def play_engine(history: SqlHistory, woken: "asyncio.Queue[str]") -> None:
         state = RunState.FAILED if canceled else RunState.SUCCEEDED
         now = clock.now()
         changes = (*run.history, StateChange(state, now))
-        await history.save(replace(run, state=state, finished_at=now, history=changes))
+        ended = replace(run, state=state, finished_at=now, history=changes)
+        await history.save(ended, lease=run.lease)
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ async def test_termination_ends_the_pods_and_the_run(it: Pipelines) -> None:
         )
     )
     await started(it, run_id, "nap")
-    await it.history.terminate_run(run_id, SystemClock().now())
+    await it.runs.terminate_run(run_id, SystemClock().now())
     it.engine.wake(run_id)
     run = await it.ended(run_id)
 
@@ -252,7 +252,7 @@ async def test_a_retried_run_goes_on_over_a_crash_and_repeats_no_step(tmp_path: 
             assert loaded is not None
             now = SystemClock().now()
             reset = retrying.plan_retry(load(document), loaded[1], now)
-            await it.history.retry_run(loaded[0], reset, now)
+            await it.runs.retry_run(loaded[0], reset, now)
             it.engine.wake(run.id)
             async with asyncio.timeout(30):
                 while (await it.tasks(run.id))["b"].state is not TaskState.SUCCEEDED:
@@ -319,7 +319,7 @@ async def test_a_flaky_step_is_tried_again_in_a_new_pod(it: Pipelines) -> None:
 async def test_a_deleted_run_leaves_no_pods(it: Pipelines) -> None:
     run_id = await it.submit(lone("sleep 300"))
     name = await started(it, run_id, "a")
-    await it.history.delete_run(run_id)
+    await it.runs.delete_run(run_id)
     it.engine.wake(run_id)
     gone = asyncio.Event()
     it.cluster.informers.of(POD).subscribe(

@@ -90,8 +90,8 @@ async def _steps(home: Home) -> list[Object]:
     try:
         history = SqlHistory(database)
         found: list[Object] = []
-        for run_id in await history.list_unfinished():
-            loaded = await history.load_run(run_id)
+        for run in await history.list_unfinished():
+            loaded = await history.load_run(run.id)
             if loaded is not None:
                 found += map(_pod, _containers(loaded[0].spec))
         return found

@@ -116,7 +116,7 @@ class Platform:
         trial = Trial(core.client, settings.claim_root, IMAGES.refusal)
         self.pipelines = build_api(
             self._database, self._guard, self._clock, self._engine.wake, steps,
-            Cluster(bootstrap.PIPELINES, trial),
+            Cluster(bootstrap.PIPELINES, trial, settings.replica.id),
         )  # fmt: skip
         sources = Sources(SqlHistory(self._database), core.client, steps, settings.claim_root)
         pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())

@@ -13,6 +13,7 @@ from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
 from bessemer.control.queue import Queue
 from bessemer.control.reconcile import Key, Reconciler, TerminalError
+from bessemer.control.resync import RESYNC_SECONDS, spread
 from bessemer.control.sources import Source
 from bessemer.kinds.kind import Object
 from bessemer.kube.client import EventType
@@ -30,6 +31,8 @@ class Controller:
         name: for logs ("job").
         sources: their informers must be run by whoever made them.
         workers: how many keys at once; never two of the same.
+        resync: seconds within which all keys of the sources' objects are looked at once more,
+            so that a change that nobody told is only noticed late.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class Controller:
         sources: Sequence[Source],
         clock: Clock,
         workers: int = 1,
+        resync: float = RESYNC_SECONDS,
     ) -> None:
         self.name = name
         self._reconciler = reconciler
         self._sources = tuple(sources)
         self._queue = Queue(clock)
+        self._clock = clock
         self._workers = workers
+        self._resync = resync
 
     def enqueue(self, key: Key) -> None:
         """Have the key reconciled soon."""
@@ -60,6 +66,8 @@ class Controller:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(self._workers):
                     tasks.create_task(self._work(), name=f"{self.name} {number}")
+                if self._sources:
+                    tasks.create_task(self._look_again(), name=f"{self.name} resync")
         finally:
             self._queue.close()
 
@@ -69,6 +77,18 @@ class Controller:
                 self._queue.add(key)
 
         source.informer.subscribe(changed)
+
+    async def _look_again(self) -> None:
+        """Have each key looked at once a period, whether something was told of it or not."""
+        await self._clock.sleep(self._resync)
+        while True:
+            begun = self._clock.monotonic()
+            keys = (key for source in self._sources for key in source.all_keys())
+            for moment, due in spread(keys, self._resync):
+                await self._clock.sleep(begun + moment - self._clock.monotonic())
+                for key in due:
+                    self._queue.add(key)
+            await self._clock.sleep(begun + self._resync - self._clock.monotonic())
 
     async def _work(self) -> None:
         while True:

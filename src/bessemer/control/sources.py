@@ -23,6 +23,11 @@ class Source:
     informer: Informer
     keys: Keys
 
+    def all_keys(self) -> Iterable[Key]:
+        """The keys of all objects that are there now."""
+        for obj in self.informer.list():
+            yield from self.keys(obj)
+
 
 def own_key(obj: Object) -> Iterable[Key]:
     """The object's own key."""

@@ -11,8 +11,8 @@ from bessemer.dashboard.frame import Page, duration, page, pill, when
 from bessemer.dashboard.html import Html, join, table, tag
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
-from bessemer.pipelines.history import UNFINISHED, RunPage
-from bessemer.pipelines.records import Run
+from bessemer.pipelines.records import UNFINISHED, Run
+from bessemer.pipelines.run_catalog import RunPage
 
 _REFRESH = 3  # seconds, while a run goes on or a model is not ready
 

@@ -32,7 +32,7 @@ from bessemer.kinds.pod import POD
 from bessemer.kube.access import Attributes, User
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import ApiError, BadRequest
-from bessemer.pipelines import history, listing
+from bessemer.pipelines import listing, run_catalog
 from bessemer.pipelines.api import Guard
 from bessemer.pipelines.errors import (
     InvalidArgument,
@@ -40,8 +40,10 @@ from bessemer.pipelines.errors import (
     PermissionDenied,
     PipelinesError,
 )
+from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.pods import RUN_LABEL
-from bessemer.pipelines.records import Artifact, Run, Task
+from bessemer.pipelines.records import UNFINISHED, Artifact, Run, Task
+from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.steplogs import StepLogs
 
 _TAIL = 2000  # lines of a log
@@ -64,7 +66,7 @@ class Sources:
         claim: the folder of a namespace's claim, where artifacts are files.
     """
 
-    history: history.SqlHistory
+    history: SqlHistory
     client: Client
     logs: StepLogs
     claim: Callable[[str], Path]
@@ -88,6 +90,7 @@ class Pages:
         hosts: Collection[str] = (),
     ) -> None:
         self._sources = sources
+        self._runs = RunCatalog(sources.history)
         self._guard = guard
         self._clock = clock
         self._entrance = Entrance(guard, sessions, hosts)
@@ -129,7 +132,7 @@ class Pages:
         content = overview.draw(runs, await self._list_services(request), self._clock.now(), waits)
         return _answer(request, content)
 
-    async def _list_runs(self, request: Request) -> history.RunPage | None:
+    async def _list_runs(self, request: Request) -> run_catalog.RunPage | None:
         user, namespace = request.scope["bessemer.user"], self._sources.namespace
         try:
             await self._guard.check(user, "list", "runs", namespace)
@@ -138,8 +141,8 @@ class Pages:
         params = {"sort_by": "created_at desc", "page_size": str(_RUNS), "filter": _AT_HAND}
         if token := request.query_params.get("page_token", ""):
             params["page_token"] = token
-        query = listing.parse(params, history.RUN_FIELDS)
-        return await self._sources.history.list_runs(query, namespace)
+        query = listing.parse(params, run_catalog.RUN_FIELDS)
+        return await self._runs.list_runs(query, namespace)
 
     async def _list_services(self, request: Request) -> list[Object] | None:
         for namespace in ("", self._sources.namespace):
@@ -156,7 +159,7 @@ class Pages:
         namespace = found[0].namespace if found else self._sources.namespace
         await self._guard.check(request.scope["bessemer.user"], "get", "runs", namespace)
         if found is None:
-            raise history.missing_run(id_)
+            raise run_catalog.missing_run(id_)
         return found
 
     async def show_run(self, request: Request) -> Response:
@@ -173,7 +176,7 @@ class Pages:
 
     async def _find_waits(self, namespace: str, *records: Run) -> dict[str, Waits]:
         """Why runs and their tasks wait, as their pods say, by run."""
-        going = [record.id for record in records if record.state in history.UNFINISHED]
+        going = [record.id for record in records if record.state in UNFINISHED]
         if not going:
             return {}
         labels = f"{RUN_LABEL}={going[0]}" if len(going) == 1 else RUN_LABEL
@@ -226,7 +229,7 @@ class Pages:
             async for _ in self._sources.logs.read(record, task, tail_lines=1):
                 break
         except (BadRequest, NotFound):
-            if task.finished_at is None and record.state in history.UNFINISHED:
+            if task.finished_at is None and record.state in UNFINISHED:
                 return "Not started yet."
             return (
                 "This log is no longer kept: it was pruned, or the pod was deleted before its log "

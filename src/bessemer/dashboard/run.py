@@ -15,8 +15,7 @@ from bessemer.dashboard.frame import Page, duration, facts, look, page, pill, wh
 from bessemer.dashboard.html import Html, join, table, tag
 from bessemer.dashboard.reports import VIEWABLE, has_file
 from bessemer.pipelines import v2beta1
-from bessemer.pipelines.history import UNFINISHED
-from bessemer.pipelines.records import Artifact, Run, Task, TaskKind, TaskState
+from bessemer.pipelines.records import UNFINISHED, Artifact, Run, Task, TaskKind, TaskState
 from bessemer.pipelines.tree import FINAL
 
 _REFRESH = 2  # seconds, while the run goes on

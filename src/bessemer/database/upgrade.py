@@ -23,13 +23,16 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
-def upgrade(connection: Connection) -> None:
-    """Run every migration that the database has not seen, within the caller's transaction."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run each migration up to that one that the database has not seen.
+
+    All within the caller's transaction.
+    """
     chain = scripts()
 
     def steps(revision: Any, _context: MigrationContext) -> Iterable[Any]:
         # Alembic's own documented recipe for running migrations without its command line.
-        return chain._upgrade_revs("head", revision)
+        return chain._upgrade_revs(to, revision)
 
     context = MigrationContext.configure(connection, opts={"fn": steps, "transactional_ddl": True})
     with Operations.context(context):

@@ -4,13 +4,15 @@ May import: ``control``, ``kube``, ``database``, ``kinds``, ``base``; no other c
 The engine, from pure to acting: ``spec`` (the IR as nouns), ``types`` / ``conditions`` /
 ``placeholders`` (values, CEL, texts), ``inputs`` (where a task's inputs come from), ``tree`` /
 ``walk`` / ``plan`` (what is decided), ``retrying`` (what of a failed run is done again),
-``caching``, ``importer``, ``claims`` (CreatePVC, DeletePVC), ``executor`` (a step's input and
+``caching``, ``importer``, ``claims`` (CreatePVC, DeletePVC), ``executor_io`` (a step's input and
 output), ``pods`` / ``platform`` (a step's pod), ``folders`` (its files), ``reconciler`` /
-``sweeping`` / ``podindex`` (what is done), ``engine`` (all of it joined). ``trial`` asks the
+``sweeping`` / ``podindex`` (what is done), ``leases`` / ``ownership`` (by which of several
+replicas), ``engine`` (all of it joined). ``trial`` asks the
 cluster before a run is taken.
 ``records`` is what the engine shares with the rest: ``history`` keeps it in the tables of
-``tables``, ``catalog`` keeps pipelines and experiments, ``api`` is the REST face over both
-(``wire``, ``listing`` and ``uploads`` are its formats), ``steplogs`` reads logs.
+``tables``, ``run_catalog`` is what people ask of runs, ``catalog`` keeps pipelines and
+experiments, ``api`` is the REST face over all three (``v2beta1``, ``listing`` and ``uploads`` are
+its formats), ``steplogs`` reads logs.
 
 To change when a task starts or how it ends open ``walk``; how a loop collects, ``tree``; retries
 and termination, ``plan``; what is in a step's pod, ``pods``; a Kubernetes setting, ``platform``;

@@ -15,7 +15,7 @@ from bessemer.database.database import Database
 from bessemer.database.engine import upsert
 from bessemer.pipelines import listing, rows
 from bessemer.pipelines.errors import AlreadyExists, FailedPrecondition, NotFound
-from bessemer.pipelines.history import prune_spec
+from bessemer.pipelines.spec_cache import prune_spec
 from bessemer.pipelines.tables import EXPERIMENTS, PIPELINES, RUNS, SPECS, TAGS, VERSIONS
 
 T = TypeVar("T")

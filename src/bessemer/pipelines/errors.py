@@ -6,6 +6,7 @@
       InvalidArgument      the request breaks a rule
       FailedPrecondition   the request is fine, the thing's state is not
       Aborted              the run can't be retried
+      LeaseLost            another replica drives the run
       NotFound             no such thing
       AlreadyExists        the name is taken
       Unauthenticated      no identity
@@ -63,6 +64,12 @@ class FailedPrecondition(PipelinesError):
 
 class Aborted(PipelinesError):
     """The run is in no state to be retried, as upstream names it."""
+
+    code = 10
+
+
+class LeaseLost(PipelinesError):
+    """Another replica drives the run by now: what this one wanted to store is void."""
 
     code = 10
 

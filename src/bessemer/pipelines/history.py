@@ -1,73 +1,54 @@
-"""The history in SQL: runs, tasks, artifacts and their lineage.
+"""The history in SQL as the engine sees it: runs, tasks, artifacts and their lineage.
 
-``SqlHistory`` is the engine's port (``records.History``, whose laws it keeps) and what the REST
-face and the pages read. Every method is one transaction.
+``SqlHistory`` keeps the laws of ``records.History``. Every method is one transaction. What people
+ask of runs is in ``run_catalog``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    RowMapping,
-    bindparam,
-    delete,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
 
 from bessemer.database.database import Database
 from bessemer.database.engine import upsert
-from bessemer.pipelines import lineage, listing, rows
-from bessemer.pipelines.errors import Aborted, FailedPrecondition, NotFound
+from bessemer.pipelines import rows
+from bessemer.pipelines.errors import LeaseLost
 from bessemer.pipelines.records import (
+    FINAL,
+    NOBODYS,
+    UNFINISHED,
     Artifact,
+    Lease,
     Run,
     RunState,
-    StateChange,
     Task,
     TaskKind,
     TaskState,
+    Unfinished,
 )
-from bessemer.pipelines.retrying import Reset
 from bessemer.pipelines.spec_cache import Irs
-from bessemer.pipelines.tables import ARTIFACTS, EXPERIMENTS, LINKS, RUNS, SPECS, TASKS, VERSIONS
-
-UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.CANCELING)
-FINAL = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED)
-
-RUN_FIELDS = listing.Fields(
-    RUNS,
-    {
-        "run_id": RUNS.c.id,
-        "id": RUNS.c.id,
-        "display_name": RUNS.c.display_name,
-        "name": RUNS.c.display_name,
-        "created_at": RUNS.c.created_at,
-        "finished_at": RUNS.c.finished_at,
-        "scheduled_at": RUNS.c.scheduled_at,
-        "description": RUNS.c.description,
-        "storage_state": RUNS.c.storage_state,
-        "status": RUNS.c.state,
-        "state": RUNS.c.state,
-        "namespace": RUNS.c.namespace,
-        "experiment_id": RUNS.c.experiment_id,
-        "recurring_run_id": RUNS.c.recurring_run_id,
-        "pipeline_id": RUNS.c.pipeline_id,
-        "pipeline_version_id": RUNS.c.pipeline_version_id,
-    },
-)
-
+from bessemer.pipelines.tables import ARTIFACTS, LINKS, REPLICAS, RUNS, TASKS
 
 # Built once: building a statement costs more than running it, and the engine saves all the time.
-_SELECT_STORED = select(RUNS.c.id, RUNS.c.namespace, RUNS.c.state, RUNS.c.history).where(
-    RUNS.c.id.in_(bindparam("ids", expanding=True))
+_SELECT_STORED = select(
+    *(RUNS.c[name] for name in ("id", "namespace", "state", "history", "owner", "generation"))
+).where(RUNS.c.id.in_(bindparam("ids", expanding=True)))
+_SELECT_UNFINISHED = (
+    select(RUNS.c.id, RUNS.c.state, RUNS.c.owner, RUNS.c.generation)
+    .where(RUNS.c.state.in_(UNFINISHED))
+    .order_by(RUNS.c.created_at, RUNS.c.id)
+)
+_TAKE = (
+    update(RUNS)
+    .where(
+        RUNS.c.id == bindparam("run_id"),
+        RUNS.c.owner == bindparam("seen_owner"),
+        RUNS.c.generation == bindparam("seen_generation"),
+        RUNS.c.state.in_(UNFINISHED),
+    )
+    .values(owner=bindparam("taker"), generation=RUNS.c.generation + 1)
 )
 _SELECT_RUN = select(RUNS).where(RUNS.c.id == bindparam("id"))
 _UPDATE_RUN = (
@@ -82,42 +63,30 @@ _UPDATE_RUN = (
 )
 
 
-@dataclass(frozen=True)
-class RunPage:
-    """A page of runs, newest knowledge of each, without tasks."""
-
-    runs: Sequence[Run]
-    total: int
-    next_token: str
-
-
 class SqlHistory:
     """The pipelines' history in a SQL database."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._irs = Irs()
+        self.database = database
+        self.irs = Irs()
 
-    # -- the engine's port -------------------------------------------------------------------
+    async def list_unfinished(self) -> list[Unfinished]:
+        """The runs that must be driven, by whomever, oldest first."""
 
-    async def list_unfinished(self) -> list[str]:
-        """Ids of the runs that the engine must drive, oldest first."""
+        def read(connection: Connection) -> list[Unfinished]:
+            found = connection.execute(_SELECT_UNFINISHED)
+            return [
+                Unfinished(id_, RunState(state), Lease(owner, generation))
+                for id_, state, owner, generation in found
+            ]
 
-        def read(connection: Connection) -> list[str]:
-            statement = (
-                select(RUNS.c.id)
-                .where(RUNS.c.state.in_(UNFINISHED))
-                .order_by(RUNS.c.created_at, RUNS.c.id)
-            )
-            return list(connection.execute(statement).scalars())
-
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def load_run(self, run_id: str) -> tuple[Run, list[Task], list[Artifact]] | None:
         """A run with all its tasks and the artifacts that they name; None when deleted."""
 
         def read(connection: Connection) -> tuple[Run, list[Task], list[Artifact]] | None:
-            run = self._find_run(connection, run_id)
+            run = read_run(connection, self.irs, run_id)
             if run is None:
                 return None
             tasks = connection.execute(
@@ -133,24 +102,30 @@ class SqlHistory:
                 [rows.to_artifact(row) for row in artifacts],
             )
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def save(
         self,
         run: Run | None,
         tasks: Sequence[Task] = (),
         artifacts: Sequence[Artifact] = (),
+        lease: Lease = NOBODYS,
     ) -> None:
         """Store the engine's columns of the run (state, times, error, history) and the rows.
 
         Of a run that was deleted meanwhile nothing is stored. A run that was asked to end stays
         CANCELING until it is saved as ended.
+
+        Raises:
+            LeaseLost: the run has another lease than that; nothing is stored.
         """
 
         def write(connection: Connection) -> None:
             ids = {task.run_id for task in tasks} | ({run.id} if run else set())
             found = connection.execute(_SELECT_STORED, {"ids": sorted(ids)}).mappings()
             stored = {row["id"]: row for row in found}
+            for row in stored.values():
+                _check_lease(row, lease)
             if run is not None and run.id in stored:
                 _save_run(connection, run, stored[run.id])
             kept = [task for task in tasks if task.run_id in stored]
@@ -160,7 +135,7 @@ class SqlHistory:
             links = [link for task in kept for link in rows.to_links(task)]
             upsert(connection, LINKS, links)
 
-        await self._database.write(write)
+        await self.database.write(write)
 
     async def find_cached(
         self, namespace: str, pipeline_name: str, fingerprint: str
@@ -190,7 +165,7 @@ class SqlHistory:
             found = connection.execute(select(ARTIFACTS).where(ARTIFACTS.c.id.in_(ids))).mappings()
             return task, [rows.to_artifact(row) for row in found]
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
     async def find_artifact(
         self, namespace: str, uri: str, type_: str, metadata: Mapping[str, Any]
@@ -212,253 +187,93 @@ class SqlHistory:
                     return rows.to_artifact(row)
             return None
 
-        return await self._database.read(read)
+        return await self.database.read(read)
 
-    def _find_run(self, connection: Connection, run_id: str) -> Run | None:
-        row = connection.execute(_SELECT_RUN, {"id": run_id}).mappings().first()
-        if row is None:
-            return None
-        return rows.to_run(row, self._irs.find(connection, [row["spec_id"]])[row["spec_id"]])
+    async def beat(self, replica: str) -> bool:
+        """Tell the others that the replica lives; False: they had taken it for dead, or new."""
 
-    # -- what the REST face and the pages need -----------------------------------------------
+        def write(connection: Connection) -> bool:
+            counted = connection.execute(
+                update(REPLICAS).where(REPLICAS.c.id == replica).values(beats=REPLICAS.c.beats + 1)
+            )
+            if counted.rowcount:
+                return True
+            connection.execute(REPLICAS.insert().values(id=replica, beats=1))
+            return False
 
-    async def create_run(self, run: Run) -> None:
-        """Store a new run and its IR, and tell its experiment.
+        return await self.database.write(write)
 
-        Raises:
-            FailedPrecondition: the experiment is archived.
-        """
+    async def beats(self) -> Mapping[str, int]:
+        """How often each replica that is there told that it lives."""
+
+        def read(connection: Connection) -> dict[str, int]:
+            return {row.id: row.beats for row in connection.execute(select(REPLICAS))}
+
+        return await self.database.read(read)
+
+    async def take(
+        self, replica: str, wanted: Sequence[Unfinished], dead: Mapping[str, int] | None
+    ) -> set[str]:
+        """Make the replica the owner of runs that have the leases they were seen with; which."""
+
+        def write(connection: Connection) -> set[str]:
+            owners = {run.lease.owner for run in wanted} - {"", replica}
+            if dead is None:
+                living = set()
+            else:
+                living = {one for one in owners if not _bury(connection, one, dead.get(one, 0))}
+            return {
+                run.id
+                for run in wanted
+                if run.lease.owner not in living and _take(connection, run, replica)
+            }
+
+        return await self.database.write(write)
+
+    async def release(self, replica: str) -> None:
+        """Let others have the replica's runs at once; it writes nothing more."""
 
         def write(connection: Connection) -> None:
-            if _is_archived(connection, run.experiment_id):
-                raise FailedPrecondition(
-                    "a run needs an experiment that is not archived, but "
-                    f"{run.experiment_id} is; unarchive it first, or name another"
-                )
-            spec = rows.from_spec(run.spec, run.platform_spec)
-            upsert(connection, SPECS, [spec], kept=("spec", "platform_spec"))
-            connection.execute(RUNS.insert().values(**rows.from_run(run, spec["id"])))
             connection.execute(
-                update(EXPERIMENTS)
-                .where(EXPERIMENTS.c.id == run.experiment_id)
-                .values(last_run_created_at=run.created_at)
+                update(RUNS)
+                .where(RUNS.c.state.in_(UNFINISHED), RUNS.c.owner == replica)
+                .values(owner="")
             )
+            connection.execute(delete(REPLICAS).where(REPLICAS.c.id == replica))
 
-        await self._database.write(write)
+        await self.database.write(write)
 
-    async def get_run(self, run_id: str) -> Run:
-        """The run, without its tasks.
 
-        Raises:
-            NotFound: there is none.
-        """
+def _bury(connection: Connection, replica: str, beats: int) -> bool:
+    """Forget a replica that has not told that it lives since it was seen; False: it has."""
+    where = REPLICAS.c.id == replica
+    connection.execute(delete(REPLICAS).where(where, REPLICAS.c.beats == beats))
+    return connection.execute(select(REPLICAS.c.id).where(where)).first() is None
 
-        def read(connection: Connection) -> Run:
-            run = self._find_run(connection, run_id)
-            if run is None:
-                raise missing_run(run_id)
-            return run
 
-        return await self._database.read(read)
+def _take(connection: Connection, run: Unfinished, replica: str) -> bool:
+    owner, generation = run.lease
+    given = {"run_id": run.id, "taker": replica}
+    seen = {"seen_owner": owner, "seen_generation": generation}
+    return connection.execute(_TAKE, given | seen).rowcount == 1
 
-    async def namespace_of_run(self, run_id: str) -> str:
-        """The run's namespace; empty if there is no such run."""
 
-        def read(connection: Connection) -> str:
-            statement = select(RUNS.c.namespace).where(RUNS.c.id == run_id)
-            return str(connection.execute(statement).scalar() or "")
-
-        return await self._database.read(read)
-
-    async def list_runs(
-        self, query: listing.Query, namespace: str, experiment_id: str = ""
-    ) -> RunPage:
-        """A page of a namespace's runs, of one experiment if it is named."""
-
-        def read(connection: Connection) -> RunPage:
-            where: list[ColumnElement[bool]] = [RUNS.c.namespace == namespace]
-            if experiment_id:
-                where.append(RUNS.c.experiment_id == experiment_id)
-            page = listing.run(connection, query, where)
-            irs = self._irs.find(connection, {row["spec_id"] for row in page.rows})
-            runs = [rows.to_run(row, irs[row["spec_id"]]) for row in page.rows]
-            return RunPage(runs, page.total, page.next_token)
-
-        return await self._database.read(read)
-
-    async def terminate_run(self, run_id: str, at: datetime) -> None:
-        """Ask for a run's end: CANCELING until the engine has ended its pods.
-
-        Raises:
-            NotFound: there is no such run.
-            FailedPrecondition: it has ended already.
-        """
-
-        def write(connection: Connection) -> None:
-            run = _find_row(connection, run_id)
-            if run["state"] in FINAL:
-                raise FailedPrecondition(
-                    f"only a run that has not ended can be terminated, but run {run_id} is "
-                    f"{run['state']}"
-                )
-            if run["state"] != RunState.CANCELING:
-                _move(connection, run, RunState.CANCELING, at)
-
-        await self._database.write(write)
-
-    async def retry_run(self, run: Run, reset: Reset, at: datetime) -> None:
-        """Let a failed run go on, its rows reset.
-
-        Raises:
-            NotFound: there is no such run.
-            Aborted: it has not failed, or changed since it was read.
-        """
-
-        def write(connection: Connection) -> None:
-            row = _find_row(connection, run.id)
-            check_retry(run.id, row["state"])
-            if rows.to_changes(row["history"]) != run.history:
-                raise Aborted(f"run {run.id} changed just now; look at it again")
-            upsert(connection, TASKS, [rows.from_task(task) for task in reset.changed])
-            # Each table alone; a run may have more tasks than a statement may have parameters.
-            gone = [{"gone": id_} for id_ in reset.forgotten]
-            unlinked = [*gone, *({"gone": task.id} for task in reset.changed)]
-            for table, id_, named in (
-                (TASKS, TASKS.c.id, gone),
-                (LINKS, LINKS.c.task_id, unlinked),
-            ):
-                if named:
-                    connection.execute(delete(table).where(id_ == bindparam("gone")), named)
-            _move(connection, row, RunState.RUNNING, at)
-            connection.execute(
-                update(RUNS).where(RUNS.c.id == run.id).values(finished_at=None, error="")
-            )
-
-        await self._database.write(write)
-
-    async def archive_run(self, run_id: str) -> None:
-        """Put a run aside: it stays in listings, which tell (and filter by) storage_state.
-
-        Raises:
-            NotFound: there is no such run.
-        """
-
-        def write(connection: Connection) -> None:
-            _find_row(connection, run_id)
-            connection.execute(
-                update(RUNS).where(RUNS.c.id == run_id).values(storage_state="ARCHIVED")
-            )
-
-        await self._database.write(write)
-
-    async def unarchive_run(self, run_id: str) -> None:
-        """Take back a run that was put aside.
-
-        Raises:
-            NotFound: there is no such run.
-            FailedPrecondition: its experiment is archived.
-        """
-
-        def write(connection: Connection) -> None:
-            run = _find_row(connection, run_id)
-            if _is_archived(connection, run["experiment_id"]):
-                raise FailedPrecondition(
-                    f"run {run_id} can't be unarchived while its experiment "
-                    f"{run['experiment_id']} is archived; unarchive the experiment first"
-                )
-            connection.execute(
-                update(RUNS).where(RUNS.c.id == run_id).values(storage_state="AVAILABLE")
-            )
-
-        await self._database.write(write)
-
-    async def delete_run(self, run_id: str) -> None:
-        """Forget a run, its tasks, and the artifacts that no other run names.
-
-        Raises:
-            NotFound: there is no such run.
-        """
-
-        def write(connection: Connection) -> None:
-            row = _find_row(connection, run_id)
-            # Also those that an earlier run made, which is gone and left them to this one.
-            named = select(LINKS.c.artifact_id).where(LINKS.c.run_id == run_id)
-            elsewhere = select(LINKS.c.artifact_id).where(
-                LINKS.c.artifact_id == ARTIFACTS.c.id, LINKS.c.run_id != run_id
-            )
-            connection.execute(
-                delete(ARTIFACTS).where(
-                    or_(ARTIFACTS.c.run_id == run_id, ARTIFACTS.c.id.in_(named)),
-                    ~elsewhere.exists(),
-                )
-            )
-            for table in (LINKS, TASKS):
-                connection.execute(delete(table).where(table.c.run_id == run_id))
-            connection.execute(delete(RUNS).where(RUNS.c.id == run_id))
-            prune_spec(connection, row["spec_id"])
-
-        await self._database.write(write)
-
-    async def get_artifact(self, artifact_id: str) -> lineage.Provenance:
-        """An artifact with its lineage.
-
-        Raises:
-            NotFound: there is none.
-        """
-        return await self._database.read(lambda connection: lineage.get(connection, artifact_id))
-
-    async def list_artifacts(
-        self, query: listing.Query, namespace: str, run_id: str = ""
-    ) -> lineage.ArtifactPage:
-        """A page of a namespace's artifacts; of a run: those that its tasks took or gave."""
-        return await self._database.read(
-            lambda connection: lineage.find(connection, query, namespace, run_id)
+def _check_lease(row: RowMapping, lease: Lease) -> None:
+    stored = Lease(row["owner"], row["generation"])
+    if stored != lease:
+        raise LeaseLost(
+            f"run {row['id']} is written by its owner alone, which is {stored.owner!r} "
+            f"(generation {stored.generation}), but {lease.owner!r} (generation "
+            f"{lease.generation}) tried to; it must take the run again before it writes"
         )
 
 
-def missing_run(run_id: str) -> NotFound:
-    """No such run, in one set of words."""
-    return NotFound(f"run {run_id} not found")
-
-
-def prune_spec(connection: Connection, spec_id: str) -> None:
-    """Forget an IR that no run and no pipeline version names."""
-    by_run = select(RUNS.c.id).where(RUNS.c.spec_id == SPECS.c.id)
-    by_version = select(VERSIONS.c.id).where(VERSIONS.c.spec_id == SPECS.c.id)
-    connection.execute(
-        delete(SPECS).where(SPECS.c.id == spec_id, ~by_run.exists(), ~by_version.exists())
-    )
-
-
-def check_retry(run_id: str, state: str) -> None:
-    """Let a failed run pass.
-
-    Raises:
-        Aborted: it has not failed; upstream refuses with that code.
-    """
-    if state not in (RunState.FAILED, RunState.CANCELED):
-        raise Aborted(f"only a failed run can be retried, but run {run_id} is {state}")
-
-
-def _find_row(connection: Connection, run_id: str) -> RowMapping:
-    row = connection.execute(select(RUNS).where(RUNS.c.id == run_id)).mappings().first()
+def read_run(connection: Connection, irs: Irs, run_id: str) -> Run | None:
+    """A run without its tasks; None if there is none."""
+    row = connection.execute(_SELECT_RUN, {"id": run_id}).mappings().first()
     if row is None:
-        raise missing_run(run_id)
-    return row
-
-
-def _is_archived(connection: Connection, experiment_id: str) -> bool:
-    state = select(EXPERIMENTS.c.storage_state).where(EXPERIMENTS.c.id == experiment_id)
-    return connection.execute(state).scalar() == "ARCHIVED"
-
-
-def _move(connection: Connection, row: RowMapping, state: RunState, at: datetime) -> None:
-    history = (*rows.to_changes(row["history"]), StateChange(state, at))
-    connection.execute(
-        update(RUNS)
-        .where(RUNS.c.id == row["id"])
-        .values(state=state, history=rows.from_changes(history))
-    )
+        return None
+    return rows.to_run(row, irs.find(connection, [row["spec_id"]])[row["spec_id"]])
 
 
 def _save_run(connection: Connection, run: Run, stored: RowMapping) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bessemer.base import logs
+from bessemer.base import ids, logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
-from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.reconcile import DONE, GONE, Key, Result
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
@@ -43,11 +43,14 @@ from bessemer.pipelines import (
     pods,
 )
 from bessemer.pipelines.actions import CreatePod, Save
+from bessemer.pipelines.errors import LeaseLost
 from bessemer.pipelines.folders import InvalidRoot
+from bessemer.pipelines.leases import Replica
 from bessemer.pipelines.ledger import ENDED_RUNS
+from bessemer.pipelines.ownership import Ownership
 from bessemer.pipelines.plan import Plan
 from bessemer.pipelines.podindex import PodIndex
-from bessemer.pipelines.records import Artifact, History, Run, RunState, StateChange, Task
+from bessemer.pipelines.records import Artifact, History, Lease, Run, RunState, StateChange, Task
 from bessemer.pipelines.spec import InvalidSpec, load
 from bessemer.pipelines.sweeping import Sweeper
 
@@ -67,6 +70,8 @@ class EngineOptions:
     claim_root: Callable[[str], Path]  # namespace -> folder of its claim pipeline-artifacts
     stuck_seconds: float = 20.0  # how long a pod may fail to get its image or settings
     log_lines: int = 15  # of a failed step, in its error
+    # Who this engine is among the replicas; by itself unless told otherwise.
+    replica: Replica = field(default_factory=lambda: Replica(ids.make_uid(), is_alone=True))
 
 
 @dataclass
@@ -75,6 +80,7 @@ class _Drive:
 
     plan: Plan
     place: pods.ArtifactVolume
+    lease: Lease
     stuck: dict[str, float] = field(default_factory=dict)  # pod -> monotonic time
 
 
@@ -96,6 +102,7 @@ class RunReconciler:
         self._sweeper = sweeper
         self._clock = clock
         self._settings = settings
+        self.ownership = Ownership(history, settings.replica, clock)
         self._drives: dict[str, _Drive] = {}
         self._stale: set[str] = set()  # runs to be read again
         self._claims: set[str] = set()  # namespaces whose claim is known to exist
@@ -103,6 +110,11 @@ class RunReconciler:
     def forget(self, run_id: str) -> None:
         """Read the run again at its next reconcile: somebody else changed its row."""
         self._stale.add(run_id)
+        self.ownership.forget(run_id)
+
+    def driven(self) -> dict[str, bool]:
+        """The runs that are driven, and whether each is known to be asked to end."""
+        return {run_id: drive.plan.is_canceling for run_id, drive in self._drives.items()}
 
     async def reconcile(self, key: Key) -> Result:
         """Observe the run's pods, and do what follows."""
@@ -111,13 +123,22 @@ class RunReconciler:
             self._stale.discard(run_id)
             self._drop(run_id)
         drive = self._drives.get(run_id)
+        if drive is None and self.ownership.is_anothers(run_id):
+            self._index.forget_changes(run_id)
+            return GONE
         try:
             if drive is None:
                 drive = await self._load(run_id)
                 if drive is None:
                     return await self._sweeper.sweep(run_id)
                 self._drives[run_id] = drive
+            self.ownership.check(run_id)
             result = await self._drive(drive)
+        except LeaseLost as error:  # its owner does what is to be done
+            self._drop(run_id)
+            self._index.forget_changes(run_id)
+            _log.info("another replica drives the run", extra=fields(run=run_id, why=str(error)))
+            return GONE
         except BaseException:
             self._drop(run_id)
             raise
@@ -131,11 +152,16 @@ class RunReconciler:
             drive.plan.close()
 
     async def _load(self, run_id: str) -> _Drive | None:
-        """The run as the history has it, begun; None if it is over or gone."""
+        """The run as the history has it, begun; None if it is over or gone.
+
+        Raises:
+            LeaseLost: another replica drives it, or may.
+        """
         loaded = await self._history.load_run(run_id)
         if loaded is None or loaded[0].state in ENDED_RUNS:
             return None
         run, tasks, artifacts = loaded
+        run = await self.ownership.claim(run)
         claim = self._settings.claim_root(run.namespace)
         try:
             spec = load({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
@@ -151,7 +177,7 @@ class RunReconciler:
         self._index.mark_all(run_id)
         plan = Plan(run, spec, str(root), tasks, artifacts)
         plan.start(self._clock.now())
-        return _Drive(plan, pods.ArtifactVolume(str(claim)))
+        return _Drive(plan, pods.ArtifactVolume(str(claim)), run.lease)
 
     async def _refuse(self, run: Run, why: str) -> None:
         now = self._clock.now()
@@ -163,7 +189,8 @@ class RunReconciler:
                 error=why,
                 finished_at=now,
                 history=(*run.history, change),
-            )
+            ),
+            lease=run.lease,
         )
 
     async def _have_claim(self, namespace: str, folder: Path) -> None:
@@ -279,7 +306,7 @@ class RunReconciler:
         while True:
             save, creates, others = _sort(await self._answered(drive))
             # Side by side: what a crash leaves of one is made again from the other.
-            saving = asyncio.create_task(self._save(save))
+            saving = asyncio.create_task(self._save(save, drive.lease))
             try:
                 if creates:
                     await self._start_pods(drive, creates)
@@ -297,9 +324,9 @@ class RunReconciler:
             if not plan.has_actions:
                 return wake
 
-    async def _save(self, save: Save | None) -> None:
+    async def _save(self, save: Save | None, lease: Lease) -> None:
         if save is not None:
-            await self._history.save(save.run, save.tasks, save.artifacts)
+            await self._history.save(save.run, save.tasks, save.artifacts, lease)
 
     async def _answered(self, drive: _Drive) -> list[actions.Action]:
         """The plan's actions, its questions answered, so that all rows go in one transaction."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class RunState(StrEnum):
@@ -20,6 +20,10 @@ class RunState(StrEnum):
     CANCELED = "CANCELED"  # never a run's end here: official clients wait for ever on it
     SKIPPED = "SKIPPED"  # not used for runs
     PAUSED = "PAUSED"  # not used for runs
+
+
+UNFINISHED = (RunState.PENDING, RunState.RUNNING, RunState.CANCELING)
+FINAL = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED)
 
 
 class TaskState(StrEnum):
@@ -100,6 +104,28 @@ class Task:
     history: tuple[StateChange, ...] = ()
 
 
+class Lease(NamedTuple):
+    """Which replica drives a run, and the fencing token of its writes.
+
+    The generation grows each time the run gets another owner, so that a write of an earlier one
+    is known by it.
+    """
+
+    owner: str = ""  # a replica's id; empty: whoever takes it
+    generation: int = 0
+
+
+NOBODYS = Lease()
+
+
+class Unfinished(NamedTuple):
+    """A run to be driven, as the engine looks for those."""
+
+    id: str
+    state: RunState
+    lease: Lease
+
+
 @dataclass(frozen=True)
 class Run:
     """A submitted pipeline with its arguments, and how far it got."""
@@ -125,17 +151,19 @@ class Run:
     error: str = ""
     history: tuple[StateChange, ...] = ()
     plugins_input: Mapping[str, Any] = field(default_factory=dict)  # kept and echoed
+    lease: Lease = NOBODYS
 
 
 class History(Protocol):
     """The engine's view of the pipelines database. Each method is one transaction.
 
     Laws: what ``save`` returned from is durable; tasks and artifacts are replaced by id;
-    a run's state never leaves SUCCEEDED or FAILED but by ``retry``.
+    a run's state never leaves SUCCEEDED or FAILED but by ``retry``. Of several replicas one drives
+    a run, its owner: what another one saves is refused and stores nothing.
     """
 
-    async def list_unfinished(self) -> list[str]:
-        """Ids of the runs that the engine must drive, oldest first."""
+    async def list_unfinished(self) -> list[Unfinished]:
+        """The runs that must be driven, by whomever, oldest first."""
         ...
 
     async def load_run(self, run_id: str) -> tuple[Run, list[Task], list[Artifact]] | None:
@@ -147,8 +175,36 @@ class History(Protocol):
         run: Run | None,
         tasks: Sequence[Task] = (),
         artifacts: Sequence[Artifact] = (),
+        lease: Lease = NOBODYS,
     ) -> None:
-        """Store the engine's columns of the run (state, times, error, history) and the rows."""
+        """Store the engine's columns of the run (state, times, error, history) and the rows.
+
+        Raises:
+            LeaseLost: the run has another lease than that; nothing is stored.
+        """
+        ...
+
+    async def beat(self, replica: str) -> bool:
+        """Tell the others that the replica lives; False: they had taken it for dead, or new."""
+        ...
+
+    async def beats(self) -> Mapping[str, int]:
+        """How often each replica that is there told that it lives."""
+        ...
+
+    async def take(
+        self, replica: str, wanted: Sequence[Unfinished], dead: Mapping[str, int] | None
+    ) -> set[str]:
+        """Make the replica the owner of runs that have the leases they were seen with; which.
+
+        ``dead`` tells of each owner that is taken for dead how often it had told that it lives, 0
+        of one that is not there: the runs of one that has told it again are left to it. None:
+        there can be no other replica.
+        """
+        ...
+
+    async def release(self, replica: str) -> None:
+        """Let others have the replica's runs at once; it writes nothing more."""
         ...
 
     async def find_cached(

@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 from bessemer.database.tables import EPOCH, micros_of, moment_of
 from bessemer.pipelines.records import (
     Artifact,
+    Lease,
     Run,
     RunState,
     StateChange,
@@ -64,6 +65,8 @@ def from_run(run: Run, spec_id: str) -> dict[str, Any]:
         "plugins_input": dict(run.plugins_input),
         "error": run.error,
         "history": from_changes(run.history),
+        "owner": run.lease.owner,
+        "generation": run.lease.generation,
     }
 
 
@@ -91,6 +94,7 @@ def to_run(row: RowMapping, spec: Mapping[str, Any]) -> Run:
         error=row["error"],
         history=to_changes(row["history"]),
         plugins_input=row["plugins_input"],
+        lease=Lease(row["owner"], row["generation"]),
     )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, LargeBinary, bindparam, select, type_coerce
+from sqlalchemy import Connection, LargeBinary, bindparam, delete, select, type_coerce
 
-from bessemer.pipelines.tables import SPECS
+from bessemer.pipelines.tables import RUNS, SPECS, VERSIONS
 
 # How many stay parsed, the newest, and how many bytes of text they may have together: parsed they
 # take ten times as many. A usual IR has 10 to 100 KiB; a huge one is read again with each look.
@@ -65,6 +65,15 @@ class Irs:
 
 def _size(documents: Documents) -> int:
     return sum(len(document.text) for document in documents.values())
+
+
+def prune_spec(connection: Connection, spec_id: str) -> None:
+    """Forget an IR that no run and no pipeline version names."""
+    by_run = select(RUNS.c.id).where(RUNS.c.spec_id == SPECS.c.id)
+    by_version = select(VERSIONS.c.id).where(VERSIONS.c.spec_id == SPECS.c.id)
+    connection.execute(
+        delete(SPECS).where(SPECS.c.id == spec_id, ~by_run.exists(), ~by_version.exists())
+    )
 
 
 def as_json(document: Mapping[str, Any]) -> Any:

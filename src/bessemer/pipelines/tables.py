@@ -5,7 +5,7 @@ rows of ``runs`` stay small and a listing of 100 000 stays fast. The indexes fol
 face's sort orders: each ends in the id, by which equal rows are paged.
 """
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
 from bessemer.database.tables import METADATA, Json, Moment
 
@@ -99,6 +99,8 @@ RUNS = Table(
     Column("plugins_input", Json, nullable=False),
     Column("error", Text, nullable=False),
     Column("history", Json, nullable=False),
+    Column("owner", _NAME, nullable=False, server_default=""),  # the replica that drives it
+    Column("generation", BigInteger, nullable=False, server_default="0"),  # grows with each owner
     Index(None, "namespace", "created_at", "id"),
     Index(None, "namespace", "finished_at", "id"),
     Index(None, "namespace", "scheduled_at", "id"),
@@ -165,4 +167,13 @@ LINKS = Table(
     Column("position", Integer, primary_key=True),
     Column("artifact_id", _ID, nullable=False, index=True),
     Column("run_id", _ID, nullable=False, index=True),
+)
+
+# The replicas whose engines drive runs. Who has not counted on for a while is dead, by the clocks
+# of those who watch it.
+REPLICAS = Table(
+    "replicas",
+    METADATA,
+    Column("id", _NAME, primary_key=True),
+    Column("beats", BigInteger, nullable=False),
 )

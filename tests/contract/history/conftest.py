@@ -11,6 +11,7 @@ from bessemer.database.database import Database
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import History, Run, RunState
 from bessemer.pipelines.retrying import Reset
+from bessemer.pipelines.run_catalog import RunCatalog
 
 NOW = datetime(2026, 11, 23, 18, 40, 1, 123456, UTC)
 
@@ -53,12 +54,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         return SqlHistory(database)
 
     history = await open_history()
+    runs = RunCatalog(history)
     yield World(
         history,
-        history.create_run,
-        lambda run_id: history.terminate_run(run_id, NOW),
-        lambda run, reset: history.retry_run(run, reset, NOW),
-        history.delete_run,
+        runs.create_run,
+        lambda run_id: runs.terminate_run(run_id, NOW),
+        lambda run, reset: runs.retry_run(run, reset, NOW),
+        runs.delete_run,
         open_history,
     )
     for database in opened:

@@ -96,7 +96,8 @@ async def test_unfinished_runs_oldest_first(world: World) -> None:
 
     states = list(RunState)
     wanted = [RunState.CANCELING, RunState.RUNNING, RunState.PENDING]
-    assert unfinished == [f"r{states.index(state)}" for state in wanted]
+    assert [run.id for run in unfinished] == [f"r{states.index(state)}" for state in wanted]
+    assert [run.state for run in unfinished] == wanted
 
 
 @pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED])

@@ -21,6 +21,7 @@ from bessemer.pipelines import errors
 from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState, Task
+from bessemer.pipelines.run_catalog import RunCatalog
 
 SITE = "http://127.0.0.1:8081"
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)
@@ -134,7 +135,7 @@ class Site:
             **fields,
         }
         run = Run(id=id_, **values)
-        await self.history.create_run(run)
+        await RunCatalog(self.history).create_run(run)
         return run
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bessemer.pipelines import tree
 from bessemer.pipelines.records import Artifact, RunState, Task, TaskKind, TaskState, Values
+from bessemer.pipelines.run_catalog import RunCatalog
 
 from .conftest import NOW, Site
 
@@ -311,7 +312,7 @@ async def test_archived_runs_are_not_listed(site: Site) -> None:
     await site.add_run("r1")
     await site.add_run("r2")
 
-    await site.history.archive_run("r1")
+    await RunCatalog(site.history).archive_run("r1")
 
     text = await site.page("/")
     assert "Runs (1)" in text

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
@@ -14,6 +15,8 @@ from bessemer.database.errors import DatabaseError, NewerDatabase
 from bessemer.database.migrations import HEAD, REVISIONS, TABLES
 from bessemer.database.tables import METADATA
 from bessemer.pipelines import tables
+from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.records import Lease
 
 
 def test_the_list_of_revisions_is_the_chain() -> None:
@@ -58,7 +61,7 @@ async def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path: Path) -> 
     await database.close()
 
     newer = Database(url)
-    with pytest.raises(NewerDatabase, match=r"up to revision 0001, but found 9999"):
+    with pytest.raises(NewerDatabase, match=r"up to revision 0002, but found 9999"):
         await newer.start()
     await newer.close()
 
@@ -151,3 +154,38 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
         assert set(inspect(connection).get_table_names()) == TABLES | {"alembic_version"}
         assert connection.execute(text("SELECT value FROM tags")).scalar_one() == "v"
     engine.dispose()
+
+
+async def test_runs_of_before_the_leases_are_nobody_s_and_can_be_driven(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/history.db"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade.upgrade(connection, "0001")
+        values = {"id": "r1", "state": "RUNNING", "spec_id": "s", "created_at": 1}
+        columns = inspect(connection).get_columns("runs")
+        assert {"owner", "generation"}.isdisjoint(column["name"] for column in columns)
+        row = {column["name"]: _empty(column["type"]) for column in columns} | values
+        names = ", ".join(row)
+        places = ", ".join(f":{name}" for name in row)
+        connection.execute(text(f"INSERT INTO runs ({names}) VALUES ({places})"), row)
+        insert = text("INSERT INTO pipeline_specs VALUES (:id, :document, :document)")
+        connection.execute(insert, {"id": "s", "document": b"{}"})
+    engine.dispose()
+    database = Database(url)
+    await database.start()
+    history = SqlHistory(database)
+    try:
+        loaded = await history.load_run("r1")
+        assert loaded is not None
+        assert loaded[0].lease == Lease()
+        await history.save(loaded[0], lease=loaded[0].lease)
+        assert await history.take("a", await history.list_unfinished(), {}) == {"r1"}
+        assert await database.read(schema.current_revision) == HEAD
+    finally:
+        await database.close()
+
+
+def _empty(kind: object) -> object:
+    if isinstance(kind, sa.LargeBinary):
+        return b"[]"
+    return "" if isinstance(kind, sa.String) else 0

@@ -15,6 +15,7 @@ from bessemer.pipelines import errors
 from bessemer.pipelines.api import Guard, build_api
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, Task
+from bessemer.pipelines.run_catalog import RunCatalog
 
 BASE = "http://test/apis/v2beta1"
 
@@ -73,6 +74,7 @@ class Face:
 
     http: httpx.AsyncClient
     history: SqlHistory
+    runs: RunCatalog
     clock: TickingClock
     logs: MemoryLogs = field(default_factory=MemoryLogs)
     woken: list[str] = field(default_factory=list)
@@ -105,7 +107,8 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     headers = {"Authorization": "Bearer admin"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, headers=headers) as http:
-        yield Face(http, SqlHistory(database), clock, logs, woken)
+        history = SqlHistory(database)
+        yield Face(http, history, RunCatalog(history), clock, logs, woken)
     await database.close()
 
 

@@ -12,8 +12,9 @@ import pytest
 from bessemer.database.database import Database
 from bessemer.pipelines import listing
 from bessemer.pipelines.errors import InvalidArgument
-from bessemer.pipelines.history import RUN_FIELDS, SqlHistory
+from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState
+from bessemer.pipelines.run_catalog import RUN_FIELDS, RunCatalog
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)
 
@@ -32,7 +33,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def fill(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     await database.start()
-    history = SqlHistory(database)
+    history = RunCatalog(SqlHistory(database))
     for number in range(25):
         await history.create_run(
             Run(
@@ -52,14 +53,14 @@ async def fill(file: Path) -> None:
 
 
 @pytest.fixture
-async def history(filled: Path) -> AsyncIterator[SqlHistory]:
+async def history(filled: Path) -> AsyncIterator[RunCatalog]:
     database = Database(f"sqlite:///{filled}")
     await database.start()
-    yield SqlHistory(database)
+    yield RunCatalog(SqlHistory(database))
     await database.close()
 
 
-async def names(history: SqlHistory, experiment: str = "", **params: Any) -> list[str]:
+async def names(history: RunCatalog, experiment: str = "", **params: Any) -> list[str]:
     """The names on all pages."""
     found, token = [], ""
     while True:
@@ -83,7 +84,7 @@ ALL = [f"run-{number:02d}" for number in range(1, 25)]
 @pytest.mark.parametrize("size", ["1", "4", "24", "200", "0", ""])
 @pytest.mark.parametrize("sort", ["display_name", "name asc", "NAME ASC", "Display_Name"])
 async def test_pages_hold_each_run_once_in_order(
-    history: SqlHistory, size: str, sort: str
+    history: RunCatalog, size: str, sort: str
 ) -> None:
     assert await names(history, page_size=size, sort_by=sort) == ALL
 
@@ -91,7 +92,7 @@ async def test_pages_hold_each_run_once_in_order(
 @pytest.mark.parametrize("sort", sorted(RUN_FIELDS.columns))
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 async def test_every_sort_field_pages_without_gap_or_double(
-    history: SqlHistory, sort: str, direction: str
+    history: RunCatalog, sort: str, direction: str
 ) -> None:
     found = await names(history, page_size="5", sort_by=f"{sort} {direction}")
 
@@ -100,7 +101,7 @@ async def test_every_sort_field_pages_without_gap_or_double(
     assert found == whole
 
 
-async def test_newest_first(history: SqlHistory) -> None:
+async def test_newest_first(history: RunCatalog) -> None:
     found = await names(history, page_size="7", sort_by="created_at desc")
 
     groups = [int(name[-2:]) // 5 for name in found]
@@ -128,11 +129,11 @@ async def test_newest_first(history: SqlHistory) -> None:
         (quote(where("name", 1, string_value="run-07")), ["run-07"]),
     ],
 )
-async def test_filters(history: SqlHistory, filter_: str, wanted: list[str]) -> None:
+async def test_filters(history: RunCatalog, filter_: str, wanted: list[str]) -> None:
     assert await names(history, filter=filter_, sort_by="name", page_size="3") == wanted
 
 
-async def test_predicates_are_all_to_be_fulfilled(history: SqlHistory) -> None:
+async def test_predicates_are_all_to_be_fulfilled(history: RunCatalog) -> None:
     predicates = [
         {"key": "name", "operation": 9, "string_value": "run-1"},
         {"key": "status", "operation": 1, "string_value": "FAILED"},
@@ -143,11 +144,11 @@ async def test_predicates_are_all_to_be_fulfilled(history: SqlHistory) -> None:
     assert found == ["run-12", "run-15", "run-18"]
 
 
-async def test_one_experiment_of_one_namespace(history: SqlHistory) -> None:
+async def test_one_experiment_of_one_namespace(history: RunCatalog) -> None:
     assert await names(history, "e0", sort_by="name") == ALL[1::2]
 
 
-async def test_a_token_brings_its_own_sort_and_filter(history: SqlHistory) -> None:
+async def test_a_token_brings_its_own_sort_and_filter(history: RunCatalog) -> None:
     first = listing.parse({"page_size": "2", "sort_by": "name desc"}, RUN_FIELDS)
     token = (await history.list_runs(first, "kubeflow")).next_token
 

@@ -180,7 +180,7 @@ async def test_versions_run_and_the_newest_is_taken_without_an_id(face: Face) ->
         "pipeline_version_id": version["pipeline_version_id"],
     }
     assert "pipeline_spec" not in run
-    assert (await face.history.get_run(run["run_id"])).spec["pipelineInfo"]["name"] == "second"
+    assert (await face.runs.get_run(run["run_id"])).spec["pipelineInfo"]["name"] == "second"
     body["pipeline_version_reference"] = {"pipeline_id": id_, "pipeline_version_id": "none"}
     await face.call("POST", "/runs", body, status=404)
 
@@ -237,7 +237,7 @@ async def test_a_pipeline_with_versions_goes_only_by_cascade(face: Face) -> None
     await face.call("GET", path, status=404)
     await face.call("GET", f"{path}/versions/{version['pipeline_version_id']}", status=404)
     # A run keeps the IR it was made from.
-    assert (await face.history.get_run(run["run_id"])).spec == make_ir()
+    assert (await face.runs.get_run(run["run_id"])).spec == make_ir()
 
 
 async def test_display_names_and_tags_change(face: Face) -> None:

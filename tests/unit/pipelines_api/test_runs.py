@@ -183,7 +183,7 @@ async def test_terminate_asks_and_wakes(face: Face) -> None:
     assert found["state"] == "CANCELING"
     assert [change["state"] for change in found["state_history"]] == ["PENDING", "CANCELING"]
     assert face.woken == [id_] * 3
-    stored = await face.history.get_run(id_)
+    stored = await face.runs.get_run(id_)
     await face.history.save(replace(stored, state=RunState.FAILED))
     error = await face.call("POST", f"/runs/{id_}:terminate", status=400)
     assert "FAILED" in error["message"]
@@ -211,7 +211,7 @@ async def test_archiving_an_experiment_archives_its_runs(face: Face) -> None:
 async def make_finished_run(face: Face) -> str:
     run = await face.call("POST", "/runs", make_body())
     id_ = str(run["run_id"])
-    stored = await face.history.get_run(id_)
+    stored = await face.runs.get_run(id_)
     at = face.clock.now()
     tasks = [
         Task("t0", id_, "", "root", -1, TaskKind.DAG, TaskState.FAILED, created_at=at),
@@ -301,7 +301,7 @@ async def test_retry_wakes_the_engine(face: Face) -> None:
 @pytest.mark.parametrize("state", [RunState.RUNNING, RunState.SUCCEEDED])
 async def test_only_a_failed_run_is_retried(face: Face, state: RunState) -> None:
     id_ = (await face.call("POST", "/runs", make_body()))["run_id"]
-    await face.history.save(replace(await face.history.get_run(id_), state=state))
+    await face.history.save(replace(await face.runs.get_run(id_), state=state))
 
     error = await face.call("POST", f"/runs/{id_}:retry", status=409)
 

@@ -6,6 +6,6 @@ Each folder has ``plan`` (pure: declared, observed, now -> what to do) and ``rec
 (dependents of what is gone). One file each: ``namespaces`` (empty the deleted ones),
 ``essentials`` (what each namespace has from its start), ``podgc`` (pods nobody cleans up),
 ``protection`` (claims in use stay).
-``controllers`` joins them; ``pods`` and ``claims`` are the rules they share; ``writer`` makes a
-controller see its own writes.
+``catalog`` joins them; ``victims`` tells which pods go first. What they share with every other
+controller is in ``control``.
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import claims, podgc
+from bessemer.cluster.controllers import podgc
 from bessemer.cluster.controllers.deployment.reconciler import DeploymentReconciler
 from bessemer.cluster.controllers.endpoints.reconciler import EndpointsReconciler
 from bessemer.cluster.controllers.essentials import EssentialsReconciler
@@ -16,11 +16,12 @@ from bessemer.cluster.controllers.job.reconciler import JobReconciler, OrphanRec
 from bessemer.cluster.controllers.namespaces import NamespaceReconciler
 from bessemer.cluster.controllers.protection import ClaimProtection
 from bessemer.cluster.controllers.replicaset.reconciler import ReplicaSetReconciler
-from bessemer.cluster.controllers.writer import Writer
+from bessemer.control import adoption
 from bessemer.control.controller import Controller
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import Key
 from bessemer.control.sources import Source, own_key, owner_key
+from bessemer.control.writer import Writer
 from bessemer.kinds import meta
 from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.configmap import CONFIG_MAP
@@ -183,7 +184,8 @@ class Workloads:
         return Controller("podgc", reconciler, sources, parts.clock)
 
     def _garbage(self) -> Controller:
-        controller = Controller("garbage", self._collector, [], self._parts.clock, workers=8)
+        sources = self._collector.sources()
+        controller = Controller("garbage", self._collector, sources, self._parts.clock, workers=8)
         self._collector.start(controller.enqueue)
         return controller
 
@@ -205,7 +207,7 @@ def _selecting(informers: Informers, kind: Kind) -> Callable[[Object], Iterable[
         if meta.controller_of(obj) is not None:
             return
         for owner in owners.list(meta.namespace(obj)):
-            if claims.matches(owner["spec"].get("selector"), meta.labels(obj)):
+            if adoption.matches(owner["spec"].get("selector"), meta.labels(obj)):
                 yield Key(meta.namespace(owner), meta.name(owner))
 
     return keys

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import pods as podrules
+from bessemer.control import pods as podrules
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

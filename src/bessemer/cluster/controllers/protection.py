@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import pods as podrules
 from bessemer.control import finalizers
+from bessemer.control import pods as podrules
 from bessemer.control.controller import Controller
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key

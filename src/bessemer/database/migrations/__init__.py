@@ -7,7 +7,7 @@ new tables to TABLES. ``tests/unit/database`` compares the two ways to the same 
 """
 
 #: Every revision, oldest first.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 
 #: Every table at HEAD, so that a new database is never stamped while some are missing.
@@ -19,6 +19,7 @@ TABLES = frozenset(
         "pipeline_specs",
         "pipeline_versions",
         "pipelines",
+        "replicas",
         "runs",
         "tags",
         "tasks",

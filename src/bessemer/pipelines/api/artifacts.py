@@ -43,17 +43,17 @@ class Artifacts:
         """A page."""
         params = params_of(request)
         run_id = params.get("run_id", "")
-        namespace = await self._services.history.namespace_of_run(run_id) if run_id else ""
+        namespace = await self._services.runs.namespace_of_run(run_id) if run_id else ""
         namespace = await self._check(request, "list", namespace)
         query = listing.parse(params, lineage.ARTIFACT_FIELDS)
-        page = await self._services.history.list_artifacts(query, namespace, run_id)
+        page = await self._services.runs.list_artifacts(query, namespace, run_id)
         items = [v2beta1.artifact(record) for record in page.artifacts]
         return JsonResponse(v2beta1.page("artifacts", items, page.total, page.next_token))
 
     async def get(self, request: Request) -> Response:
         """One, with its lineage."""
         try:
-            found = await self._services.history.get_artifact(request.path_params["id"])
+            found = await self._services.runs.get_artifact(request.path_params["id"])
         except NotFound:
             await self._check(request, "get")
             raise

@@ -39,6 +39,7 @@ from bessemer.pipelines.api.runs import Runs
 from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.errors import PipelinesError, TooLarge, Unimplemented
 from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.steplogs import StepLogs
 
 _PREFIX = re.compile(
@@ -140,7 +141,15 @@ def build_api(
     mode is single-user as clients see it; unlike upstream in that mode, a namespace that a request
     names is the one that it is for, and RBAC is asked there.
     """
+    history = SqlHistory(database)
     services = RouteDependencies(
-        SqlHistory(database), Catalog(database), guard, clock, wake, logs, cluster or Cluster()
+        history,
+        RunCatalog(history),
+        Catalog(database),
+        guard,
+        clock,
+        wake,
+        logs,
+        cluster or Cluster(),
     )
     return PipelinesApi(services)

@@ -23,6 +23,7 @@ from bessemer.pipelines import errors, v2beta1
 from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.catalog import Catalog
 from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.spec import InvalidArguments, InvalidSpec, Spec, load
 from bessemer.pipelines.steplogs import StepLogs
 from bessemer.pipelines.trial import Trial
@@ -62,10 +63,13 @@ class Cluster:
     Attributes:
         namespace: of the requests that name none.
         trial: asks the cluster before a run is taken; None where there is none to ask.
+        replica: the id of the engine that drives what is asked for here; empty: whichever finds
+            it first.
     """
 
     namespace: str = "kubeflow"
     trial: Trial | None = None
+    replica: str = ""
 
     async def check_namespace(self, name: str) -> None:
         """Let a namespace pass if it is there.
@@ -90,6 +94,7 @@ class RouteDependencies:
     """
 
     history: SqlHistory
+    runs: RunCatalog
     catalog: Catalog
     guard: Guard
     clock: Clock

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from bessemer.base import ids
-from bessemer.pipelines import history, listing, retrying, spec, tree, v2beta1
+from bessemer.pipelines import listing, retrying, run_catalog, spec, tree, v2beta1
 from bessemer.pipelines.api.http import (
     JsonResponse,
     RouteDependencies,
@@ -23,7 +23,7 @@ from bessemer.pipelines.api.http import (
     user_of,
 )
 from bessemer.pipelines.errors import InvalidArgument, NotFound
-from bessemer.pipelines.records import Run, RunState, StateChange, Task
+from bessemer.pipelines.records import Lease, Run, RunState, StateChange, Task
 
 _MAX_DIGITS = 18  # of a number of lines
 
@@ -34,6 +34,7 @@ class Runs:
     def __init__(self, services: RouteDependencies) -> None:
         self._services = services
         self._history = services.history
+        self._runs = services.runs
         self._catalog = services.catalog
 
     def routes(self) -> list[Route]:
@@ -65,7 +66,7 @@ class Runs:
 
     async def _find(self, request: Request, verb: str) -> Run:
         try:
-            run = await self._history.get_run(request.path_params["id"])
+            run = await self._runs.get_run(request.path_params["id"])
         except NotFound:
             await self._check(request, verb)
             raise
@@ -80,8 +81,8 @@ class Runs:
             with contextlib.suppress(NotFound):
                 namespace = (await self._catalog.get_experiment(experiment_id)).namespace
         namespace = await self._check(request, "list", namespace)
-        query = listing.parse(params, history.RUN_FIELDS)
-        page = await self._history.list_runs(query, namespace, experiment_id)
+        query = listing.parse(params, run_catalog.RUN_FIELDS)
+        page = await self._runs.list_runs(query, namespace, experiment_id)
         items = [v2beta1.run(run) for run in page.runs]
         return JsonResponse(v2beta1.page("runs", items, page.total, page.next_token))
 
@@ -115,6 +116,7 @@ class Runs:
             description=body.get("description", ""),
             history=(StateChange(RunState.PENDING, now),),
             plugins_input=body.get("plugins_input", {}),
+            lease=Lease(self._services.cluster.replica),
             **source,
         )
         if (trial := self._services.cluster.trial) is not None:
@@ -122,7 +124,7 @@ class Runs:
         if not run.experiment_id:
             default = await self._catalog.ensure_default(namespace, now)
             run = replace(run, experiment_id=default.id)
-        await self._history.create_run(run)
+        await self._runs.create_run(run)
         self._services.wake(run.id)
         return JsonResponse(v2beta1.run(run))
 
@@ -191,13 +193,13 @@ class Runs:
     async def _load_tasks(self, run_id: str) -> Sequence[Task]:
         found = await self._history.load_run(run_id)
         if found is None:
-            raise history.missing_run(run_id)
+            raise run_catalog.missing_run(run_id)
         return found[1]
 
     async def delete(self, request: Request) -> Response:
         """Forget one; the engine ends what still runs of it."""
         run = await self._find(request, "delete")
-        await self._history.delete_run(run.id)
+        await self._runs.delete_run(run.id)
         await self._services.logs.forget(run.id)
         self._services.wake(run.id)
         return JsonResponse({})
@@ -205,32 +207,32 @@ class Runs:
     async def terminate(self, request: Request) -> Response:
         """Ask for its end."""
         run = await self._find(request, "terminate")
-        await self._history.terminate_run(run.id, self._services.clock.now())
+        await self._runs.terminate_run(run.id, self._services.clock.now())
         self._services.wake(run.id)
         return JsonResponse({})
 
     async def retry(self, request: Request) -> Response:
         """Let a failed one go on where it failed."""
         run = await self._find(request, "retry")
-        history.check_retry(run.id, run.state)
+        run_catalog.check_retry(run.id, run.state)
         checked = await load_spec({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
         now = self._services.clock.now()
         tasks = await self._load_tasks(run.id)
         reset = await asyncio.to_thread(retrying.plan_retry, checked, tasks, now)
-        await self._history.retry_run(run, reset, now)
+        await self._runs.retry_run(run, reset, now, self._services.cluster.replica)
         self._services.wake(run.id)
         return JsonResponse({})
 
     async def archive(self, request: Request) -> Response:
         """Put it aside."""
         run = await self._find(request, "archive")
-        await self._history.archive_run(run.id)
+        await self._runs.archive_run(run.id)
         return JsonResponse({})
 
     async def unarchive(self, request: Request) -> Response:
         """Take it back."""
         run = await self._find(request, "unarchive")
-        await self._history.unarchive_run(run.id)
+        await self._runs.unarchive_run(run.id)
         return JsonResponse({})
 
     async def log(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bessemer.base.ids import hash_name
-from bessemer.cluster.controllers import pods as podrules
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 

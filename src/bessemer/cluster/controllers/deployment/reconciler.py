@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import claims
 from bessemer.cluster.controllers.deployment import plan, status
-from bessemer.cluster.controllers.writer import Writer
+from bessemer.control import adoption
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.writer import Writer
 from bessemer.kinds import meta
 from bessemer.kinds.deployment import DEPLOYMENT
 from bessemer.kinds.kind import Object
@@ -44,23 +44,23 @@ class DeploymentReconciler:
         return Result(outcome.look_again_after)
 
     def _observe(self, deployment: Object) -> plan.Observed:
-        sets = claims.controlled(deployment, self._sets.by_owner(meta.uid(deployment)))
+        sets = adoption.controlled(deployment, self._sets.by_owner(meta.uid(deployment)))
         pods = {
-            meta.uid(entry): claims.controlled(entry, self._pods.by_owner(meta.uid(entry)))
+            meta.uid(entry): adoption.controlled(entry, self._pods.by_owner(meta.uid(entry)))
             for entry in sets
         }
         return plan.observe(deployment, sets, pods)
 
     async def _claim(self, deployment: Object) -> None:
-        claim = claims.claim(
+        claim = adoption.claim(
             deployment,
             self._sets.by_owner(meta.uid(deployment)),
             self._sets.list(meta.namespace(deployment)),
         )
         for entry in claim.adopt:
-            await self._writer.patch(REPLICA_SET, entry, claims.adoption(entry, deployment))
+            await self._writer.patch(REPLICA_SET, entry, adoption.adopt(entry, deployment))
         for entry in claim.release:
-            await self._writer.patch(REPLICA_SET, entry, claims.release(entry, deployment))
+            await self._writer.patch(REPLICA_SET, entry, adoption.release(entry, deployment))
 
     async def _roll(self, deployment: Object) -> Object:
         observed = self._observe(deployment)

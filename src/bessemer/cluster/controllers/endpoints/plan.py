@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 
 from bessemer.base.ids import hash_name
-from bessemer.cluster.controllers import pods as podrules
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.kind import Object

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bessemer.cluster.controllers.endpoints import plan
-from bessemer.cluster.controllers.writer import Writer
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.writer import Writer
 from bessemer.kinds import meta
 from bessemer.kinds.endpointslice import ENDPOINT_SLICE, SERVICE_NAME
 from bessemer.kinds.kind import Object

@@ -9,6 +9,7 @@ from functools import partial
 from bessemer.base import logs
 from bessemer.cluster.controllers.garbage import plan
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.sources import Source
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Client, DeleteOptions, EventType
@@ -36,11 +37,12 @@ class GarbageCollector:
         await asyncio.gather(*(informer.wait_synced() for informer in self._informers))
 
     def start(self, enqueue: Callable[[Key], None]) -> None:
-        """Look at everything known so far, and from now on at what changes."""
+        """From now on tell of what a change lets others do."""
         self._enqueue = enqueue
-        for uid, (_, obj) in list(self._objects.items()):
-            if _matters(obj):
-                enqueue(Key("", uid))
+
+    def sources(self) -> list[Source]:
+        """What wakes it: every object about which there can be something to do."""
+        return [Source(informer, _own_uid) for informer in self._informers]
 
     def _on_event(self, kind: Kind, event: EventType, obj: Object) -> None:
         uid = meta.uid(obj)
@@ -56,9 +58,9 @@ class GarbageCollector:
             for owner in _owners(obj):
                 self._dependents.setdefault(owner, {})[uid] = None
         # A dependent's change may free an owner that waits for it.
-        waiting = [owner for owner in _owners(obj) if self._waits(owner)]
-        for key in (*waiting, uid) if _matters(obj) else waiting:
-            self._enqueue(Key("", key))
+        for owner in _owners(obj):
+            if self._waits(owner):
+                self._enqueue(Key("", owner))
 
     def _forget(self, owner: str, uid: str) -> None:
         dependents = self._dependents.get(owner, {})
@@ -171,6 +173,10 @@ def _finalizers(obj: Object) -> list[str]:
 def _is_waiting(obj: Object) -> bool:
     """Whether it is being deleted in the foreground: it waits for its dependents."""
     return meta.is_deleting(obj) and meta.FOREGROUND in _finalizers(obj)
+
+
+def _own_uid(obj: Object) -> Iterable[Key]:
+    return (Key("", meta.uid(obj)),) if _matters(obj) else ()
 
 
 def _matters(obj: Object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bessemer.base.clock import format_time, later, parse_time, remaining
-from bessemer.cluster.controllers import pods as podrules
+from bessemer.cluster.controllers import victims
 from bessemer.cluster.controllers.job import failures, indexes, pod_tracking, verdicts
 from bessemer.cluster.controllers.job.pod_tracking import (
     FINALIZER,
@@ -22,6 +22,7 @@ from bessemer.cluster.controllers.job.pod_tracking import (
     limits_indexes,
 )
 from bessemer.cluster.controllers.job.verdicts import Verdict, is_suspended
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 
@@ -189,7 +190,7 @@ def _wanted(job: Object, counts: PodCounts) -> int:
 def _unwanted(job: Object, counts: PodCounts) -> tuple[Object, ...]:
     """Active pods beyond the wanted number; of an Indexed Job also twins and strangers."""
     wanted = _wanted(job, counts)
-    order = podrules.victims_first(counts.active)
+    order = victims.victims_first(counts.active)
     if not is_indexed(job):
         return tuple(order[: max(0, len(order) - wanted)][:_BURST])
     taken: set[int] = set()

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from bessemer.cluster.controllers import pods as podrules
 from bessemer.cluster.controllers.job import failures, indexes
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import claims
-from bessemer.cluster.controllers import pods as podrules
 from bessemer.cluster.controllers.job import indexes, plan, pod_tracking
-from bessemer.cluster.controllers.writer import Writer, together
+from bessemer.control import adoption
+from bessemer.control import pods as podrules
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import own_key, owner_key
+from bessemer.control.writer import Writer, slow_start, together
 from bessemer.kinds import meta
 from bessemer.kinds.job import JOB
 from bessemer.kinds.kind import Object
@@ -47,7 +47,7 @@ class JobReconciler:
             return Result(left)
         if not plan.is_finished(job):
             await self._claim(job)
-        pods = claims.controlled(job, self._pods.by_owner(meta.uid(job)))
+        pods = adoption.controlled(job, self._pods.by_owner(meta.uid(job)))
         step = plan.make(job, pods, now)
         job = await self._writer.update_status(JOB, job, step.status)
         await together(_remove_tracking_finalizer(self._writer, pod) for pod in step.untrack)
@@ -62,19 +62,19 @@ class JobReconciler:
 
     async def _claim(self, job: Object) -> None:
         """Take in pods that the selector picks and nobody controls; let strangers go."""
-        claim = claims.claim(
+        claim = adoption.claim(
             job,
             self._pods.by_owner(meta.uid(job)),
             self._pods.list(meta.namespace(job)),
         )
         for pod in claim.adopt:
-            patch = claims.adoption(pod, job)
+            patch = adoption.adopt(pod, job)
             kept = pod["metadata"].get("finalizers") or []
             if plan.FINALIZER not in kept:
                 patch["metadata"]["finalizers"] = [*kept, plan.FINALIZER]
             await self._writer.patch(POD, pod, patch)
         for pod in claim.release:
-            patch = claims.release(pod, job)
+            patch = adoption.release(pod, job)
             patch["metadata"]["finalizers"] = _without_ours(pod)
             await self._writer.patch(POD, pod, patch)
 
@@ -90,24 +90,14 @@ class JobReconciler:
 
     async def _create(self, job: Object, step: plan.Plan) -> ApiError | None:
         """Make the pods; the answer is why that failed."""
-        start = 0
-        for size in podrules.slow_start(len(step.create)):
-            batch = step.create[start : start + size]
-            start += size
-            results = await asyncio.gather(
-                *(self._create_one(job, index, step.failures) for index in batch),
-                return_exceptions=True,
-            )
-            for result in results:
-                if isinstance(result, ApiError):
-                    if is_terminating(result):
-                        return None  # the Job goes too: nobody has to be told
-                    text = f"Error creating: {result.message}"
-                    await self._recorder.record(job, "Warning", "FailedCreate", text)
-                    return result
-                if isinstance(result, BaseException):
-                    raise result
-        return None
+        refused = await slow_start(
+            [partial(self._create_one, job, index, step.failures) for index in step.create]
+        )
+        if refused is None or is_terminating(refused):
+            return None  # if the Job goes too, nobody has to be told
+        text = f"Error creating: {refused.message}"
+        await self._recorder.record(job, "Warning", "FailedCreate", text)
+        return refused
 
     async def _create_one(
         self, job: Object, index: int | None, failures: Mapping[int, indexes.Failures]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bessemer.base.clock import later, parse_time
-from bessemer.cluster.controllers import pods as podrules
 from bessemer.cluster.controllers.job import failures, indexes
 from bessemer.cluster.controllers.job.pod_tracking import (
     PodCounts,
@@ -17,6 +16,7 @@ from bessemer.cluster.controllers.job.pod_tracking import (
     is_indexed,
     limits_indexes,
 )
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from bessemer.cluster.controllers import pods as podrules
+from bessemer.cluster.controllers import victims
+from bessemer.control import pods as podrules
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 
@@ -37,7 +38,7 @@ def scale(replicaset: Object, owned: Iterable[Object]) -> Scale:
     missing = wanted(replicaset) - len(active)
     if missing >= 0:
         return Scale(create=min(missing, BURST))
-    return Scale(delete=tuple(podrules.victims_first(active)[: min(-missing, BURST)]))
+    return Scale(delete=tuple(victims.victims_first(active)[: min(-missing, BURST)]))
 
 
 def status(replicaset: Object, owned: Iterable[Object], now: datetime, failure: str) -> Object:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.controllers import claims, pods
 from bessemer.cluster.controllers.replicaset import plan
-from bessemer.cluster.controllers.writer import Writer, together
+from bessemer.control import adoption, pods
 from bessemer.control.events import EventRecorder
 from bessemer.control.reconcile import DONE, Key, Result
+from bessemer.control.writer import Writer, slow_start, together
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
@@ -45,37 +45,29 @@ class ReplicaSetReconciler:
         return Result(plan.look_again_after(replicaset, owned, now) or (5.0 if failure else None))
 
     def _owned(self, replicaset: Object) -> list[Object]:
-        return claims.controlled(replicaset, self._pods.by_owner(meta.uid(replicaset)))
+        return adoption.controlled(replicaset, self._pods.by_owner(meta.uid(replicaset)))
 
     async def _claim(self, replicaset: Object) -> None:
-        claim = claims.claim(
+        claim = adoption.claim(
             replicaset,
             self._pods.by_owner(meta.uid(replicaset)),
             self._pods.list(meta.namespace(replicaset)),
         )
         for pod in claim.adopt:
             if not pods.is_finished(pod):
-                await self._writer.patch(POD, pod, claims.adoption(pod, replicaset))
+                await self._writer.patch(POD, pod, adoption.adopt(pod, replicaset))
         for pod in claim.release:
-            await self._writer.patch(POD, pod, claims.release(pod, replicaset))
+            await self._writer.patch(POD, pod, adoption.release(pod, replicaset))
 
     async def _scale(self, replicaset: Object) -> str:
         """Make or end pods; the answer is why that failed, or nothing."""
         scale = plan.scale(replicaset, self._owned(replicaset))
         if scale.delete:
             await together(self._delete(replicaset, pod) for pod in scale.delete)
-        for size in pods.slow_start(scale.create):
-            results = await asyncio.gather(
-                *(self._create(replicaset) for _ in range(size)), return_exceptions=True
-            )
-            for result in results:
-                if isinstance(result, ApiError):
-                    if is_terminating(result):
-                        return ""  # the set goes too: nobody has to be told
-                    return await self._tell_failure(replicaset, result)
-                if isinstance(result, BaseException):
-                    raise result
-        return ""
+        refused = await slow_start([partial(self._create, replicaset)] * scale.create)
+        if refused is None or is_terminating(refused):
+            return ""  # if the set goes too, nobody has to be told
+        return await self._tell_failure(replicaset, refused)
 
     async def _create(self, replicaset: Object) -> None:
         pod = await self._writer.create(

@@ -1,19 +1,15 @@
-"""What every workload asks of a pod. Pure.
+"""What every workload asks of a pod, and how one is made of a template. Pure.
 
 Source: k8s.io/kubernetes pkg/api/v1/pod, pkg/controller/controller_utils.go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from bessemer.base.clock import parse_time, remaining
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
-
-_PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def phase(pod: Object) -> str:
@@ -83,44 +79,6 @@ def finished_at(pod: Object) -> datetime | None:
     condition = meta.condition(pod, "Ready") or {}
     moment = condition.get("lastTransitionTime") or meta.dig(pod, "metadata.creationTimestamp")
     return parse_time(moment) if moment else None
-
-
-def victims_first(pods: list[Object]) -> list[Object]:
-    """The pods in the order in which a scale-down takes them.
-
-    Source: controller_utils.go ActivePodsWithRanks (unbound, pending, unready, cheap, newly
-    ready, restarted, young ones go first).
-    """
-    young_first = sorted(pods, key=_created, reverse=True)
-    return sorted(young_first, key=_worth)
-
-
-def _created(pod: Object) -> str:
-    return str(pod["metadata"].get("creationTimestamp", ""))
-
-
-def _worth(pod: Object) -> tuple[bool, int, bool, int, float, int]:
-    moment = ready_since(pod)
-    try:
-        cost = int(meta.annotations(pod).get(DELETION_COST, "0"))
-    except ValueError:
-        cost = 0
-    return (
-        bool(meta.dig(pod, "spec.nodeName")),
-        _PHASE_RANK.get(phase(pod), 0),
-        is_ready(pod),
-        cost,
-        -moment.timestamp() if moment else 0.0,
-        -restarts(pod),
-    )
-
-
-def slow_start(total: int) -> Iterator[int]:
-    """One, two, four, ... up to the total: pods that would all be refused are refused once."""
-    size = 1
-    while total > 0:
-        yield min(size, total)
-        total, size = total - size, size * 2
 
 
 def from_template(template: Object, owner: Object) -> Object:

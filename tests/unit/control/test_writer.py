@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bessemer.cluster.controllers.writer import together
+from bessemer.control.writer import together
 from bessemer.kube.errors import Conflict
 
 

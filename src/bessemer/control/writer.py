@@ -7,13 +7,13 @@ the same pod again). Upstream counts expected events; here a write simply waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Client, DeleteOptions, EventType, PatchType
-from bessemer.kube.errors import Conflict, NotFound
+from bessemer.kube.errors import ApiError, Conflict, NotFound
 from bessemer.kube.informer import Informer, Informers
 
 _PATIENCE = 10.0  # seconds until a lost event becomes an error that the controller retries
@@ -130,6 +130,32 @@ async def together(writes: Iterable[Coroutine[Any, Any, object]]) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+async def slow_start(writes: Sequence[Callable[[], Awaitable[object]]]) -> ApiError | None:
+    """Make writes one, two, four, ... at a time; the first refusal, once those beside it ended.
+
+    What would be refused for all of them is refused to a few. Source:
+    k8s.io/kubernetes pkg/controller/controller_utils.go, slowStartBatch.
+    """
+    begun = 0
+    for size in _batches(len(writes)):
+        batch = writes[begun : begun + size]
+        begun += size
+        results = await asyncio.gather(*(write() for write in batch), return_exceptions=True)
+        for result in results:
+            if isinstance(result, ApiError):
+                return result
+            if isinstance(result, BaseException):
+                raise result
+    return None
+
+
+def _batches(total: int) -> Iterator[int]:
+    size = 1
+    while total > 0:
+        yield min(size, total)
+        total, size = total - size, size * 2
 
 
 def _version(obj: Object) -> int:

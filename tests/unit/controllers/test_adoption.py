@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bessemer.cluster.controllers import claims, podgc
+from bessemer.cluster.controllers import podgc
+from bessemer.control import adoption
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 
@@ -32,46 +33,46 @@ def test_orphans_that_fit_are_adopted_and_strangers_released() -> None:
     mine, stranger = obj("mine", owner=OWNER), obj("stranger", app="b", owner=OWNER)
     orphan, other = obj("orphan"), obj("other", app="c")
 
-    claim = claims.claim(OWNER, [mine, stranger], [mine, stranger, orphan, other])
+    claim = adoption.claim(OWNER, [mine, stranger], [mine, stranger, orphan, other])
 
-    assert claim == claims.Claim([orphan], [stranger])
+    assert claim == adoption.Claim([orphan], [stranger])
 
 
 def test_an_ending_owner_adopts_nothing_and_releases_nothing() -> None:
     ending = meta.copy(OWNER)
     ending["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
 
-    claim = claims.claim(ending, [obj("stranger", app="b", owner=OWNER)], [obj("orphan")])
+    claim = adoption.claim(ending, [obj("stranger", app="b", owner=OWNER)], [obj("orphan")])
 
-    assert claim == claims.Claim([], [])
+    assert claim == adoption.Claim([], [])
 
 
 def test_only_a_controller_s_reference_makes_it_its_own() -> None:
     mine, helper = obj("mine", owner=OWNER), obj("helper", app="b")
     helper["metadata"]["ownerReferences"] = [meta.owner_reference(OWNER, controller=False)]
 
-    assert claims.controlled(OWNER, [mine, helper]) == [mine]
-    assert claims.claim(OWNER, [mine, helper], []) == claims.Claim([], [])
+    assert adoption.controlled(OWNER, [mine, helper]) == [mine]
+    assert adoption.claim(OWNER, [mine, helper], []) == adoption.Claim([], [])
 
 
 def test_adopting_keeps_the_other_owners_and_releasing_too() -> None:
-    adopted = claims.adoption(obj("x"), OWNER)["metadata"]
+    adopted = adoption.adopt(obj("x"), OWNER)["metadata"]
     assert [entry["uid"] for entry in adopted["ownerReferences"]] == ["u"]
     assert adopted["resourceVersion"] == "3"
-    assert claims.release(obj("x", owner=OWNER), OWNER)["metadata"]["ownerReferences"] == []
+    assert adoption.release(obj("x", owner=OWNER), OWNER)["metadata"]["ownerReferences"] == []
 
 
 def test_expressions_select_as_upstream() -> None:
     def fits(operator: str, *values: str, key: str = "app") -> bool:
         expression = {"key": key, "operator": operator, "values": list(values)}
-        return claims.matches({"matchExpressions": [expression]}, {"app": "a"})
+        return adoption.matches({"matchExpressions": [expression]}, {"app": "a"})
 
     assert fits("In", "a", "b")
     assert not fits("NotIn", "a")
     assert fits("NotIn", "a", key="tier")
     assert fits("Exists")
     assert fits("DoesNotExist", key="tier")
-    assert not claims.matches({}, {"app": "a"})
+    assert not adoption.matches({}, {"app": "a"})
 
 
 def pod(name: str, phase: str, node: str = "one", *, deleted: bool = False) -> Object:

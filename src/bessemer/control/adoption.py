@@ -55,7 +55,7 @@ def claim(owner: Object, dependents: Iterable[Object], others: Iterable[Object])
     return Claim(adopt, [obj for obj in owned if not matches(selector, meta.labels(obj))])
 
 
-def adoption(obj: Object, owner: Object) -> Object:
+def adopt(obj: Object, owner: Object) -> Object:
     """The merge patch that makes the owner its controller."""
     references = [*(obj["metadata"].get("ownerReferences") or ()), meta.owner_reference(owner)]
     return _references(obj, references)
