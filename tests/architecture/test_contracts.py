@@ -32,6 +32,7 @@ LEAKS = [
     ("kinds/meta.py", "import bessemer.kube.client", "Rooms import down only, and no"),
     ("cluster/store/store.py", "import bessemer.cluster.apiserver.rbac", "The embedded cluster's"),
     ("cluster/store/store.py", "import bessemer.database.engine", "The embedded cluster keeps no"),
+    ("app/capabilities/serving.py", "import bessemer.app.embedded", "Descriptors of capabilities"),
     ("serving/plan.py", "import bessemer.base.home", "Capabilities know no home"),
     ("pipelines/engine.py", "import os", "Capabilities know no home"),
     ("dashboard/overview.py", "import subprocess", "Capabilities know no home"),

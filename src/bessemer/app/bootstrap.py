@@ -1,28 +1,27 @@
-"""What exists in every new cluster: namespaces, roles, the pipelines' account, runtimes."""
+"""What exists in every new cluster: namespaces, roles, and what capabilities bring."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 
-from bessemer.kinds import meta, servingruntime
+from bessemer.app.capabilities.capability import PIPELINES_NAMESPACE, Rights
+from bessemer.app.capabilities.catalog import CAPABILITIES
+from bessemer.kinds import meta
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
-from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE_BINDING
-from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
+from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
 from bessemer.kinds.servingruntime import SERVING_RUNTIME
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists
-from bessemer.pipelines import pods
 
-PIPELINES = "kubeflow"
 _NAMESPACES = (
     "default",
     "kube-system",
     "kube-public",
     "kube-node-lease",
     SYSTEM_NAMESPACE,
-    PIPELINES,
+    PIPELINES_NAMESPACE,
 )
 
 _READ = ["get", "list", "watch"]
@@ -46,8 +45,6 @@ _EDITABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("apps", ("deployments", "deployments/scale", "replicasets", "replicasets/scale")),
     ("batch", ("jobs",)),
-    ("serving.kserve.io", ("inferenceservices", "servingruntimes")),
-    ("pipelines.kubeflow.org", ("*",)),
 )
 # What everyone with a view may read beside that: what others write.
 _READABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -57,35 +54,44 @@ _READABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("coordination.k8s.io", ("leases",)),
     ("discovery.k8s.io", ("endpointslices",)),
     ("events.k8s.io", ("events",)),
-    ("gateway.networking.k8s.io", ("httproutes",)),
-    ("serving.kserve.io", ("inferenceservices/status", "servingruntimes/status")),
 )
 # Names that a reader must not see, or that are doors rather than things.
 _NOT_FOR_VIEWERS = frozenset(
     {"secrets", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"}
 )
-_PIPELINE_VERBS = ["terminate", "retry", "archive", "unarchive", "upload", "readArtifact"]
+# The parts of shipped objects that are ours to change: what else is in them users may have set.
+_UPDATED = {CLUSTER_ROLE: "rules", SERVING_RUNTIME: "spec"}
 
 
 def _rule(group: str, resources: Iterable[str], verbs: list[str]) -> Object:
     return {"apiGroups": [group], "resources": list(resources), "verbs": verbs}
 
 
+def _all_edited() -> Iterable[tuple[str, tuple[str, ...]]]:
+    yield from _EDITABLE
+    yield from ((each.group, each.edited) for each in _rights() if each.edited)
+
+
+def _rights() -> Iterable[Rights]:
+    return (each for capability in CAPABILITIES for each in capability.rights)
+
+
 def _reading() -> list[Object]:
-    return [_rule(group, resources, _READ) for group, resources in _READABLE]
+    rules = [_rule(group, resources, _READ) for group, resources in _READABLE]
+    return [*rules, *(_rule(each.group, each.read, _READ) for each in _rights() if each.read)]
 
 
 def _view() -> list[Object]:
     visible = (
         (group, [name for name in resources if name not in _NOT_FOR_VIEWERS])
-        for group, resources in _EDITABLE
+        for group, resources in _all_edited()
     )
     return [*(_rule(group, resources, _READ) for group, resources in visible), *_reading()]
 
 
 def _edit() -> list[Object]:
-    rules = [_rule(group, names, [*_READ, *_WRITE]) for group, names in _EDITABLE]
-    rules.append(_rule("pipelines.kubeflow.org", ["*"], _PIPELINE_VERBS))
+    rules = [_rule(group, names, [*_READ, *_WRITE]) for group, names in _all_edited()]
+    rules += [_rule(each.group, each.edited, [*each.verbs]) for each in _rights() if each.verbs]
     tokens = _rule("", ["serviceaccounts/token"], ["create"])
     return [*rules, tokens, *_reading()]
 
@@ -119,7 +125,6 @@ async def apply(client: Client) -> None:
         *(_ensure(client, NAMESPACE, meta.new(NAMESPACE, name)) for name in _NAMESPACES)
     )
     masters = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters"}
-    runner = {"kind": "ServiceAccount", "name": pods.SERVICE_ACCOUNT, "namespace": PIPELINES}
     wanted: list[tuple[Kind, Object]] = [
         (CLUSTER_ROLE, _role("cluster-admin", _everything())),
         (CLUSTER_ROLE, _role("admin", _admin())),
@@ -129,10 +134,8 @@ async def apply(client: Client) -> None:
             CLUSTER_ROLE_BINDING,
             _binding(CLUSTER_ROLE_BINDING, "cluster-admin", "", "cluster-admin", masters),
         ),
-        (SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, pods.SERVICE_ACCOUNT, PIPELINES)),
-        (ROLE_BINDING, _binding(ROLE_BINDING, pods.SERVICE_ACCOUNT, PIPELINES, "edit", runner)),
+        *(each for capability in CAPABILITIES for each in capability.objects),
     ]
-    wanted += [(SERVING_RUNTIME, runtime) for runtime in servingruntime.shipped(SYSTEM_NAMESPACE)]
     await asyncio.gather(*(_ensure(client, kind, obj) for kind, obj in wanted))
 
 
@@ -141,7 +144,7 @@ async def _ensure(client: Client, kind: Kind, wanted: Object) -> None:
         await client.create(kind, wanted)
         return
     except AlreadyExists:
-        part = "rules" if kind is CLUSTER_ROLE else "spec" if kind is SERVING_RUNTIME else ""
+        part = _UPDATED.get(kind, "")
     if not part:
         return
     stored = await client.get(kind, meta.name(wanted), meta.namespace(wanted))

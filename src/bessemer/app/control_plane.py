@@ -140,7 +140,7 @@ class ControlPlane:
                 core.issuer,
                 self._setting.clock,
                 logs,
-                services={(bootstrap.PIPELINES, "ml-pipeline"): platform.pipelines},
+                services=platform.services(),
                 extra_routes=platform.routes(),
             )
         )

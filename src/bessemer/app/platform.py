@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bessemer.app import bootstrap
+from bessemer.app.capabilities.capability import Context, Face, Opened, Served
+from bessemer.app.capabilities.catalog import CAPABILITIES
 from bessemer.app.embedded import Core
 from bessemer.app.images import IMAGES
 from bessemer.base.clock import Clock
@@ -23,19 +25,13 @@ from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
-from bessemer.gateway import reconciler as gateway
 from bessemer.gateway.bootstrap import Authentication, GatewayOptions, make_jwks
 from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
-from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
-from bessemer.pipelines.engine import Engine
+from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.pods import CLAIM
-from bessemer.pipelines.reconciler import EngineOptions
 from bessemer.pipelines.steplogs import PodStepLogs
-from bessemer.pipelines.trial import Trial
-from bessemer.serving import reconciler as serving
-from bessemer.serving.manifests import Address
 from bessemer.serving.storage import volumes_of
 
 # In the home: copies of logs whose pods are gone, out of the reach of pods.
@@ -44,8 +40,6 @@ STEP_LOGS = "logs"
 DOMAIN = "localhost"
 # Names, parted by commas, by which browsers may ask for the pages beside the loopback's.
 HOSTS = "BESSEMER_HOSTS"
-# KFP's paths on the API server's own port.
-_KFP_PREFIXES = ("/apis/v2beta1/", "/apis/v1alpha1/runs", "/pipeline/apis/")
 
 
 @dataclass(frozen=True)
@@ -56,11 +50,6 @@ class PlatformOptions:
     clock: Clock
     gateway: GatewayOptions
     admin_token: str
-
-    @property
-    def url(self) -> str:
-        """The gateway's address, for clients on this machine."""
-        return f"http://{self.gateway.host}:{self.gateway.port}"
 
 
 class GatewayAddresses(NamedTuple):
@@ -99,8 +88,7 @@ class Platform:
         self._database = database
         self._guard = Guard(core.tokens, core.rbac)
         self._sessions = Sessions(setting.clock)
-        self._engine: Engine
-        self.pipelines: PipelinesApi
+        self._opened: list[Opened] = []
         self.pages: ASGIApp
 
     def open_faces(self, logs: LogFiles) -> None:
@@ -109,40 +97,46 @@ class Platform:
         def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's signature
             return logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
 
-        core, history = self._core, SqlHistory(self._database)
+        core, claim_root = self._core, partial(self._home.claim, name=CLAIM)
         steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
-        settings = EngineOptions(lambda namespace: self._home.claim(namespace, CLAIM))
-        self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
-        trial = Trial(core.client, settings.claim_root, IMAGES.refusal)
-        self.pipelines = build_api(
-            self._database, self._guard, self._clock, self._engine.wake, steps,
-            Cluster(bootstrap.PIPELINES, trial, settings.replica.id),
-        )  # fmt: skip
-        sources = Sources(SqlHistory(self._database), core.client, steps, settings.claim_root)
+        context = Context(
+            client=core.client,
+            informers=core.informers,
+            clock=self._clock,
+            database=self._database,
+            guard=self._guard,
+            step_logs=steps,
+            claim_root=claim_root,
+            refuse_image=IMAGES.refusal,
+            resolve=volumes_of(self._home),
+            gateway=self._setting.gateway,
+            domain=DOMAIN,
+        )
+        self._opened = [capability.open(context) for capability in CAPABILITIES]
+        sources = Sources(SqlHistory(self._database), core.client, steps, claim_root)
         pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())
-        self.pages = Split(self.pipelines, pages)
+        self.pages = Split([each.face for each in self._served()], pages)
+
+    def _served(self) -> Iterator[Served]:
+        return (each for opened in self._opened for each in opened.served)
 
     def issue_code(self) -> str:
         """What signs a browser in to the pages as the admin, once."""
         return self._sessions.issue_code(ADMIN, self._setting.admin_token)
 
     def routes(self) -> Mapping[str, ASGIApp]:
-        """KFP's routes on the API server's port, by prefix."""
-        return dict.fromkeys(_KFP_PREFIXES, self.pipelines)
+        """The faces on the API server's own port, by prefix."""
+        return {prefix: each.face for each in self._served() for prefix in each.prefixes}
+
+    def services(self) -> Mapping[tuple[str, str], ASGIApp]:
+        """The faces that the API server's proxy leads to, by the Service's namespace and name."""
+        return {each.service: each.face for each in self._served()}
 
     def coroutines(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """What has to run for ever, by name."""
-        core = self._core
-        yield "pipeline engine", self._engine.run()
-        models = serving.make_controller(
-            core.client, core.informers, self._clock, Address(self._setting.url, DOMAIN),
-            volumes_of(self._home),
-        )  # fmt: skip
-        yield "serving", models.run()
-        envoy = gateway.make_controller(
-            core.client, core.informers, self._clock, self._setting.gateway
-        )
-        yield "gateway", envoy.run()
+        for opened in self._opened:
+            for name, run in opened.tasks.items():
+                yield name, run()
 
     async def close(self) -> None:
         """Let go of the database."""
@@ -154,10 +148,10 @@ def _hosts() -> list[str]:
 
 
 class Split:
-    """P+1: KFP's routes, and pages everywhere else."""
+    """P+1: the capabilities' faces, and pages everywhere else."""
 
-    def __init__(self, pipelines: PipelinesApi, pages: ASGIApp) -> None:
-        self._pipelines = pipelines
+    def __init__(self, faces: Sequence[Face], pages: ASGIApp) -> None:
+        self._faces = faces
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,5 +160,8 @@ class Split:
             await self._pages(scope, receive, send)
             return
         scope = without_identity(scope)
-        app = self._pipelines if self._pipelines.matches(scope["path"]) else self._pages
+        app: ASGIApp = self._pages
+        for face in self._faces:
+            if face.matches(scope["path"]):
+                app = face
         await app(scope, receive, send)
