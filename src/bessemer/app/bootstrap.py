@@ -60,7 +60,7 @@ _NOT_FOR_VIEWERS = frozenset(
     {"secrets", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"}
 )
 # The parts of shipped objects that are ours to change: what else is in them users may have set.
-_UPDATED = {CLUSTER_ROLE: "rules", SERVING_RUNTIME: "spec"}
+_UPDATED = {CLUSTER_ROLE.resource: "rules", SERVING_RUNTIME.resource: "spec"}
 
 
 def _rule(group: str, resources: Iterable[str], verbs: list[str]) -> Object:
@@ -144,7 +144,7 @@ async def _ensure(client: Client, kind: Kind, wanted: Object) -> None:
         await client.create(kind, wanted)
         return
     except AlreadyExists:
-        part = _UPDATED.get(kind, "")
+        part = _UPDATED.get(kind.resource, "")
     if not part:
         return
     stored = await client.get(kind, meta.name(wanted), meta.namespace(wanted))
