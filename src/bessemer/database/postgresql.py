@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 from bessemer.database.errors import DatabaseError, DiskFull
 
 _LOCK = int.from_bytes(b"bessemer", "big")  # of the database; any number that nobody else takes
-_LOCK_SECONDS = 10  # how long a write waits for another process'
+LOCK_SECONDS = 10  # how long a write waits for another process'
 _CONNECT_SECONDS = 10
 _READERS = 8
 
@@ -37,7 +37,7 @@ def open_engine(url: URL, *, writer: bool) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     settings = {
-        "lock_timeout": f"{_LOCK_SECONDS}s",
+        "lock_timeout": f"{LOCK_SECONDS}s",
         # What is told as stored is, whatever the server's own setting.
         "synchronous_commit": "on",
     }
@@ -94,7 +94,7 @@ def explain(error: DBAPIError) -> DatabaseError:
         )
     if code == "55P03":
         return DatabaseError(
-            f"a write waits at most {_LOCK_SECONDS} s for other writers, but the server says "
+            f"a write waits at most {LOCK_SECONDS} s for other writers, but the server says "
             f"{text!r}; look into pg_stat_activity for who has begun one and does not end it"
         )
     if not code or code.startswith(("08", "28", "3D", "57P")):

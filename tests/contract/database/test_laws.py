@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import (
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 import postgresql_server
+from bessemer.database import postgresql as postgresql_dialect
 from bessemer.database import schema, upgrade
 from bessemer.database.database import Database
 from bessemer.database.engine import open_engine, upsert
@@ -208,6 +210,7 @@ def _shape(engine: Engine) -> list[str]:
     return found
 
 
+@pytest.mark.xdist_group("postgresql")
 async def test_a_read_can_t_write_where_the_database_keeps_it_from_it(
     postgresql: postgresql_server.Server,
 ) -> None:
@@ -218,3 +221,72 @@ async def test_a_read_can_t_write_where_the_database_keeps_it_from_it(
         await database.read(insert(1))
     assert await database.read(count) == 0
     await database.close()
+
+
+@pytest.mark.xdist_group("postgresql")
+async def test_a_server_s_restart_costs_the_writes_under_way_alone(
+    postgresql: postgresql_server.Server,
+) -> None:
+    database = Database(postgresql.create())
+    await database.start()
+    await database.write(NUMBERS.create)
+    begun, may_go = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        insert(1)(connection)
+        begun.set()
+        may_go.wait(30)
+        insert(2)(connection)
+
+    writing = asyncio.create_task(database.write(slow))
+    try:
+        await asyncio.to_thread(begun.wait)
+        await asyncio.to_thread(postgresql.restart)
+        may_go.set()
+        with pytest.raises(DatabaseError, match="server must take connections"):
+            await writing
+        assert await database.read(count) == 0
+        assert await database.write(insert(3)) == 3
+    finally:
+        await database.close()
+
+
+async def test_a_server_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    database = Database(f"postgresql://nobody@/none?host={tmp_path}")
+
+    with pytest.raises(DatabaseError, match="see that it runs, and that address, name"):
+        await database.start()
+    await database.close()
+
+
+@pytest.mark.xdist_group("postgresql")
+async def test_a_writer_that_never_ends_is_told_after_a_while(
+    postgresql: postgresql_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_dialect, "LOCK_SECONDS", 1)
+    url = postgresql.create()
+    database, other = Database(url), Database(url)
+    await database.start()
+    await other.start()
+    begun, may_go = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        begun.set()
+        may_go.wait(30)
+
+    holding = asyncio.create_task(other.write(hold))
+    try:
+        await asyncio.to_thread(begun.wait)
+        with pytest.raises(DatabaseError, match="a write waits at most 1 s"):
+            await database.write(NUMBERS.create)
+        may_go.set()
+        await holding
+        await database.write(NUMBERS.create)
+    finally:
+        await database.close()
+        await other.close()
+
+
+def test_other_databases_are_refused() -> None:
+    with pytest.raises(DatabaseError, match="SQLite or PostgreSQL, but got 'mysql'"):
+        Database("mysql://root@localhost/history")
