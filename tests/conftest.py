@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import harness
+import postgresql_server
 
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -33,6 +34,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk needs the right to mount a tmpfs")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresql_server.Server]:
+    """A server; those who ask for it are of the group "postgresql", so that there is one."""
+    with postgresql_server.running() as server:
+        yield server
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))]
+)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of each sort that Bessemer keeps its history in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/history.db"
+    server: postgresql_server.Server = request.getfixturevalue("postgresql")
+    return server.create()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

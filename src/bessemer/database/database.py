@@ -3,8 +3,9 @@
 Laws:
 
 1. ``write`` returns only after the commit that holds the write; what it returned is durable.
-2. Writes happen one after the other, in the order of their calls. Those that wait together share
-   a commit, each in a savepoint of its own: a failing one undoes itself alone.
+2. Writes happen one after the other, in the order of their calls, and none beside another
+   process'. Those that wait together share a commit, each in a savepoint of its own: a failing
+   one undoes itself alone.
 3. A read sees one committed state from its first statement to its last.
 4. When the commit itself fails (disk full), every write of it is done again alone, so that one
    that still fits is stored and the others' callers get the error. A write's function may hence
@@ -81,7 +82,7 @@ class Database:
     """One SQL database: ``start``, then ``read`` and ``write``, then ``close``.
 
     Args:
-        url: ``sqlite:////absolute/path.db`` or any URL that SQLAlchemy takes; as an object where
+        url: ``sqlite:////absolute/path.db`` or ``postgresql://user@host/name``; as an object where
             the path may hold ``?``.
     """
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Dialect, LargeBinary, MetaData
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import BigInteger, Dialect, LargeBinary, MetaData, String, Text
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 METADATA = MetaData(
     naming_convention={
@@ -33,6 +33,26 @@ def micros_of(moment: datetime | None) -> int:
 def moment_of(micros: int | None) -> datetime | None:
     """The moment so many microseconds after 1970; None for 0."""
     return EPOCH + timedelta(microseconds=micros) if micros else None
+
+
+class Words(TypeDecorator[str]):
+    """Text that is kept and sorted by its code points, whatever dialect keeps it.
+
+    ``length`` is what is meant to be in it, and counts nowhere: SQLite takes any, and so do the
+    columns of PostgreSQL, which neither can hold a NUL: U+FFFD stands for it, in both.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(String(collation="C"))
+        own = self.impl_instance
+        return dialect.type_descriptor(own if own.length else Text())  # type: ignore[attr-defined]  # a String
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value.replace("\0", "\ufffd") if value else value
 
 
 class Moment(TypeDecorator[datetime]):

@@ -5,13 +5,13 @@ rows of ``runs`` stay small and a listing of 100 000 stays fast. The indexes fol
 face's sort orders: each ends in the id, by which equal rows are paged.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, UniqueConstraint
 
-from bessemer.database.tables import METADATA, Json, Moment
+from bessemer.database.tables import METADATA, Json, Moment, Words
 
-_ID = String(64)
-_NAME = String(256)
-_STATE = String(16)
+_ID = Words(64)
+_NAME = Words(256)
+_STATE = Words(16)
 
 SPECS = Table(
     "pipeline_specs",
@@ -27,7 +27,7 @@ EXPERIMENTS = Table(
     Column("id", _ID, primary_key=True),
     Column("namespace", _NAME, nullable=False),
     Column("name", _NAME, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("description", Words(), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("last_run_created_at", Moment, nullable=False),
     Column("storage_state", _STATE, nullable=False),
@@ -43,7 +43,7 @@ PIPELINES = Table(
     Column("namespace", _NAME, nullable=False),
     Column("name", _NAME, nullable=False),
     Column("display_name", _NAME, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("description", Words(), nullable=False),
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("namespace", "name"),
     Index(None, "namespace", "created_at", "id"),
@@ -56,11 +56,11 @@ VERSIONS = Table(
     Column("pipeline_id", _ID, nullable=False),
     Column("name", _NAME, nullable=False),
     Column("display_name", _NAME, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("description", Words(), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("spec_id", _ID, nullable=False, index=True),
-    Column("code_source_url", Text, nullable=False),
-    Column("package_url", Text, nullable=False),
+    Column("code_source_url", Words(), nullable=False),
+    Column("package_url", Words(), nullable=False),
     UniqueConstraint("pipeline_id", "name"),
     Index(None, "pipeline_id", "created_at", "id"),
 )
@@ -70,8 +70,8 @@ TAGS = Table(
     "tags",
     METADATA,
     Column("owner_id", _ID, primary_key=True),
-    Column("key", String(63), primary_key=True),
-    Column("value", String(63), nullable=False),
+    Column("key", Words(63), primary_key=True),
+    Column("value", Words(63), nullable=False),
     Index(None, "key", "value"),
 )
 
@@ -82,7 +82,7 @@ RUNS = Table(
     Column("namespace", _NAME, nullable=False),
     Column("experiment_id", _ID, nullable=False),
     Column("display_name", _NAME, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("description", Words(), nullable=False),
     Column("storage_state", _STATE, nullable=False),
     Column("state", _STATE, nullable=False),
     Column("created_at", Moment, nullable=False),
@@ -93,11 +93,11 @@ RUNS = Table(
     Column("pipeline_version_id", _ID, nullable=False),
     Column("recurring_run_id", _ID, nullable=False),
     Column("service_account", _NAME, nullable=False),
-    Column("pipeline_root", Text, nullable=False),
+    Column("pipeline_root", Words(), nullable=False),
     Column("spec_id", _ID, nullable=False, index=True),
     Column("parameters", Json, nullable=False),
     Column("plugins_input", Json, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("error", Words(), nullable=False),
     Column("history", Json, nullable=False),
     Column("owner", _NAME, nullable=False, server_default=""),  # the replica that drives it
     Column("generation", BigInteger, nullable=False, server_default="0"),  # grows with each owner
@@ -131,9 +131,9 @@ TASKS = Table(
     Column("retry_at", Moment, nullable=False),
     Column("inputs", Json, nullable=False),
     Column("outputs", Json, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("error", Words(), nullable=False),
     Column("pod_name", _NAME, nullable=False),
-    Column("task_root", Text, nullable=False),
+    Column("task_root", Words(), nullable=False),
     Column("fingerprint", _ID, nullable=False),
     Column("history", Json, nullable=False),
     Index(None, "fingerprint", "finished_at"),
@@ -148,12 +148,13 @@ ARTIFACTS = Table(
     Column("task_id", _ID, nullable=False),
     Column("name", _NAME, nullable=False),
     Column("type", _NAME, nullable=False),
-    Column("schema_version", String(32), nullable=False),
-    Column("uri", Text, nullable=False),
+    Column("schema_version", Words(32), nullable=False),
+    Column("uri", Words(), nullable=False),
     Column("metadata", Json, nullable=False),
-    Column("custom_path", Text, nullable=False),
+    Column("custom_path", Words(), nullable=False),
     Column("created_at", Moment, nullable=False),
-    Index(None, "uri"),
+    # Addresses may be longer than a PostgreSQL tree takes.
+    Index(None, "uri", postgresql_using="hash"),
     Index(None, "namespace", "created_at", "id"),
 )
 
@@ -162,7 +163,7 @@ LINKS = Table(
     "artifact_links",
     METADATA,
     Column("task_id", _ID, primary_key=True),
-    Column("direction", String(8), primary_key=True),  # INPUT or OUTPUT
+    Column("direction", Words(8), primary_key=True),  # INPUT or OUTPUT
     Column("name", _NAME, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("artifact_id", _ID, nullable=False, index=True),

@@ -1,9 +1,8 @@
-"""Every implementation of ``records.History`` goes through these laws; there is one today."""
+"""``records.History`` over each database that it may be kept in goes through these laws."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -42,13 +41,12 @@ class World:
     reopen: Callable[[], Awaitable[History]]
 
 
-@pytest.fixture(params=["sql"])
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    url = f"sqlite:///{tmp_path}/history.db"
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
     opened: list[Database] = []
 
     async def open_history() -> SqlHistory:
-        database = Database(url)
+        database = Database(database_url)
         await database.start()
         opened.append(database)
         return SqlHistory(database)

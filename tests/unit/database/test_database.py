@@ -2,7 +2,6 @@ import asyncio
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from bessemer.database.database import Database
 from bessemer.database.errors import DatabaseError, DiskFull
@@ -47,43 +45,6 @@ def insert(n: int) -> Callable[[Connection], int]:
 
 def count(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(NUMBERS)).scalar_one()
-
-
-async def test_writes_that_wait_together_share_a_commit_and_all_arrive(database: Database) -> None:
-    seen = await asyncio.gather(*(database.write(insert(n)) for n in range(1000)))
-
-    assert seen == list(range(1000))
-    assert await database.read(count) == 1000
-
-
-async def test_a_failing_write_undoes_itself_alone(database: Database) -> None:
-    def fail(connection: Connection) -> None:
-        connection.execute(NUMBERS.insert().values(n=-1))
-        raise ValueError("on purpose")
-
-    writes: list[Callable[[Connection], Any]] = [insert(1), fail, insert(1), insert(2)]
-    results: list[Any] = await asyncio.gather(
-        *(database.write(write) for write in writes), return_exceptions=True
-    )
-
-    assert results[0] == 1
-    assert isinstance(results[1], ValueError)
-    assert isinstance(results[2], IntegrityError)
-    assert results[3] == 2
-    found = await database.read(lambda c: list(c.execute(select(NUMBERS.c.n)).scalars()))
-    assert sorted(found) == [1, 2]
-
-
-async def test_a_read_sees_one_state_from_first_to_last_statement(database: Database) -> None:
-    loop = asyncio.get_running_loop()
-
-    def read(connection: Connection) -> tuple[int, int]:
-        first = count(connection)
-        asyncio.run_coroutine_threadsafe(database.write(insert(1)), loop).result()
-        return first, count(connection)
-
-    assert await database.read(read) == (0, 0)
-    assert await database.read(count) == 1
 
 
 async def test_a_full_disk_refuses_the_write_keeps_the_rest_and_later_writes_work(
@@ -117,34 +78,6 @@ async def test_a_full_disk_refuses_the_write_keeps_the_rest_and_later_writes_wor
     await database.write(fill)
     found = await database.read(lambda c: list(c.execute(select(NUMBERS.c.n)).scalars()))
     assert sorted(found) == [1, 2, 3]
-
-
-async def test_a_lost_connection_costs_one_write_alone(database: Database) -> None:
-    """What a server's database does at any moment: SQLAlchemy's own errors come of it then."""
-    held = threading.Event()
-
-    def lose(connection: Connection) -> None:
-        connection.invalidate()
-
-    writes: list[Callable[[Connection], Any]] = [
-        lambda _connection: held.wait(30),
-        insert(1),
-        lose,
-        insert(2),
-    ]
-    results: Any = asyncio.gather(
-        *(database.write(write) for write in writes), return_exceptions=True
-    )
-    await asyncio.sleep(0)  # now all of them wait in line; those behind the first share a commit
-    held.set()
-
-    async with asyncio.timeout(30):
-        _, one, lost, two = await results
-        assert (one, two) == (1, 2)
-        assert isinstance(lost, SQLAlchemyError)
-        found = await database.read(lambda c: list(c.execute(select(NUMBERS.c.n)).scalars()))
-        assert sorted(found) == [1, 2]
-        assert await database.write(insert(3)) == 3
 
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
