@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bessemer.app import bootstrap
 from bessemer.app.embedded import Core
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.artifacts.logs import DiskLogs
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
@@ -31,13 +33,11 @@ from bessemer.kube.access import ADMIN
 from bessemer.pipelines.api import Cluster, Guard, PipelinesApi, build_api
 from bessemer.pipelines.engine import Engine
 from bessemer.pipelines.history import SqlHistory
-from bessemer.pipelines.pods import CLAIM
 from bessemer.pipelines.reconciler import EngineOptions
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.pipelines.trial import Trial
 from bessemer.serving import reconciler as serving
 from bessemer.serving.manifests import Address
-from bessemer.serving.storage import volumes_of
 
 # In the home: copies of logs whose pods are gone, out of the reach of pods.
 STEP_LOGS = "logs"
@@ -101,6 +101,7 @@ class Platform:
         self._database = database
         self._guard = Guard(core.tokens, core.rbac)
         self._sessions = Sessions(setting.clock)
+        self._artifacts = ClaimStore(core.client, setting.clock, setting.home.volumes)
         self._engine: Engine
         self.pipelines: PipelinesApi
         self.pages: ASGIApp
@@ -112,15 +113,15 @@ class Platform:
             return logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
 
         core, history = self._core, SqlHistory(self._database)
-        steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
-        settings = EngineOptions(lambda namespace: self._home.claim(namespace, CLAIM))
+        steps = PodStepLogs(core.client, read_pod, DiskLogs(self._home.root / STEP_LOGS))
+        settings = EngineOptions(self._artifacts)
         self._engine = Engine(core.client, core.informers, history, steps, self._clock, settings)
-        trial = Trial(core.client, settings.claim_root, images.refusal)
+        trial = Trial(core.client, self._artifacts, images.refusal)
         self.pipelines = build_api(
             self._database, self._guard, self._clock, self._engine.wake, steps,
             Cluster(bootstrap.PIPELINES, trial),
         )  # fmt: skip
-        sources = Sources(SqlHistory(self._database), core.client, steps, settings.claim_root)
+        sources = Sources(SqlHistory(self._database), core.client, steps, self._artifacts)
         pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())
         self.pages = Split(self.pipelines, pages)
 
@@ -138,7 +139,7 @@ class Platform:
         yield "pipeline engine", self._engine.run()
         models = serving.make_controller(
             core.client, core.informers, self._clock, Address(self._setting.url, DOMAIN),
-            volumes_of(self._home),
+            self._artifacts,
         )  # fmt: skip
         yield "serving", models.run()
         envoy = gateway.make_controller(
