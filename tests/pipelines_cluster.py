@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.artifacts.logs import DiskLogs
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.kubelet.logs import LogOptions
@@ -112,9 +114,9 @@ async def open_pipelines(cluster: Cluster, **settings: Any) -> AsyncIterator[Pip
         cluster.client,
         cluster.informers,
         history,
-        PodStepLogs(cluster.client, read_pod, home.root / "logs"),
+        PodStepLogs(cluster.client, read_pod, DiskLogs(home.root / "logs")),
         clock,
-        EngineOptions(claim_root=lambda namespace: home.claim(namespace, pods.CLAIM), **settings),
+        EngineOptions(ClaimStore(cluster.client, clock, home.volumes), **settings),
     )
     task = asyncio.create_task(engine.run())
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bessemer.artifacts.claim import ClaimStore
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.machine import Machine
@@ -26,7 +27,6 @@ from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
 from bessemer.serving.manifests import Address
 from bessemer.serving.reconciler import make_controller
-from bessemer.serving.storage import volumes_of
 
 DEADLINE_SECONDS = 20.0
 TEAM = "team"
@@ -130,7 +130,7 @@ async def open_world(
         informers,
         clock,
         Address("http://gateway", "localhost"),
-        volumes_of(Home(tmp_path)),
+        ClaimStore(client, clock, Home(tmp_path).volumes),
     )
     tasks = [asyncio.create_task(informers.run()), asyncio.create_task(controller.run())]
     try:

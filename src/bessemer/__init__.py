@@ -7,6 +7,7 @@ The rooms, top imports down only (``docs/architecture.md`` draws them; import-li
     dashboard      web pages
     pipelines  serving  gateway            one room a capability; they never import each other
     cluster        the embedded cluster, beside them: none imports it, and it none of them
+    artifacts      where runs' outputs are kept
     control        how reconcilers run
     kube           talking to a Kubernetes API
     database       the SQL engine

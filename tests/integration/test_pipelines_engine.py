@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts.claim import CLAIM
 from bessemer.base.clock import SystemClock
 from bessemer.kinds import meta
+from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.pod import POD
 from bessemer.kube.client import DeleteOptions, EventType
 from bessemer.pipelines import retrying
@@ -35,10 +37,16 @@ def shell(script: str, *args: str) -> dict[str, Any]:
 
 async def started(it: Pipelines, run_id: str, name: str) -> str:
     """The name of a task's pod, once that runs."""
+    pod = await named(it, run_id, name)
+    await it.cluster.phase(pod, "Running", namespace=NAMESPACE)
+    return pod
+
+
+async def named(it: Pipelines, run_id: str, name: str) -> str:
+    """The name of a task's pod, once it has one."""
     async with asyncio.timeout(30):
-        while (row := (await it.tasks(run_id)).get(name)) is None:  # noqa: ASYNC110 - SQL tells nobody
+        while (row := (await it.tasks(run_id)).get(name)) is None or not row.pod_name:  # noqa: ASYNC110 - SQL tells nobody
             await asyncio.sleep(0.01)
-    await it.cluster.phase(row.pod_name, "Running", namespace=NAMESPACE)
     return row.pod_name
 
 
@@ -352,3 +360,50 @@ async def test_a_step_can_not_write_into_another_steps_folder(it: Pipelines) -> 
     assert rows["break"].state is TaskState.FAILED
     assert "Read-only file system" in rows["break"].error
     assert (Path(rows["make"].task_root) / "model").read_text() == "good\n"
+
+
+async def test_a_claim_of_artifacts_that_was_deleted_is_made_again(it: Pipelines) -> None:
+    client = it.cluster.client
+    plain = {"image": "busybox"}
+    lone = pipeline({"a": task("a")}, {"a": step()}, container=plain)
+    await it.run(lone)
+    # A pod of somebody's keeps the claim from going, so that for a while it is being deleted.
+    mounted = {"name": "kept", "persistentVolumeClaim": {"claimName": CLAIM}}
+    container = {
+        "name": "main", "image": "busybox", "command": ["sleep", "600"],
+        "volumeMounts": [{"name": "kept", "mountPath": "/kept"}],
+    }  # fmt: skip
+    spec = {"containers": [container], "volumes": [mounted]}
+    await client.create(POD, meta.new(POD, "holder", NAMESPACE, spec=spec))
+    await it.cluster.phase("holder", "Running", namespace=NAMESPACE)
+    # One run is under way, whose next step finds the claim going; another begins meanwhile.
+    gated = pipeline(
+        {"first": task("first"), "second": task("second", after=["first"])},
+        {"first": step(executor="gate"), "second": step()},
+        container=plain,
+        executors={
+            "gate": shell(
+                'until [ -e "${1%/*}/go" ]; do sleep 0.01; done', "{{$.outputs.output_file}}"
+            )
+        },
+    )
+    under_way = await it.submit(gated)
+    await started(it, under_way, "first")
+    before = await client.get(PERSISTENT_VOLUME_CLAIM, CLAIM, NAMESPACE)
+    await client.delete(PERSISTENT_VOLUME_CLAIM, CLAIM, NAMESPACE)
+    root = (await it.tasks(under_way))["first"].task_root
+    await asyncio.to_thread((Path(root) / "go").touch)
+    second = await named(it, under_way, "second")
+    await it.cluster.until(
+        second,
+        lambda pod: "is being deleted" in str(meta.condition(pod, "PodScheduled")),
+        NAMESPACE,
+    )
+    begun = await it.submit(lone)
+
+    await client.delete(POD, "holder", NAMESPACE, DeleteOptions(grace_seconds=0))
+
+    assert (await it.ended(begun)).state is RunState.SUCCEEDED
+    assert (await it.ended(under_way)).state is RunState.SUCCEEDED
+    after = await client.get(PERSISTENT_VOLUME_CLAIM, CLAIM, NAMESPACE)
+    assert meta.uid(after) != meta.uid(before)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.artifacts.logs import DiskLogs
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.kubelet.logs import LogOptions
@@ -124,7 +126,7 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def replica(world: World, id_: str) -> AsyncIterator[Replicated]:
-    cluster, home = world.cluster, world.cluster.home
+    cluster, home, clock = world.cluster, world.cluster.home, QuickClock()
     database = Database(world.url)
     await database.start()
 
@@ -135,10 +137,10 @@ async def replica(world: World, id_: str) -> AsyncIterator[Replicated]:
         cluster.client,
         cluster.informers,
         SqlHistory(database),
-        PodStepLogs(cluster.client, read_pod, home.root / "logs"),
-        QuickClock(),
+        PodStepLogs(cluster.client, read_pod, DiskLogs(home.root / "logs")),
+        clock,
         EngineOptions(
-            claim_root=lambda namespace: home.claim(namespace, pods.CLAIM),
+            ClaimStore(cluster.client, clock, home.volumes),
             stuck_seconds=20 * QUICK,
             replica=Replica(id_),
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL
@@ -15,6 +14,8 @@ from bessemer.app.capabilities.capability import Context, Face, Opened, Served
 from bessemer.app.capabilities.catalog import CAPABILITIES
 from bessemer.app.embedded import Core
 from bessemer.app.images import IMAGES
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.artifacts.logs import DiskLogs
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
@@ -30,9 +31,7 @@ from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
 from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
-from bessemer.pipelines.pods import CLAIM
 from bessemer.pipelines.steplogs import PodStepLogs
-from bessemer.serving.storage import volumes_of
 
 # In the home: copies of logs whose pods are gone, out of the reach of pods.
 STEP_LOGS = "logs"
@@ -88,6 +87,7 @@ class Platform:
         self._database = database
         self._guard = Guard(core.tokens, core.rbac)
         self._sessions = Sessions(setting.clock)
+        self._artifacts = ClaimStore(core.client, setting.clock, setting.home.volumes)
         self._opened: list[Opened] = []
         self.pages: ASGIApp
 
@@ -97,8 +97,8 @@ class Platform:
         def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's signature
             return logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
 
-        core, claim_root = self._core, partial(self._home.claim, name=CLAIM)
-        steps = PodStepLogs(core.client, read_pod, self._home.root / STEP_LOGS)
+        core = self._core
+        steps = PodStepLogs(core.client, read_pod, DiskLogs(self._home.root / STEP_LOGS))
         context = Context(
             client=core.client,
             informers=core.informers,
@@ -106,14 +106,13 @@ class Platform:
             database=self._database,
             guard=self._guard,
             step_logs=steps,
-            claim_root=claim_root,
+            artifacts=self._artifacts,
             refuse_image=IMAGES.refusal,
-            resolve=volumes_of(self._home),
             gateway=self._setting.gateway,
             domain=DOMAIN,
         )
         self._opened = [capability.open(context) for capability in CAPABILITIES]
-        sources = Sources(SqlHistory(self._database), core.client, steps, claim_root)
+        sources = Sources(SqlHistory(self._database), core.client, steps, self._artifacts)
         pages = Pages(sources, self._guard, self._clock, self._sessions, _hosts())
         self.pages = Split([each.face for each in self._served()], pages)
 

@@ -78,27 +78,28 @@ class _Level:
         self._held.close()
 
 
-def remove(path: Path) -> None:
+def remove(path: Path, *, within: int | None = None) -> None:
     """Delete a folder and all below it, or a file; what can't be deleted stays. Blocking.
 
-    No link is followed. Folders in a folder are moved to the top before they are emptied, so that
-    depth costs neither descriptors nor frames.
+    ``within`` is the descriptor of the folder that has it, where no other step of the path may be
+    trusted. No link is followed. Folders in a folder are moved to the top before they are emptied,
+    so that depth costs neither descriptors nor frames.
     """
     try:
-        is_folder = stat.S_ISDIR(path.lstat().st_mode)
+        is_folder = stat.S_ISDIR(os.lstat(path, dir_fd=within).st_mode)
     except OSError:
         return
     if not is_folder:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path, dir_fd=within)
         return
     with contextlib.suppress(OSError):
-        top = _open(str(path), None)
+        top = _open(str(path), within)
         try:
             _empty(top)
         finally:
             os.close(top)
-        path.rmdir()
+        os.rmdir(path, dir_fd=within)
 
 
 def _empty(top: int) -> None:

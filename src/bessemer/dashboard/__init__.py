@@ -1,7 +1,7 @@
 """Web pages for people: served at P+1 beside the KFP routes.
 
-May import: ``pipelines`` (its records and history, to read them), ``kube``, ``kinds``,
-``base``. Nothing imports it but app.py.
+May import: ``pipelines`` (its records and history, to read them), ``artifacts.store``, ``kube``,
+``kinds``, ``base``. Nothing imports it but app.py.
 
 Pages are strings made on the server; the one script follows kfp's ``/#/runs/details/<id>`` links
 and posts the code of a link that signs in. What to open, to change
@@ -11,5 +11,5 @@ and posts the code of a link that signs in. What to open, to change
 - how the list of runs and services looks: ``overview``; one run and its logs: ``run``; why
   something waits: ``attempts``; curves and matrices: ``charts``
 - the frame of all: ``frame``; the style, the script, the headers: ``assets``; escaping: ``html``
-- how artifacts are shown and downloaded: ``reports``; how their files are opened: ``files``
+- how artifacts are shown and downloaded: ``reports``; which part of a file: ``ranges``
 """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,13 +14,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from bessemer.artifacts.store import ArtifactError, ArtifactStore, NotReady, OpenArtifact
 from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.dashboard import overview, reports, run
 from bessemer.dashboard.assets import PRIVATE
 from bessemer.dashboard.attempts import NO_WAITS, Waits, find_waits, pod_names, why_it_waits
 from bessemer.dashboard.entrance import Entrance, answer
-from bessemer.dashboard.files import Opened, Unreadable, open_below
 from bessemer.dashboard.frame import Page, page
 from bessemer.dashboard.html import tag
 from bessemer.dashboard.sessions import Sessions
@@ -60,16 +59,12 @@ _AT_HAND = (
 
 @dataclass(frozen=True)
 class Sources:
-    """What the pages read from.
-
-    Attributes:
-        claim: the folder of a namespace's claim, where artifacts are files.
-    """
+    """What the pages read from."""
 
     history: SqlHistory
     client: Client
     logs: StepLogs
-    claim: Callable[[str], Path]
+    artifacts: ArtifactStore
     namespace: str = "kubeflow"
 
 
@@ -247,14 +242,13 @@ class Pages:
         headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"'}
         return StreamingResponse(_chain(first, pieces), headers=headers, media_type="text/plain")
 
-    async def _open(self, request: Request) -> tuple[Artifact, Opened]:
+    async def _open(self, request: Request) -> tuple[Artifact, OpenArtifact]:
         record, _, artifacts = await self._load(request)
         id_ = request.path_params["artifact"]
         artifact = next((one for one in artifacts if one.id == id_), None)
         if artifact is None:
             raise NotFound(f"artifact {id_} of run {record.id} not found")
-        root = self._sources.claim(record.namespace)
-        return artifact, await asyncio.to_thread(open_below, root, artifact.uri)
+        return artifact, await self._sources.artifacts.open(record.namespace, artifact.uri)
 
     async def show_artifact(self, request: Request) -> Response:
         """An HTML or Markdown artifact, alone; a frame of the run's page shows it too."""
@@ -297,7 +291,7 @@ async def _show_error(request: Request, error: Exception) -> Response:
         status = {3: 400, 5: 404, 7: 403}.get(error.code, 500)
     elif isinstance(error, ApiError):
         status = error.code
-    elif isinstance(error, Unreadable):
+    elif isinstance(error, ArtifactError | NotReady):
         status = 404
     text = error.detail if isinstance(error, HTTPException) else str(error)
     back = tag("p", tag("a", "All runs and models", href="/"))

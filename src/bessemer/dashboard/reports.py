@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator, Iterator
-from pathlib import PurePosixPath
+import posixpath
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from bessemer.artifacts.store import OpenArtifact
 from bessemer.dashboard.assets import PRIVATE, digest
-from bessemer.dashboard.files import Opened, Unsatisfiable, find_span, read_start
 from bessemer.dashboard.html import Html, tag
+from bessemer.dashboard.ranges import Unsatisfiable, find_span
+from bessemer.pipelines.outputs import IN_METADATA
 from bessemer.pipelines.records import Artifact
 
 #: Whose file is a page to look at.
 VIEWABLE = ("system.HTML", "system.Markdown")
-#: Whose whole content is their metadata: the SDK writes no file for them.
-WITHOUT_FILE = (
-    "system.Metrics",
-    "system.ClassificationMetrics",
-    "system.SlicedClassificationMetrics",
-)
+MAX_BYTES = 1 << 20  # of a file that a page is made of
+#: How URIs begin that a store of artifacts here may have.
+_KEPT = ("/", "minio://")
 _STYLE = """
 body { font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;
   color:#1d2430; margin:0; padding:1rem; overflow-wrap:anywhere }
@@ -56,15 +54,16 @@ _FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
 
 def has_file(artifact: Artifact) -> bool:
     """Whether there may be a file to download."""
-    return artifact.uri.startswith("/") and artifact.type not in WITHOUT_FILE
+    return artifact.uri.startswith(_KEPT) and artifact.type not in IN_METADATA
 
 
-async def show(artifact: Artifact, file: Opened) -> Response:
+async def show(artifact: Artifact, file: OpenArtifact) -> Response:
     """An HTML or Markdown artifact as a page of its own."""
     if artifact.type == "system.HTML":
         return _stream(file, "text/html; charset=utf-8", {"Content-Security-Policy": _HTML_POLICY})
     try:
-        data = await asyncio.to_thread(read_start, file)
+        start = range(min(file.size, MAX_BYTES))
+        data = b"".join([piece async for piece in file.read(start)])
     finally:
         file.close()
     content = await asyncio.to_thread(render_markdown, data.decode(errors="replace"))
@@ -81,9 +80,9 @@ def render_markdown(text: str) -> Html:
     return Html("<!doctype html>" + tag("html", head, body))
 
 
-def download(artifact: Artifact, file: Opened, range_header: str) -> Response:
+def download(artifact: Artifact, file: OpenArtifact, range_header: str) -> Response:
     """The file as an attachment, whole or in part."""
-    name = PurePosixPath(artifact.uri).name
+    name = posixpath.basename(artifact.uri.rstrip("/"))
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in name)
     headers = {
@@ -104,7 +103,7 @@ def download(artifact: Artifact, file: Opened, range_header: str) -> Response:
 
 
 def _stream(
-    file: Opened, media_type: str, headers: dict[str, str], span: range | None = None
+    file: OpenArtifact, media_type: str, headers: dict[str, str], span: range | None = None
 ) -> Response:
     whole = range(file.size) if span is None else span
     length = {"Content-Length": str(len(whole))}
@@ -116,8 +115,8 @@ def _stream(
 class _Streamed(StreamingResponse):
     """Bytes of a file, which is closed however the answer ends."""
 
-    def __init__(self, file: Opened, span: range, status: int) -> None:
-        super().__init__(_read(file, span), status)
+    def __init__(self, file: OpenArtifact, span: range, status: int) -> None:
+        super().__init__(file.read(span), status)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,13 +125,3 @@ class _Streamed(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._file.close()
-
-
-async def _read(file: Opened, span: range) -> AsyncIterator[bytes]:
-    pieces = file.read(span)
-    while piece := await asyncio.to_thread(_next, pieces):
-        yield piece
-
-
-def _next(pieces: Iterator[bytes]) -> bytes:
-    return next(pieces, b"")

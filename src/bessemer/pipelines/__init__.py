@@ -1,11 +1,12 @@
 """Kubeflow Pipelines v2: the spec, the engine, its history and the v2beta1 REST face.
 
-May import: ``control``, ``kube``, ``database``, ``kinds``, ``base``; no other capability.
+May import: ``artifacts.store``, ``control``, ``kube``, ``database``, ``kinds``, ``base``; no other
+capability.
 The engine, from pure to acting: ``spec`` (the IR as nouns), ``types`` / ``conditions`` /
 ``placeholders`` (values, CEL, texts), ``inputs`` (where a task's inputs come from), ``tree`` /
 ``walk`` / ``plan`` (what is decided), ``retrying`` (what of a failed run is done again),
 ``caching``, ``importer``, ``claims`` (CreatePVC, DeletePVC), ``executor_io`` (a step's input and
-output), ``pods`` / ``platform`` (a step's pod), ``folders`` (its files), ``reconciler`` /
+output), ``pods`` / ``platform`` (a step's pod), ``outputs`` (what it left), ``reconciler`` /
 ``sweeping`` / ``podindex`` (what is done), ``leases`` / ``ownership`` (by which of several
 replicas), ``engine`` (all of it joined). ``trial`` asks the
 cluster before a run is taken.

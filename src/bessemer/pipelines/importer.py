@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
+from bessemer.artifacts.store import ArtifactStore, Elsewhere
 from bessemer.base.errors import BessemerError
 from bessemer.pipelines import placeholders, types
 from bessemer.pipelines.records import Artifact
@@ -15,25 +14,18 @@ class InvalidImport(BessemerError):
     """The importer's URI is none, or of a place from where nothing is fetched."""
 
 
-def place(uri: str, claim: str, name: str) -> str:
-    """Where in the namespace's claim of artifacts the thing of that URI lies.
-
-    ``minio://bucket/path``, upstream's built-in store, is the folder of that name in the claim.
-    ``name`` is the importer's, for the reason.
+def place(uri: str, name: str, namespace: str, store: ArtifactStore) -> str:
+    """The URI of the thing as the store of artifacts spells it; ``name`` is the importer's.
 
     Raises:
         InvalidImport: it lies elsewhere, where no step could read it.
     """
-    path = uri.removeprefix("file://")
-    if uri.startswith("minio://"):
-        path = f"{claim}/{uri.removeprefix('minio://').strip('/')}"
-    within = PurePosixPath(path)
-    if ".." in within.parts or not within.is_relative_to(claim):
+    try:
+        return store.place(namespace, uri)
+    except Elsewhere as error:
         raise InvalidImport(
-            f"importer {name!r} can't fetch {types.shorten(uri)}: only what lies in the claim of "
-            f"artifacts is imported until other stores are; give a path in {claim}, or minio://"
-        )
-    return str(within)
+            f"importer {name!r} can't fetch what isn't among the namespace's artifacts: {error}"
+        ) from None
 
 
 def make_artifact(body: Importer, node: Node, scope: DagScope) -> Artifact:

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from bessemer.artifacts.store import Attachment
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import IMAGES_PULLED, POD
 from bessemer.pipelines import executor_io, placeholders, platform, types
 from bessemer.pipelines.actions import CreatePod
-from bessemer.pipelines.records import Run, Task
+from bessemer.pipelines.records import Run
 from bessemer.pipelines.spec.model import Container
 
 RUN_LABEL = "pipeline/runid"  # as upstream; the engine finds a run's pods by it
 TASK_LABEL = "bessemer.dev/task-id"
-CLAIM = "pipeline-artifacts"
 SERVICE_ACCOUNT = "pipeline-runner"
 CONTAINER = "main"
 # Else Python keeps what a step prints until its end, and the log has it behind the traceback.
@@ -28,17 +28,8 @@ _UNBUFFERED = ("PYTHONUNBUFFERED", "1")
 _GIGABYTE = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class ArtifactVolume:
-    """Where a run's outputs are: the claim's folder on the machine."""
-
-    claim_root: str
-
-
-def build(action: CreatePod, run: Run, place: ArtifactVolume) -> Object:
-    """The pod of a task's attempt.
-
-    The claim is mounted at its own path, read-only, and the task's folder in it for writing.
+def build(action: CreatePod, run: Run, attached: Attachment) -> Object:
+    """The pod of a task's attempt; ``attached`` is how it gets at the task's folder.
 
     Raises:
         platform.InvalidSetting: a resource is none.
@@ -56,11 +47,17 @@ def build(action: CreatePod, run: Run, place: ArtifactVolume) -> Object:
         "name": CONTAINER,
         "image": placeholders.fill_text(body.image, lookup),
         # What the step sets itself comes later, and counts.
-        "env": [{"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)],
-        "volumeMounts": _mounts(task, place),
+        "env": [
+            *attached.env,
+            *({"name": name, "value": value} for name, value in (_UNBUFFERED, *body.env)),
+        ],
+        "volumeMounts": list(attached.mounts),
     }
     if executor_io.is_old(action.component):
-        container["volumeMounts"] += _mounts(task, place, below=executor_io.OLD_MOUNT)
+        container["volumeMounts"] += [
+            {**mount, "mountPath": f"{executor_io.OLD_MOUNT}{mount['mountPath']}"}
+            for mount in attached.mounts
+        ]
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)
     if body.args:
@@ -76,23 +73,11 @@ def build(action: CreatePod, run: Run, place: ArtifactVolume) -> Object:
             "serviceAccountName": run.service_account or SERVICE_ACCOUNT,
             "restartPolicy": "Never",
             "containers": [container],
-            "volumes": [{"name": CLAIM, "persistentVolumeClaim": {"claimName": CLAIM}}],
+            "volumes": list(attached.volumes),
         },
     )
     platform.apply(action.settings, pod)
     return pod
-
-
-def _mounts(task: Task, place: ArtifactVolume, *, below: str = "") -> list[Object]:
-    """The claim, and for writing the task's folder in it."""
-    return [
-        {"name": CLAIM, "mountPath": f"{below}{place.claim_root}", "readOnly": True},
-        {
-            "name": CLAIM,
-            "mountPath": f"{below}{task.task_root}",
-            "subPath": task.task_root.removeprefix(place.claim_root).strip("/"),
-        },
-    ]
 
 
 def build_trial(body: Container, settings: Mapping[str, Any], run: Run) -> Object:

@@ -2,18 +2,17 @@
 
 Keyed by run id. A plan lives in memory while its run is unfinished; any error drops it, and the
 next reconcile builds it again from the history and the pods. To change what is decided open
-``plan``; what a pod looks like, ``pods``; where files are, ``folders``; what happens to the pods
-of ended runs, ``sweeping``.
+``plan``; what a pod looks like, ``pods``; where outputs are, ``outputs``; what happens to the
+pods of ended runs, ``sweeping``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from bessemer.artifacts.store import ArtifactStore, NotReady
 from bessemer.base import ids, logs
 from bessemer.base.clock import Clock
 from bessemer.base.logs import fields
@@ -36,17 +35,17 @@ from bessemer.pipelines import (
     actions,
     claims,
     executor_io,
-    folders,
     importer,
+    outputs,
     placeholders,
     platform,
     pods,
 )
 from bessemer.pipelines.actions import CreatePod, Save
 from bessemer.pipelines.errors import LeaseLost
-from bessemer.pipelines.folders import InvalidRoot
 from bessemer.pipelines.leases import Replica
 from bessemer.pipelines.ledger import ENDED_RUNS
+from bessemer.pipelines.outputs import InvalidRoot
 from bessemer.pipelines.ownership import Ownership
 from bessemer.pipelines.plan import Plan
 from bessemer.pipelines.podindex import PodIndex
@@ -56,18 +55,17 @@ from bessemer.pipelines.sweeping import Sweeper
 
 _log = logs.get(__name__)
 
-# How long a claim may take to be bound, and how often to look: a new one's takes milliseconds.
-_BIND_SECONDS = 10.0
-_BIND_LOOK_SECONDS = 0.01
+# How often to look whether a place for artifacts that was deleted can be made again.
+_PLACE_LOOK_SECONDS = 1.0
 # Answers that may change when asked again; any other refusal of a pod is final.
 _PASSING = (ServiceUnavailable, Timeout, TooManyRequests, InternalError)
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What the engine needs to know of its home."""
+    """Where the engine keeps what steps make, and how patient it is."""
 
-    claim_root: Callable[[str], Path]  # namespace -> folder of its claim pipeline-artifacts
+    artifacts: ArtifactStore
     stuck_seconds: float = 20.0  # how long a pod may fail to get its image or settings
     log_lines: int = 15  # of a failed step, in its error
     # Who this engine is among the replicas; by itself unless told otherwise.
@@ -79,8 +77,8 @@ class _Drive:
     """A plan, and what is known only while it is driven."""
 
     plan: Plan
-    place: pods.ArtifactVolume
     lease: Lease
+    misses_place: bool = False  # a pod waits, perhaps for the place of artifacts
     stuck: dict[str, float] = field(default_factory=dict)  # pod -> monotonic time
 
 
@@ -103,9 +101,9 @@ class RunReconciler:
         self._clock = clock
         self._settings = settings
         self.ownership = Ownership(history, settings.replica, clock)
+        self._artifacts = settings.artifacts
         self._drives: dict[str, _Drive] = {}
         self._stale: set[str] = set()  # runs to be read again
-        self._claims: set[str] = set()  # namespaces whose claim is known to exist
 
     def forget(self, run_id: str) -> None:
         """Read the run again at its next reconcile: somebody else changed its row."""
@@ -162,22 +160,21 @@ class RunReconciler:
             return None
         run, tasks, artifacts = loaded
         run = await self.ownership.claim(run)
-        claim = self._settings.claim_root(run.namespace)
         try:
             spec = load({"pipeline_spec": run.spec, "platform_spec": run.platform_spec})
-            root = folders.run_root(run, spec, claim)
+            root = outputs.run_root(run, spec, self._artifacts)
         except (InvalidSpec, InvalidRoot) as error:
             await self._refuse(run, str(error))
             return None
         try:
-            await self._have_claim(run.namespace, claim)
+            await self._artifacts.prepare(run.namespace)
         except NotFound as error:
             await self._refuse(run, f"the run's namespace is gone: {error}")
             return None
         self._index.mark_all(run_id)
-        plan = Plan(run, spec, str(root), tasks, artifacts)
+        plan = Plan(run, spec, root, tasks, artifacts)
         plan.start(self._clock.now())
-        return _Drive(plan, pods.ArtifactVolume(str(claim)), run.lease)
+        return _Drive(plan, run.lease)
 
     async def _refuse(self, run: Run, why: str) -> None:
         now = self._clock.now()
@@ -193,31 +190,6 @@ class RunReconciler:
             lease=run.lease,
         )
 
-    async def _have_claim(self, namespace: str, folder: Path) -> None:
-        """Have the namespace's claim, and wait until it is bound: then its folder is there."""
-        if namespace in self._claims and folders.is_bound(folder):
-            return
-        claim = meta.new(
-            PERSISTENT_VOLUME_CLAIM,
-            pods.CLAIM,
-            namespace,
-            spec={
-                "accessModes": ["ReadWriteMany"],
-                "resources": {"requests": {"storage": "10Gi"}},
-            },
-        )
-        with contextlib.suppress(AlreadyExists):
-            await self._client.create(PERSISTENT_VOLUME_CLAIM, claim)
-        deadline = self._clock.monotonic() + _BIND_SECONDS
-        while not folders.is_bound(folder):
-            if self._clock.monotonic() > deadline:
-                raise folders.NotBound(
-                    f"a run needs the claim {pods.CLAIM} of namespace {namespace} to be bound, "
-                    f"but it is not after {_BIND_SECONDS:.0f} s; see its Events"
-                )
-            await self._clock.sleep(_BIND_LOOK_SECONDS)
-        self._claims.add(namespace)
-
     async def _drive(self, drive: _Drive) -> Result:
         plan = drive.plan
         now = self._clock.now()
@@ -225,12 +197,30 @@ class RunReconciler:
             await self._observe(drive, change.name, change.pod, is_gone=change.is_gone)
         for name in list(drive.stuck):
             await self._observe(drive, name, self._index.get(plan.run, name))
+        if drive.misses_place:
+            await self._have_place(drive)
         plan.wake(now)
         wake = await self._act(drive)
         waits = [wake] if wake is not None else []
+        if drive.misses_place:
+            waits.append(_PLACE_LOOK_SECONDS)
         if drive.stuck:
             waits.append(self._settings.stuck_seconds)
         return Result(requeue_after=min(waits)) if waits else DONE
+
+    async def _have_place(self, drive: _Drive) -> None:
+        """Make the place of artifacts again, if that is what a pod waits for.
+
+        Where it can't be made yet, the run goes on: other pods of it may end meanwhile.
+        """
+        try:
+            await self._artifacts.prepare(drive.plan.run.namespace)
+        except NotReady as error:
+            _log.info(
+                "no place for artifacts yet", extra=fields(run=drive.plan.run.id, why=str(error))
+            )
+        else:
+            drive.misses_place = False
 
     # What pods did.
 
@@ -260,23 +250,22 @@ class RunReconciler:
         else:
             # Why it waits, or that it does no more.
             plan.pod_waits(name, seen.why, self._clock.now())
+            drive.misses_place |= seen.phase is pods.Phase.WAITING
 
     async def _succeed(self, drive: _Drive, name: str) -> None:
-        plan, claim = drive.plan, drive.place.claim_root
+        plan = drive.plan
         node = plan.waits_for(name)
         assert node is not None, "only awaited pods succeed"
         assert node.task is not None, "a pod has a row"
         task, component = node.task, node.component
         try:
-            if folders.are_small(task, component):
-                written = folders.read(task, component, claim)
-            else:
-                written = await asyncio.to_thread(folders.read, task, component, claim)
-            outputs, made = executor_io.read_output(task, component, written)
+            namespace = plan.run.namespace
+            written = await outputs.read(task, component, namespace, self._artifacts)
+            values, made = executor_io.read_output(task, component, written)
         except executor_io.InvalidOutput as error:
             plan.pod_failed(name, str(error), self._clock.now())
         else:
-            plan.pod_succeeded(name, outputs, made, self._clock.now())
+            plan.pod_succeeded(name, values, made, self._clock.now())
 
     async def _explain(self, plan: Plan, name: str, seen: pods.Observed) -> str:
         """Why a pod failed, with the end of its log."""
@@ -330,15 +319,15 @@ class RunReconciler:
 
     async def _answered(self, drive: _Drive) -> list[actions.Action]:
         """The plan's actions, its questions answered, so that all rows go in one transaction."""
-        plan, claim = drive.plan, drive.place.claim_root
+        plan = drive.plan
         result: list[actions.Action] = []
         while True:
             questions = 0
             for action in plan.actions():
                 if isinstance(action, actions.LookUpCache):
-                    await self._look_up(plan, action, claim)
+                    await self._look_up(plan, action)
                 elif isinstance(action, actions.ImportArtifact):
-                    await self._import(plan, action, claim)
+                    await self._import(plan, action)
                 else:
                     result.append(action)
                     continue
@@ -346,29 +335,29 @@ class RunReconciler:
             if not questions:
                 return result
 
-    async def _look_up(self, plan: Plan, action: actions.LookUpCache, claim: str) -> None:
+    async def _look_up(self, plan: Plan, action: actions.LookUpCache) -> None:
         found = await self._history.find_cached(plan.run.namespace, plan.name, action.fingerprint)
         now = self._clock.now()
         if found is None:
             plan.cache_missed(action.task_id, now)
             return
         task, artifacts = found
-        claim = str(self._settings.claim_root(plan.run.namespace))
         # Unlike upstream: a cached artifact that was deleted is no hit.
-        if artifacts and not await asyncio.to_thread(folders.exist, artifacts, claim):
+        if not await outputs.exist(artifacts, plan.run.namespace, self._artifacts):
             plan.cache_missed(action.task_id, now)
         else:
             plan.cache_found(action.task_id, task.outputs, artifacts, now)
 
-    async def _import(self, plan: Plan, action: actions.ImportArtifact, claim: str) -> None:
+    async def _import(self, plan: Plan, action: actions.ImportArtifact) -> None:
         new, known = action.artifact, None
         try:
-            new = replace(new, uri=importer.place(new.uri, claim, action.importer))
+            uri = importer.place(new.uri, action.importer, plan.run.namespace, self._artifacts)
         except importer.InvalidImport as error:
             plan.refused(action.task_id, str(error), self._clock.now())
             return
-        if not await asyncio.to_thread(folders.holds, new.uri, claim):
-            why = f"importer {action.importer!r} finds nothing at {new.uri}"
+        new = replace(new, uri=uri)
+        if await self._artifacts.find(plan.run.namespace, uri) is None:
+            why = f"importer {action.importer!r} finds nothing at {uri}"
             plan.refused(action.task_id, why, self._clock.now())
             return
         if not action.reimport:
@@ -412,13 +401,10 @@ class RunReconciler:
         return action.name
 
     async def _start_pods(self, drive: _Drive, creates: list[CreatePod]) -> None:
-        tasks, claim = [action.task for action in creates], drive.place.claim_root
-        if len(tasks) == 1:  # two folders: less work than waking a thread
-            refused = folders.lay_out(tasks, claim)
-        else:
-            refused = await asyncio.to_thread(folders.lay_out, tasks, claim)
-        for name, why in refused.items():
-            drive.plan.pod_failed(name, why, self._clock.now())
+        pods_of = {action.task.task_root: action.task.pod_name for action in creates}
+        refused = await self._artifacts.lay_out(drive.plan.run.namespace, pods_of)
+        for root, why in refused.items():
+            drive.plan.pod_failed(pods_of[root], why, self._clock.now())
         async with asyncio.TaskGroup() as group:
             for action in creates:
                 group.create_task(self._start_pod(drive, action))
@@ -431,8 +417,9 @@ class RunReconciler:
         if known is not None:
             await self._observe(drive, name, known)
             return
+        attached = self._artifacts.attach(run.namespace, action.task.task_root)
         try:
-            await self._client.create(POD, pods.build(action, run, drive.place))
+            await self._client.create(POD, pods.build(action, run, attached))
         except AlreadyExists:
             await self._adopt(drive, name)
         except _PASSING:

@@ -12,9 +12,9 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from bessemer.artifacts.store import ArtifactStore
 from bessemer.kinds import meta
 from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
@@ -22,7 +22,7 @@ from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
-from bessemer.pipelines import claims, errors, folders, importer, placeholders, platform, pods
+from bessemer.pipelines import claims, errors, importer, outputs, placeholders, platform, pods
 from bessemer.pipelines.records import Run
 from bessemer.pipelines.spec import Spec
 from bessemer.pipelines.spec.imports import find_uris
@@ -42,14 +42,10 @@ RefuseImage = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Trial:
-    """What the cluster says of a run before it begins.
-
-    Args:
-        claim_root: of a namespace, the folder of its claim of artifacts.
-    """
+    """What the cluster says of a run before it begins."""
 
     client: Client
-    claim_root: Callable[[str], Path]
+    artifacts: ArtifactStore
     refuse_image: RefuseImage
 
     async def has_namespace(self, name: str) -> bool:
@@ -66,12 +62,11 @@ class Trial:
         Raises:
             InvalidArgument: a part of it can't run; the text says which, and why.
         """
-        claim = self.claim_root(run.namespace)
         try:
-            folders.run_root(run, spec, claim)
+            outputs.run_root(run, spec, self.artifacts)
             for name, uri in find_uris(spec, arguments):
-                importer.place(uri, str(claim), name)
-        except (folders.InvalidRoot, importer.InvalidImport) as error:
+                importer.place(uri, name, run.namespace, self.artifacts)
+        except (outputs.InvalidRoot, importer.InvalidImport) as error:
             raise errors.InvalidArgument(str(error)) from None
         if not run.service_account:
             await ensure_account(self.client, run.namespace)

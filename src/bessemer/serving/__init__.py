@@ -4,7 +4,7 @@ A change of the predictor makes a revision: a Deployment and a Service of its ow
 it only when its model is loaded; the one before it stays until then, and is kept without pods
 afterwards for a rollback.
 
-May import: ``control``, ``kube``, ``kinds``, ``base``; no other capability.
+May import: ``artifacts.store``, ``control``, ``kube``, ``kinds``, ``base``; no other capability.
 
 - when which revision gets traffic, is kept or goes: ``plan`` (pure)
 - what a storageUri means: ``storage``; which runtime serves a format: ``runtimes``

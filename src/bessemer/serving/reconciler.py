@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.artifacts.store import ArtifactStore
 from bessemer.base.clock import Clock, format_micro_time
 from bessemer.control.controller import Controller
 from bessemer.control.events import EventRecorder
@@ -81,13 +82,13 @@ class InferenceServiceReconciler:
         caches: Caches,
         clock: Clock,
         address: Address,
-        resolve: storage.Resolver,
+        artifacts: ArtifactStore,
     ) -> None:
         self._client = client
         self._caches = caches
         self._clock = clock
         self._address = address
-        self._resolve = resolve
+        self._artifacts = artifacts
         self._events = EventRecorder(client, "inferenceservice-controller", clock)
 
     async def reconcile(self, key: Key) -> Result:
@@ -136,7 +137,7 @@ class InferenceServiceReconciler:
         """What a revision of the declared predictor is made of. Raises Unservable."""
         namespace = meta.namespace(isvc)
         model = isvc["spec"]["predictor"]["model"]
-        location = storage.locate(namespace, model["storageUri"], self._resolve)
+        location = storage.locate(namespace, model["storageUri"], self._artifacts)
         known = [
             *self._caches.runtimes.list(namespace),
             *self._caches.runtimes.list(SYSTEM_NAMESPACE),
@@ -396,15 +397,15 @@ def make_controller(
     informers: Informers,
     clock: Clock,
     address: Address,
-    resolve: storage.Resolver,
+    artifacts: ArtifactStore,
 ) -> Controller:
     """The serving controller, ready to run.
 
-    ``address`` is where the gateway answers; ``resolve`` tells which claim of a namespace holds an
-    absolute path.
+    ``address`` is where the gateway answers; ``artifacts`` tells which claim of a namespace holds
+    a model.
     """
     caches = Caches.of(informers)
-    reconciler = InferenceServiceReconciler(client, caches, clock, address, resolve)
+    reconciler = InferenceServiceReconciler(client, caches, clock, address, artifacts)
 
     def owner(obj: Object) -> list[Key]:
         name = meta.labels(obj).get(manifests.ISVC_LABEL)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from bessemer.base.home import Home
+from bessemer.artifacts.store import ArtifactStore
 from bessemer.serving.errors import Unservable
-
-# (namespace, absolute path) -> (claim, path inside it), or None: no claim of the namespace has it.
-Resolver = Callable[[str, str], tuple[str, str] | None]
 
 # Where a claim named in the URI is mounted. Source: kserve's storage initializer.
 MODELS = "/mnt/models"
@@ -28,7 +24,7 @@ class Location:
     model_path: str
 
 
-def locate(namespace: str, uri: str, resolve: Resolver) -> Location:
+def locate(namespace: str, uri: str, store: ArtifactStore) -> Location:
     """Where the model of that URI is.
 
     Raises:
@@ -44,28 +40,16 @@ def locate(namespace: str, uri: str, resolve: Resolver) -> Location:
     if (separator and scheme != "file") or not path.startswith("/") or not _is_plain(path):
         raise Unservable("StorageUriNotSupported", f"storageUri {uri!r}: {_SUPPORTED}")
     path = path.rstrip("/")
-    found = resolve(namespace, path)
+    found = store.find_claim(namespace, path)
     if found is None:
         raise Unservable(
             "StorageUriNotSupported",
             f"storageUri {uri!r} is in no volume of namespace {namespace}: {_SUPPORTED}",
         )
     claim, inside = found
-    inside = inside.strip("/")
     # Mounted at its own path, so that the same text means the same file in and outside the pod.
     root = path.removesuffix(f"/{inside}") if inside else path
     return Location(claim, root, path)
-
-
-def volumes_of(home: Home) -> Resolver:
-    """The resolver of one machine, where claims are folders of the home."""
-
-    def resolve(namespace: str, path: str) -> tuple[str, str] | None:
-        root = f"{home.volumes / namespace}/"
-        claim, _, inside = path.removeprefix(root).partition("/")
-        return (claim, inside) if path.startswith(root) and claim else None
-
-    return resolve
 
 
 def _is_plain(path: str) -> bool:

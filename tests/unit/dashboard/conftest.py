@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bessemer.artifacts.claim import ClaimStore
 from bessemer.base.clock import SystemClock
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
@@ -147,11 +148,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     volumes = tmp_path / "volumes"
     (volumes / "kubeflow" / "pipeline-artifacts").mkdir(parents=True)
 
-    def claim(namespace: str) -> Path:
-        return volumes / namespace / "pipeline-artifacts"
-
-    sources = Sources(history, objects, logs, claim)  # type: ignore[arg-type]  # two verbs
     clock = FakeClock()
+    store = ClaimStore(objects, clock, volumes)  # type: ignore[arg-type]  # two verbs
+    sources = Sources(history, objects, logs, store)  # type: ignore[arg-type]  # two verbs
     guard = Guard(people, people)
     app = Pages(sources, guard, clock, Sessions(clock), ["pages.example"])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:

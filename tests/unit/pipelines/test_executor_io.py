@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bessemer.pipelines import executor_io, folders, placeholders, spec
+from bessemer.pipelines import executor_io, placeholders, spec
 from bessemer.pipelines.executor_io import InvalidOutput, Written
-from bessemer.pipelines.folders import InvalidRoot
-from bessemer.pipelines.records import Artifact, Task
+from bessemer.pipelines.records import Task
 from bessemer.pipelines.spec.model import Component, Container
 from pipelines_ir import artifact, constant, output, pipeline, step, task
 from pipelines_world import World
@@ -108,110 +105,6 @@ def described(entry: str) -> str:
 def test_a_wrong_output_fails_by_name(written: Written, why: str) -> None:
     with pytest.raises(InvalidOutput, match=why):
         read(written)
-
-
-def lay_out(folder: Path) -> tuple[Task, Component]:
-    task_, component = made()
-    task_ = replace(task_, task_root=str(folder / "make"))
-    assert folders.lay_out([task_], str(folder)) == {}
-    return task_, component
-
-
-def test_what_a_step_wrote_is_read_from_its_folder(tmp_path: Path) -> None:
-    task_, component = lay_out(tmp_path)
-    Path(executor_io.parameter_file(task_, "n")).write_text("5")
-    Path(executor_io.output_file(task_)).write_text("{}")
-
-    assert folders.read(task_, component, str(tmp_path)) == Written("{}", {"n": "5"})
-
-
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
-    task_, component = lay_out(tmp_path)
-    (tmp_path / "secret").write_text("5")
-    Path(executor_io.parameter_file(task_, "n")).symlink_to(tmp_path / "secret")
-
-    with pytest.raises(InvalidOutput, match="must be a plain file"):
-        folders.read(task_, component, str(tmp_path))
-
-
-def test_no_link_leads_the_engine_out_of_the_claim(tmp_path: Path) -> None:
-    claim, outside = tmp_path / "claim", tmp_path / "outside"
-    for folder in (claim, outside / "run"):
-        folder.mkdir(parents=True)
-    (outside / "run" / "executor_output.json").write_text("{}")
-    (claim / "p").symlink_to(outside)
-    task_, component = made()
-    task_ = replace(task_, task_root=str(claim / "p" / "run"))
-    next_ = replace(task_, task_root=str(claim / "p" / "new"))
-
-    with pytest.raises(InvalidOutput, match="can't be read"):
-        folders.read(task_, component, str(claim))
-    assert list(folders.lay_out([next_], str(claim))) == [next_.pod_name]
-    assert not (outside / "new").exists()
-
-
-def test_a_pipe_does_not_block(tmp_path: Path) -> None:
-    task_, component = lay_out(tmp_path)
-    os.mkfifo(executor_io.output_file(task_))
-
-    with pytest.raises(InvalidOutput, match="must be a plain file"):
-        folders.read(task_, component, str(tmp_path))
-
-
-def test_a_folder_in_place_of_an_output_is_no_output(tmp_path: Path) -> None:
-    task_, component = lay_out(tmp_path)
-    Path(executor_io.parameter_file(task_, "n")).mkdir()
-
-    with pytest.raises(InvalidOutput, match="must be a plain file"):
-        folders.read(task_, component, str(tmp_path))
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_what_lies_outside_of_the_claim_is_never_told(tmp_path: Path, is_there: bool) -> None:  # noqa: FBT001 - a case
-    claim, secret = tmp_path / "claim", tmp_path / "secret"
-    claim.mkdir()
-    (claim / "link").symlink_to(tmp_path)
-    if is_there:
-        secret.touch()
-    for uri in (str(secret), f"{claim}/../secret", f"{claim}/link/secret"):
-        artifact = Artifact("a", "a", "system.Model", "1", uri)
-        assert not folders.exist([artifact], str(claim))
-
-
-def test_artifacts_of_the_claim_are_found_where_they_are(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "model").touch()
-
-    def is_there(uri: str) -> bool:
-        return folders.exist([Artifact("a", "a", "system.Model", "1", uri)], str(tmp_path))
-
-    assert is_there(f"{tmp_path}/run/model")
-    assert is_there(f"{tmp_path}/run")
-    assert is_there("s3://bucket/model")
-    assert not is_there(f"{tmp_path}/run/none")
-
-
-@pytest.mark.parametrize(
-    ("root", "expected"),
-    [
-        ("", "/home/claim/p/run-1"),
-        ("minio://mlpipeline/v2/artifacts", "/home/claim/mlpipeline/v2/artifacts/p/run-1"),
-        ("/home/claim/mine", "/home/claim/mine/p/run-1"),
-    ],
-)
-def test_the_pipeline_root_is_in_the_claim(root: str, expected: str) -> None:
-    world = start()
-    run = replace(world.run, pipeline_root=root)
-
-    assert folders.run_root(run, world.spec, Path("/home/claim")) == Path(expected)
-
-
-@pytest.mark.parametrize("root", ["gs://bucket", "/etc", "/home/claim/../other", "minio://../.."])
-def test_a_pipeline_root_elsewhere_is_refused(root: str) -> None:
-    world = start()
-
-    with pytest.raises(InvalidRoot, match="pipeline root"):
-        folders.run_root(replace(world.run, pipeline_root=root), world.spec, Path("/home/claim"))
 
 
 def test_fields_of_an_object_are_selected() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.base.clock import SystemClock
 from bessemer.pipelines import importer, spec
 from bessemer.pipelines.spec.imports import find_uris
 from pipelines_ir import constant, dag, given, output, pipeline, step, task
 
 CLAIM = "/volumes/ns/pipeline-artifacts"
+#: What a URI means is told by text alone: no API is asked.
+STORE = ClaimStore(None, SystemClock(), Path("/volumes"))  # type: ignore[arg-type]
 BY_INPUT = {
     "importer": {"artifactUri": {"runtimeParameter": "uri"}, "typeSchema": {}},
 }
@@ -70,7 +75,7 @@ def test_texts_arguments_and_literal_items_are_known() -> None:
     ],
 )  # fmt: skip
 def test_what_lies_in_the_claim_has_a_place(uri: str, path: str) -> None:
-    assert importer.place(uri, CLAIM, "it") == path
+    assert importer.place(uri, "it", "ns", STORE) == path
 
 
 @pytest.mark.parametrize(
@@ -83,4 +88,4 @@ def test_what_lies_in_the_claim_has_a_place(uri: str, path: str) -> None:
 )  # fmt: skip
 def test_what_lies_elsewhere_is_refused_by_name(uri: str) -> None:
     with pytest.raises(importer.InvalidImport, match="importer 'it' can't fetch"):
-        importer.place(uri, CLAIM, "it")
+        importer.place(uri, "it", "ns", STORE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts.store import Attachment
 from bessemer.pipelines import platform, pods
 from bessemer.pipelines.records import RunState, Task
 from bessemer.pipelines.spec import InvalidSpec, load
@@ -153,7 +154,7 @@ def run(document: Json) -> World:
     for name in world.created:
         pod = world.pods[name]
         with contextlib.suppress(platform.InvalidSetting):  # the reconciler ends the task
-            pods.build(pod.action, world.run, pods.ArtifactVolume("/artifacts"))
+            pods.build(pod.action, world.run, Attachment())
     return world
 
 

@@ -6,16 +6,25 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts.store import Attachment
 from bessemer.kinds.kind import Object
 from bessemer.pipelines import placeholders, pods, spec
 from pipelines_ir import constant, pipeline, step, task
 from pipelines_world import World
 
-PLACE = pods.ArtifactVolume("/artifacts")
+#: How a pod gets at the folder of its task.
+ATTACHED = Attachment(
+    volumes=[{"name": "kept", "emptyDir": {}}],
+    mounts=[{"name": "kept", "mountPath": "/artifacts", "subPath": "s"}],
+    env=[{"name": "STORE", "value": "here"}],
+)
 
 
 # So that the log of a step is in the order of its time.
 UNBUFFERED = {"name": "PYTHONUNBUFFERED", "value": "1"}
+
+
+OURS = [*ATTACHED.env, UNBUFFERED]
 
 
 def build(
@@ -36,7 +45,7 @@ def build(
         else {}
     )
     world = World(spec.load({"pipeline_spec": ir, "platform_spec": platform})).start()
-    return pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+    return pods.build(world.pods[world.created[0]].action, world.run, ATTACHED)
 
 
 def main(pod: Object) -> Object:
@@ -61,10 +70,9 @@ def test_a_pod_has_its_command_claim_and_labels() -> None:
 
     assert main(pod)["image"] == "python:3.12"
     assert main(pod)["args"] == [f"{root}/m", f"{root}/.parameter-Output"]
-    assert main(pod)["env"] == [UNBUFFERED, {"name": "A", "value": "$(B)"}]
+    assert main(pod)["env"] == [*OURS, {"name": "A", "value": "$(B)"}]
     assert main(pod)["volumeMounts"] == [
-        {"name": pods.CLAIM, "mountPath": "/artifacts", "readOnly": True},
-        {"name": pods.CLAIM, "mountPath": root, "subPath": "p/run-1/a"},
+        {"name": "kept", "mountPath": "/artifacts", "subPath": "s"},
     ]
     assert pod["metadata"]["labels"][pods.RUN_LABEL] == "run-1"
     assert pod["spec"]["serviceAccountName"] == "pipeline-runner"
@@ -78,7 +86,7 @@ def test_a_placeholder_that_nobody_knows_stays_and_one_without_a_value_fails_by_
     def built(*args: str) -> Object:
         ir = pipeline({"a": task("a")}, optional, container={"args": list(args)})
         world = World(spec.load(ir)).start()
-        return pods.build(world.pods[world.created[0]].action, world.run, PLACE)
+        return pods.build(world.pods[world.created[0]].action, world.run, ATTACHED)
 
     assert main(built(unknown))["args"] == [unknown]
     with pytest.raises(placeholders.MissingValue, match=r"parameters\['x'\]\}\} has no value"):
@@ -131,7 +139,7 @@ def test_kubernetes_settings_are_written_into_the_pod() -> None:
             "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
         },
     )
-    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"] if entry != UNBUFFERED}
+    env = {entry["name"]: entry["valueFrom"] for entry in main(pod)["env"] if entry not in OURS}
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in main(pod)["volumeMounts"]}
 
@@ -178,8 +186,8 @@ def test_what_a_parameter_without_value_would_set_is_left_out() -> None:
         },
     )
 
-    assert main(pod)["env"] == [UNBUFFERED]
-    assert [volume["name"] for volume in pod["spec"]["volumes"]] == [pods.CLAIM]
+    assert main(pod)["env"] == [*OURS]
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["kept"]
     assert not pod["spec"].get("imagePullSecrets")
     assert not pod["spec"].get("tolerations")
     assert not pod["spec"].get("nodeSelector")
@@ -193,6 +201,7 @@ def test_claims_with_long_names_that_begin_alike_stay_apart() -> None:
     claims = {
         mount["mountPath"]: volumes[mount["name"]]["persistentVolumeClaim"]["claimName"]
         for mount in main(pod)["volumeMounts"]
+        if mount not in ATTACHED.mounts
     }
 
     assert claims["/a"] == names[0]

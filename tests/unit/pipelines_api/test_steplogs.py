@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.artifacts.logs import DiskLogs
 from bessemer.kube.errors import NotFound as ObjectNotFound
 from bessemer.pipelines import errors
 from bessemer.pipelines.records import Run, RunState, Task, TaskKind, TaskState
@@ -33,7 +34,7 @@ async def read_pod(pod: dict[str, Any], follow: bool, tail: int | None) -> Async
 
 
 def make_logs(folder: Path, pods: Pods) -> PodStepLogs:
-    return PodStepLogs(pods, read_pod, folder)  # type: ignore[arg-type]  # get alone
+    return PodStepLogs(pods, read_pod, DiskLogs(folder))  # type: ignore[arg-type]  # get alone
 
 
 async def text_of(logs: PodStepLogs, **options: Any) -> str:

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
-from bessemer.base.home import Home
+from bessemer.artifacts.claim import ClaimStore
+from bessemer.base.clock import SystemClock
 from bessemer.kinds import meta
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
 from bessemer.kinds.servingruntime import SERVING_RUNTIME, shipped, validate
 from bessemer.serving import runtimes
 from bessemer.serving.errors import Unservable
-from bessemer.serving.storage import Location, locate, volumes_of
+from bessemer.serving.storage import Location, locate
 
-RESOLVE = volumes_of(Home(Path("/home/bessemer")))
+#: What a URI means is told by text alone: no API is asked.
+STORE = ClaimStore(None, SystemClock(), Path("/home/bessemer/volumes"))  # type: ignore[arg-type]
 VALUES = {"Name": "iris", "ModelDir": "/mnt/models/iris", "Revision": "iris-1"}
 VOLUME = "/home/bessemer/volumes/team/data"
 
@@ -29,7 +31,7 @@ VOLUME = "/home/bessemer/volumes/team/data"
     ],
 )
 def test_uris_that_are_served(uri: str, expected: Location) -> None:
-    assert locate("team", uri, RESOLVE) == expected
+    assert locate("team", uri, STORE) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_uris_that_are_served(uri: str, expected: Location) -> None:
 )
 def test_uris_that_are_refused(uri: str, reason: str) -> None:
     with pytest.raises(Unservable) as refused:
-        locate("team", uri, RESOLVE)
+        locate("team", uri, STORE)
     assert refused.value.reason == reason
     assert repr(uri) in str(refused.value)
 

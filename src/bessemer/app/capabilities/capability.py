@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from bessemer.artifacts.store import ArtifactStore
 from bessemer.base.clock import Clock
 from bessemer.database.database import Database
 from bessemer.gateway.bootstrap import GatewayOptions
@@ -18,7 +18,6 @@ from bessemer.kube.informer import Informers
 from bessemer.pipelines.api import Guard
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.pipelines.trial import RefuseImage
-from bessemer.serving.storage import Resolver
 
 #: The namespace that KFP's clients take where they are told of none.
 PIPELINES_NAMESPACE = "kubeflow"
@@ -31,9 +30,8 @@ class Context:
     Attributes:
         guard: who asks, and whether he may.
         step_logs: what steps wrote, their pods' or the kept copies.
-        claim_root: of a namespace, the folder of its claim of artifacts.
+        artifacts: where runs' outputs are kept, and models are found.
         refuse_image: why an image can't be run by the cluster; "" if it can, or nobody knows.
-        resolve: which claim of a namespace holds an absolute path.
         gateway: where models are reached, and who may reach them.
         domain: models answer to ``<name>-<namespace>.<domain>`` too.
     """
@@ -44,9 +42,8 @@ class Context:
     database: Database
     guard: Guard
     step_logs: PodStepLogs
-    claim_root: Callable[[str], Path]
+    artifacts: ArtifactStore
     refuse_image: RefuseImage
-    resolve: Resolver
     gateway: GatewayOptions
     domain: str
 

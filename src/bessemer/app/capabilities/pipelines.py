@@ -28,10 +28,10 @@ _VERBS = ("terminate", "retry", "archive", "unarchive", "upload", "readArtifact"
 
 def _open(context: Context) -> Opened:
     client, clock = context.client, context.clock
-    options = EngineOptions(context.claim_root)
+    options = EngineOptions(context.artifacts)
     history = SqlHistory(context.database)
     engine = Engine(client, context.informers, history, context.step_logs, clock, options)
-    trial = Trial(client, options.claim_root, context.refuse_image)
+    trial = Trial(client, context.artifacts, context.refuse_image)
     face = build_api(
         context.database, context.guard, clock, engine.wake, context.step_logs,
         Cluster(PIPELINES_NAMESPACE, trial, options.replica.id),

@@ -15,7 +15,7 @@ def _open(context: Context) -> Opened:
     gateway = context.gateway
     address = Address(f"http://{gateway.host}:{gateway.port}", context.domain)
     controller = reconciler.make_controller(
-        context.client, context.informers, context.clock, address, context.resolve
+        context.client, context.informers, context.clock, address, context.artifacts
     )
     return Opened({"serving": controller.run})
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 import orjson
@@ -298,7 +298,7 @@ async def _read_upload(request: Request) -> tuple[dict[str, Any], str, str]:
         if not isinstance(file, UploadFile):
             raise InvalidArgument("an upload needs the file field 'uploadfile', but has none")
         data = await file.read()
-        name = PurePath(file.filename or "").name
+        name = posixpath.basename((file.filename or "").rstrip("/"))
     return params, name, await read_beside(partial(uploads.read_pipeline, name), data)
 
 

@@ -1,0 +1,14 @@
+"""Where what runs produce is kept: one port, and the places that fulfil it.
+
+May import: ``control``, ``kube``, ``kinds``, ``base``. The capability rooms know ``store`` alone,
+the port with its laws; ``app`` picks the place:
+
+- ``claim``: a namespace's PersistentVolumeClaim that is a folder of this machine; URIs are plain
+  paths, and pods mount it at them.
+
+``disk`` is what places on a disk share: every file is reached by descriptors, through no link.
+``logs`` keeps the logs of pods that are gone.
+
+To change what a URI means or what a pod mounts open the place's module; what is refused on a disk,
+``disk``; what every place has to hold, ``store`` and ``tests/contract/artifacts/``.
+"""
