@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "bessemer"
 #: Who imports by a name that is only known at run time, and none of it is ours: what a user's
 #: component needs, and a dialect of SQLAlchemy.
-BY_ANY_NAME = {"launcher/warm.py", "database/engine.py", "base/lazily.py"}
+BY_ANY_NAME = {"launcher/warm.py", "base/lazily.py"}
 #: Where a line is planted, the line, and how the contract is called that has to break.
 LEAKS = [
     ("serving/plan.py", "import bessemer.cluster.store.store", "Rooms import down only, and no"),

@@ -81,11 +81,11 @@ class DiskStore(ABC):
         self, namespace: str, folder: str, names: Collection[str], most: int
     ) -> Mapping[str, bytes | None]:
         """See the port."""
-        place = self._split(namespace, folder)
+        root, below = self._split(namespace, folder)
         with _told(folder):
-            found = _read_files(place, names, most, SMALL_BYTES)
+            found = _read_files(root, below, names, most, SMALL_BYTES)
             if found is None:
-                found = await asyncio.to_thread(_read_files, place, names, most, None)
+                found = await asyncio.to_thread(_read_files, root, below, names, most, None)
         assert found is not None, "without a bound all is read"
         return found
 
@@ -260,12 +260,12 @@ def _open_file(folder: int, name: str) -> tuple[int, os.stat_result]:
 
 
 def _read_files(
-    place: tuple[str, Sequence[str]], names: Collection[str], most: int, bound: int | None
+    root: str, below: Sequence[str], names: Collection[str], most: int, bound: int | None
 ) -> Mapping[str, bytes | None] | None:
     """The files; None when all together have more bytes than the bound."""
     found: dict[str, bytes | None] = {}
     total = 0
-    with _open_folder(*place) as folder:
+    with _open_folder(root, below) as folder:
         for name in names:
             try:
                 file, status = _open_file(folder, name)
