@@ -12,9 +12,9 @@ from bessemer.kinds.kind import Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LISTENER = ServiceListener(Backend("a", "web", 8080), "127.9.0.10")
-REFUSED = InUse("", {}, frozenset(), {LISTENER.listener: "Address already in use"})
+REFUSED = InUse("", {}, frozenset(), {LISTENER.name: "Address already in use"})
 IDLE = InUse("", {})
-HELD = InUse("", {}, frozenset({LISTENER.listener}))
+HELD = InUse("", {}, frozenset({LISTENER.name}))
 
 
 def told(service: Object, in_use: InUse) -> Object:

@@ -16,7 +16,7 @@ from bessemer.base.home import Home
 from bessemer.cluster.kubelet.runtime.base import Mount
 
 # All that a program in a pod may import of us.
-_PACKAGES = ("base", "resources", "modelserver")
+_PACKAGES = ("base", "kinds", "modelserver")
 
 
 def own_environment() -> Path:
