@@ -6,6 +6,10 @@ the port with its laws; ``app`` picks the place:
 - ``claim``: a namespace's PersistentVolumeClaim that is a folder of this machine; URIs are plain
   paths, and pods mount it at them.
 
+- ``volume``: a folder of the control plane's own, where pods can't mount what it keeps. ``face``
+  serves it to their launchers, each with a token of its run (``tokens``); ``http`` is the client,
+  and ``protocol`` what the two say to each other.
+
 ``disk`` is what places on a disk share: every file is reached by descriptors, through no link.
 ``logs`` keeps the logs of pods that are gone.
 

@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 
 from bessemer.artifacts.disk import DiskStore, relative
-from bessemer.artifacts.store import Attachment, ClaimPath, Elsewhere, Foreign, NotReady
+from bessemer.artifacts.store import Attachment, ClaimPath, Elsewhere, Foreign, NotReady, shorten
 from bessemer.base.clock import Clock
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
@@ -114,18 +114,14 @@ class ClaimStore(DiskStore):
         if uri.startswith(_MINIO):
             path = f"{root}/{uri.removeprefix(_MINIO).strip('/')}"
         elif not path.startswith("/"):
-            raise Foreign(f"{_shorten(uri)} is of another sort of store; {_cure(root)}")
+            raise Foreign(f"{shorten(uri)} is of another sort of store; {_cure(root)}")
         inside = relative(path, root)
         if inside is None:
             raise Elsewhere(
-                f"{_shorten(uri)} is in no place of namespace {namespace}; {_cure(root)}"
+                f"{shorten(uri)} is in no place of namespace {namespace}; {_cure(root)}"
             )
         return inside
 
 
 def _cure(root: str) -> str:
     return f"give a path in {root}, or minio://bucket/path, which is a folder in there"
-
-
-def _shorten(uri: str) -> str:
-    return repr(uri if len(uri) <= 200 else f"{uri[:200]}...")

@@ -153,9 +153,10 @@ class DiskStore(ABC):
 class DiskArtifact:
     """An open plain file."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result) -> None:
         self._descriptor = descriptor
-        self.size = size
+        self.size = status.st_size
+        self.version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
     async def read(self, span: range) -> AsyncIterator[bytes]:
         """See the port."""
@@ -312,7 +313,7 @@ def _open_artifact(root: str, names: Sequence[str], uri: str) -> DiskArtifact:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise Unreadable(f"artifact {uri!r} must be a file, but is a folder or a device")
-    return DiskArtifact(descriptor, status.st_size)
+    return DiskArtifact(descriptor, status)
 
 
 def _take(walk: Iterator[Entry]) -> list[Entry]:

@@ -18,13 +18,15 @@ Laws (``tests/contract/artifacts/`` holds every implementation to them):
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from bessemer.base.errors import BessemerError
 from bessemer.kinds.kind import Object
+
+_SHOWN = 200  # characters of a URI in an error
 
 
 class ArtifactError(BessemerError):
@@ -49,6 +51,10 @@ class Missing(Unreadable):
 
 class TooLarge(Unreadable):
     """It has more bytes than the caller takes."""
+
+
+class Unauthenticated(ArtifactError):
+    """Who asks over a network shows nothing that is known, or that counts any more."""
 
 
 class NotReady(BessemerError):
@@ -80,11 +86,14 @@ class Attachment:
         mounts: for the container's ``volumeMounts``: all that the namespace keeps, to be read, and
             the folder itself, to be written.
         env: for the container's ``env``.
+        path: where in the container the file of a URI of the store is; what has another sort of
+            URI stays as it is.
     """
 
     volumes: Sequence[Object] = ()
     mounts: Sequence[Object] = ()
     env: Sequence[Object] = ()
+    path: Callable[[str], str] = str
 
 
 class ClaimPath(NamedTuple):
@@ -100,6 +109,11 @@ class OpenArtifact(Protocol):
     @property
     def size(self) -> int:
         """Bytes, when it was opened."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """A short text without quotes; when the content changes, so does it."""
         ...
 
     def read(self, span: range) -> AsyncIterator[bytes]:
@@ -212,3 +226,8 @@ class LogArchive(Protocol):
     async def forget(self, run_id: str) -> None:
         """Delete what is kept of a run."""
         ...
+
+
+def shorten(uri: str) -> str:
+    """A URI as errors show it."""
+    return repr(uri if len(uri) <= _SHOWN else f"{uri[:_SHOWN]}...")

@@ -62,9 +62,15 @@ def _from_old(uri: str) -> str:
 
 
 def make_input(
-    task: Task, component: Component, artifacts: Mapping[str, Artifact]
+    task: Task,
+    component: Component,
+    artifacts: Mapping[str, Artifact],
+    path: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """The executor input, which ``{{$}}`` stands for."""
+    """The executor input, which ``{{$}}`` stands for.
+
+    ``path`` is where in the pod the file of a URI is.
+    """
     address = to_old if is_old(component) else str
     return {
         "inputs": {
@@ -78,7 +84,7 @@ def make_input(
         },
         "outputs": {
             "parameters": {
-                name: {"outputFile": parameter_file(task, name)}
+                name: {"outputFile": path(parameter_file(task, name))}
                 for name in component.output_parameters
             },
             "artifacts": {
@@ -94,7 +100,7 @@ def make_input(
                 }
                 for name, d in component.output_artifacts.items()
             },
-            "outputFile": output_file(task),
+            "outputFile": path(output_file(task)),
         },
     }
 
@@ -115,11 +121,12 @@ def make_lookup(
     executor_input: Mapping[str, Any],
     parameters: Mapping[str, Any],
     constant: placeholders.Lookup,
+    path_of: Callable[[str], str] = str,
 ) -> placeholders.Lookup:
     """What the placeholders of a command line stand for.
 
     ``parameters`` are all inputs, those without a value (null) and those that only placeholders
-    see among them.
+    see among them; ``path_of`` is where in the pod the file of a URI is.
     """
 
     def lookup(path: str) -> Any:
@@ -134,14 +141,16 @@ def make_lookup(
             case ["outputs", "output_file"]:
                 return executor_input["outputs"]["outputFile"]
             case ["inputs" | "outputs" as side, "artifacts", name, *rest]:
-                return _artifact_field(executor_input[side]["artifacts"].get(name), rest)
+                return _artifact_field(executor_input[side]["artifacts"].get(name), rest, path_of)
             case _:
                 return constant(path)
 
     return lookup
 
 
-def _artifact_field(found: Mapping[str, Any] | None, rest: Sequence[str]) -> Any:
+def _artifact_field(
+    found: Mapping[str, Any] | None, rest: Sequence[str], path_of: Callable[[str], str]
+) -> Any:
     artifacts = found["artifacts"] if found else []
     if not artifacts:
         return None
@@ -150,7 +159,7 @@ def _artifact_field(found: Mapping[str, Any] | None, rest: Sequence[str]) -> Any
         case []:
             return artifacts
         case ["path"]:
-            return first.get("customPath") or _from_old(first["uri"])
+            return first.get("customPath") or path_of(_from_old(first["uri"]))
         case ["metadata", key]:
             return first["metadata"].get(key)
         case [field]:

@@ -37,10 +37,12 @@ def build(action: CreatePod, run: Run, attached: Attachment) -> Object:
     """
     task, body = action.task, action.component.body
     assert isinstance(body, Container), "only containers have pods"
-    executor_input = executor_io.make_input(task, action.component, action.artifacts)
+    executor_input = executor_io.make_input(
+        task, action.component, action.artifacts, attached.path
+    )
     parameters = {**action.extra, **task.inputs.parameters}
     lookup = placeholders.Metered(
-        executor_io.make_lookup(executor_input, parameters, action.scope.constant)
+        executor_io.make_lookup(executor_input, parameters, action.scope.constant, attached.path)
     )
     escaped = placeholders.Metered(_escape(lookup.peek))
     container: Object = {
@@ -57,6 +59,7 @@ def build(action: CreatePod, run: Run, attached: Attachment) -> Object:
         container["volumeMounts"] += [
             {**mount, "mountPath": f"{executor_io.OLD_MOUNT}{mount['mountPath']}"}
             for mount in attached.mounts
+            if mount["mountPath"] != executor_io.OLD_MOUNT
         ]
     if body.command:
         container["command"] = placeholders.fill_arguments(body.command, escaped)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 
 from bessemer.artifacts.claim import CLAIM, ClaimStore
+from bessemer.artifacts.face import ArtifactsFace
+from bessemer.artifacts.http import HttpStore
 from bessemer.artifacts.logs import DiskLogs
 from bessemer.artifacts.store import ArtifactStore, LogArchive
+from bessemer.artifacts.tokens import Grant, Tokens
+from bessemer.artifacts.volume import ROOT, VolumeStore
 from bessemer.base.clock import SystemClock
 
 TEAM, OTHER = "team", "other"
@@ -22,7 +31,7 @@ class Place:
     """A store, and what a program of a user or the machine does to what it keeps.
 
     Attributes:
-        disk: the folder behind the namespace ``team``; None where nobody can put a link.
+        disk: the folder behind the root of namespace ``team``; None where nobody can put a link.
     """
 
     store: ArtifactStore
@@ -67,7 +76,7 @@ async def dying(*contents: bytes) -> AsyncIterator[bytes]:
     raise Killed
 
 
-def _claims(folder: Path) -> Place:
+def make_claims(folder: Path) -> Place:
     volumes = folder / "volumes"
     for namespace in (TEAM, OTHER):
         (volumes / ".claims" / namespace).mkdir(parents=True)
@@ -78,6 +87,60 @@ def _claims(folder: Path) -> Place:
     return Place(store, DiskLogs(folder / "logs"), volumes / ".claims" / TEAM)
 
 
-@pytest.fixture(params=["claim"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return await asyncio.to_thread(_claims, tmp_path)
+def make_volume(folder: Path) -> Place:
+    for namespace in (TEAM, OTHER):
+        (folder / "volume" / namespace / "mlpipeline" / "v2" / "artifacts").mkdir(parents=True)
+    disk = folder / "volume" / TEAM / "mlpipeline" / "v2" / "artifacts"
+    return Place(VolumeStore(folder / "volume"), DiskLogs(folder / "logs"), disk)
+
+
+@contextlib.asynccontextmanager
+async def serving(face: ArtifactsFace) -> AsyncIterator[httpx.AsyncClient]:
+    """The face on a port of the loopback, and a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(face, log_level="error", lifespan="off")
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            address = "http://{}:{}".format(*listener.getsockname())
+            async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+                yield http
+        finally:
+            server.should_exit = True
+            await task
+
+
+def grant(namespace: str, folder: str = ROOT, *reads: str, seconds: float = 600.0) -> Grant:
+    expires = SystemClock().now() + timedelta(seconds=seconds)
+    return Grant(namespace, f"run-of-{namespace}", folder, expires, reads)
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens(bytes(range(32)), SystemClock())
+
+
+@pytest.fixture
+async def volume(tmp_path: Path) -> Place:
+    return await asyncio.to_thread(make_volume, tmp_path)
+
+
+@pytest.fixture
+async def http(volume: Place, tokens: Tokens) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(ArtifactsFace(volume.store, tokens)) as client:
+        yield client
+
+
+@pytest.fixture(params=["claim", "volume", "http"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    if request.param == "claim":
+        yield await asyncio.to_thread(make_claims, tmp_path)
+        return
+    made = await asyncio.to_thread(make_volume, tmp_path)
+    if request.param == "volume":
+        yield made
+        return
+    signer = Tokens(bytes(range(32)), SystemClock())
+    async with serving(ArtifactsFace(made.store, signer)) as http:
+        shown = {name: signer.sign(grant(name)) for name in (TEAM, OTHER)}
+        yield Place(HttpStore(http, shown), made.logs, made.disk)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +53,24 @@ def build(
 def main(pod: Object) -> Object:
     found: Object = pod["spec"]["containers"][0]
     return found
+
+
+def test_files_are_told_by_where_they_are_in_the_pod() -> None:
+    places = ["outputs.artifacts['m'].uri", "outputs.artifacts['m'].path",
+              "outputs.parameters['Output'].output_file", "outputs.output_file"]  # fmt: skip
+    components = {"a": step({}, {"Output": "STRING"}, output_artifacts={"m": "system.Model"})}
+    container = {"args": [f"{{{{$.{place}}}}}" for place in places] + ["{{$}}"]}
+    world = World(spec.load(pipeline({"a": task("a")}, components, container=container))).start()
+    attached = replace(ATTACHED, path=lambda uri: f"/pod{uri}")
+    args = main(pods.build(world.pods[world.created[0]].action, world.run, attached))["args"]
+
+    root = "/artifacts/p/run-1/a"
+    assert args[:2] == [f"{root}/m", f"/pod{root}/m"]
+    assert args[2:4] == [f"/pod{root}/.parameter-Output", f"/pod{root}/executor_output.json"]
+    told = json.loads(args[4])["outputs"]
+    assert told["outputFile"] == args[3]
+    assert told["parameters"]["Output"]["outputFile"] == args[2]
+    assert told["artifacts"]["m"]["artifacts"][0]["uri"] == args[0]
 
 
 def test_a_pod_has_its_command_claim_and_labels() -> None:
