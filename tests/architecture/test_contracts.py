@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "bessemer"
 #: Who imports by a name that is only known at run time, and none of it is ours: what a user's
-#: component needs, and a dialect of SQLAlchemy.
+#: component needs, and what ``lazily`` is told.
 BY_ANY_NAME = {"launcher/warm.py", "base/lazily.py"}
 #: Where a line is planted, the line, and how the contract is called that has to break.
 LEAKS = [

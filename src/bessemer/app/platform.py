@@ -23,6 +23,7 @@ from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
 from bessemer.cluster.kubelet.logfiles import LogFiles
 from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.store.reserve import Reserve
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
@@ -71,7 +72,8 @@ def set_up(home: Home, clock: Clock, keys: Keys, addresses: GatewayAddresses) ->
 async def open_platform(setting: PlatformOptions, core: Core) -> Platform:
     """Open what has a long history, then join the rooms."""
     # Not written as text, where some characters of a path have a meaning of their own.
-    database = Database(URL.create("sqlite", database=str(setting.home.history)))
+    url = URL.create("sqlite", database=str(setting.home.history))
+    database = Database(url, Reserve(setting.home.reserve).release)
     await database.start()
     return Platform(setting, core, database)
 

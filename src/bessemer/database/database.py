@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from bessemer.base import logs
 from bessemer.database import schema
 from bessemer.database.engine import explain, is_about_all, open_engine
-from bessemer.database.errors import DatabaseError
+from bessemer.database.errors import DatabaseError, DiskFull
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ class _Write:
     fn: Callable[[Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    frees: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -84,9 +85,12 @@ class Database:
     Args:
         url: ``sqlite:////absolute/path.db`` or ``postgresql://user@host/name``; as an object where
             the path may hold ``?``.
+        make_room: gives up room that is kept for a full disk; whether there was some. It is
+            called on the writer's thread.
     """
 
-    def __init__(self, url: str | URL) -> None:
+    def __init__(self, url: str | URL, make_room: Callable[[], bool] | None = None) -> None:
+        self._make_room = make_room
         self._read_engine = open_engine(url, writer=False)
         self._write_engine = open_engine(url, writer=True)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
@@ -133,11 +137,11 @@ class Database:
         except DBAPIError as error:
             raise _translate(error) from error
 
-    async def write(self, fn: Callable[[Connection], T]) -> T:
+    async def write(self, fn: Callable[[Connection], T], *, frees: bool = False) -> T:
         """Run a function in a transaction and return its result once it is committed.
 
         The function may run twice (see the laws). A caller that is cancelled while waiting does
-        not undo the write.
+        not undo the write. One that ``frees`` room gets what is kept for a full disk.
 
         Raises:
             DatabaseError: the database could not do it; nothing of it is stored.
@@ -145,7 +149,7 @@ class Database:
         self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._writes.put(_Write(fn, loop, future))
+        self._writes.put(_Write(fn, loop, future, frees))
         return await future
 
     def _check_open(self) -> None:
@@ -178,12 +182,18 @@ class Database:
         if not together:
             for write in batch:
                 self._commit_alone(write)
+                if write.frees and write.error is not None and self._has_made_room(write.error):
+                    self._commit_alone(write)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
         for write in batch:
             by_loop.setdefault(write.loop, []).append(write)
         for loop, writes in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, writes)
+
+    def _has_made_room(self, error: BaseException) -> bool:
+        is_full = isinstance(_translate(error), DiskFull)
+        return is_full and self._make_room is not None and self._make_room()
 
     def _commit_together(self, batch: list[_Write]) -> bool:
         """One transaction for all; False when the database refused it, and nothing is stored."""

@@ -217,7 +217,7 @@ class Catalog:
             _get(connection, EXPERIMENTS, id_, "experiment")
             connection.execute(delete(EXPERIMENTS).where(EXPERIMENTS.c.id == id_))
 
-        await self._database.write(write)
+        await self._database.write(write, frees=True)
 
     # -- pipelines -----------------------------------------------------------------------------
 
@@ -317,7 +317,7 @@ class Catalog:
             _set_tags(connection, id_, {})
             connection.execute(delete(PIPELINES).where(PIPELINES.c.id == id_))
 
-        await self._database.write(write)
+        await self._database.write(write, frees=True)
 
     # -- versions ------------------------------------------------------------------------------
 
@@ -401,7 +401,7 @@ class Catalog:
                 raise NotFound(f"pipeline version {id_} of pipeline {pipeline_id} not found")
             _delete_version(connection, id_, row["spec_id"])
 
-        await self._database.write(write)
+        await self._database.write(write, frees=True)
 
 
 def _get(connection: Connection, table: Table, id_: str, noun: str) -> RowMapping:

@@ -246,7 +246,7 @@ class RunCatalog:
             connection.execute(delete(RUNS).where(RUNS.c.id == run_id))
             prune_spec(connection, row["spec_id"])
 
-        await self._database.write(write)
+        await self._database.write(write, frees=True)
 
     async def get_artifact(self, artifact_id: str) -> lineage.Provenance:
         """An artifact with its lineage.
