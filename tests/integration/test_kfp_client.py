@@ -16,10 +16,11 @@ import uvicorn
 from bessemer.base.clock import SystemClock
 from bessemer.database.database import Database
 from bessemer.kube.access import ADMIN, Attributes, Decision, User
-from bessemer.pipelines import errors
-from bessemer.pipelines.api import Guard, build_api
+from bessemer.pipelines.api import build_api
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState, StateChange, Task
+from bessemer.web import errors
+from bessemer.web.guard import Guard
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLE = _ROOT / "examples" / "breast_cancer" / ".venv" / "bin" / "python"

@@ -30,9 +30,9 @@ from bessemer.database.database import Database
 from bessemer.gateway.bootstrap import Authentication, GatewayOptions, make_jwks
 from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
-from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.steplogs import PodStepLogs
+from bessemer.web.guard import Guard
 
 # In the home: copies of logs whose pods are gone, out of the reach of pods.
 STEP_LOGS = "logs"

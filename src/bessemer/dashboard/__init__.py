@@ -1,7 +1,7 @@
 """Web pages for people: served at P+1 beside the KFP routes.
 
-May import: ``pipelines`` (its records and history, to read them), ``artifacts.store``, ``kube``,
-``kinds``, ``base``. Nothing imports it but app.py.
+May import: ``pipelines`` (its records and history, to read them), ``artifacts.store``, ``web``,
+``kube``, ``kinds``, ``base``. Nothing imports it but app.py.
 
 Pages are strings made on the server; the one script follows kfp's ``/#/runs/details/<id>`` links
 and posts the code of a link that signs in. What to open, to change

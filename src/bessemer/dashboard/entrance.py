@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from bessemer.dashboard import origin
@@ -22,8 +22,9 @@ from bessemer.dashboard.html import Html, tag
 from bessemer.dashboard.origin import Asked, own_path
 from bessemer.dashboard.sessions import CODE_SECONDS, SESSION_SECONDS, Sessions, proof_of
 from bessemer.kube.access import User
-from bessemer.pipelines.api import Guard
-from bessemer.pipelines.errors import Unauthenticated
+from bessemer.web.bodies import read_form
+from bessemer.web.errors import Unauthenticated
+from bessemer.web.guard import Guard
 
 LOGIN, LOGOUT, CODES = "/login", "/logout", "/login/codes"
 _READING = ("GET", "HEAD")
@@ -102,7 +103,7 @@ class Entrance:
         return JSONResponse({"code": code, "expiresInSeconds": CODE_SECONDS}, headers=HEADERS)
 
     async def _sign_in(self, request: Request) -> Response:
-        form = await _read_form(request)
+        form = await read_form(request, _MOST_BYTES)
         secret, target = form.get("secret", "").strip(), own_path(form.get("next", "/"))
         token = self._sessions.redeem(secret) or secret
         try:
@@ -128,7 +129,7 @@ class Entrance:
 
     async def _change(self, request: Request, viewer: Viewer) -> Response:
         """What a form of ours asks for: so far, to sign out."""
-        form = await _read_form(request)
+        form = await read_form(request, _MOST_BYTES)
         if not hmac.compare_digest(form.get("proof", "").encode(), viewer.proof.encode()):
             return _refuse(403, "Refused", _FOREIGN)
         if request.scope["path"] != LOGOUT:
@@ -172,19 +173,6 @@ def _asked_path(request: Request) -> str:
     path = quote(request.scope["path"], safe="/:@!$&'()*+,;=~")
     query = request.scope["query_string"].decode("latin-1")
     return own_path(f"{path}?{query}" if request.method == "GET" and query else path)
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """A form's fields; an empty one when it is none, too large or broken off."""
-    body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MOST_BYTES:
-                return {}
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=16))
-    except (ClientDisconnect, ValueError):
-        return {}
 
 
 def _wrong_host(request: Request) -> str:

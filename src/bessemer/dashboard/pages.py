@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -28,22 +28,26 @@ from bessemer.kinds import meta
 from bessemer.kinds.inferenceservice import INFERENCE_SERVICE
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
-from bessemer.kube.access import Attributes, User
+from bessemer.kube.access import Attributes
 from bessemer.kube.client import Client, Selection
 from bessemer.kube.errors import ApiError, BadRequest
 from bessemer.pipelines import listing, run_catalog
-from bessemer.pipelines.api import Guard
-from bessemer.pipelines.errors import (
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    PipelinesError,
-)
+from bessemer.pipelines.api.access import asked
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.pods import RUN_LABEL
 from bessemer.pipelines.records import UNFINISHED, Artifact, Run, Task
 from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.steplogs import StepLogs
+from bessemer.web.answers import HTTP_STATUS
+from bessemer.web.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Refusal,
+)
+from bessemer.web.guard import Guard
+from bessemer.web.requests import admit, user_of
+from bessemer.web.streams import chain
 
 _TAIL = 2000  # lines of a log
 _TAIL_BYTES = 1 << 20  # of them, for a line may be of any length
@@ -113,12 +117,12 @@ class Pages:
             await found(scope, receive, send)
             return
         user, viewer = found
-        scope = {**scope, "bessemer.user": user, "bessemer.viewer": viewer}
+        scope = {**scope, "bessemer.viewer": viewer}
+        admit(scope, user)
         await self._app(scope, receive, send)
 
     async def _may(self, request: Request, attributes: Attributes) -> bool:
-        user: User = request.scope["bessemer.user"]
-        return (await self._guard.authorizer.authorize(user, attributes)).allowed
+        return await self._guard.allows(user_of(request), attributes)
 
     async def show_overview(self, request: Request) -> Response:
         """Runs and served models, as far as the user may see them."""
@@ -128,9 +132,9 @@ class Pages:
         return _answer(request, content)
 
     async def _list_runs(self, request: Request) -> run_catalog.RunPage | None:
-        user, namespace = request.scope["bessemer.user"], self._sources.namespace
+        namespace = self._sources.namespace
         try:
-            await self._guard.check(user, "list", "runs", namespace)
+            await self._guard.check(user_of(request), asked("list", "runs", namespace))
         except PermissionDenied:
             return None
         params = {"sort_by": "created_at desc", "page_size": str(_RUNS), "filter": _AT_HAND}
@@ -152,7 +156,7 @@ class Pages:
         id_ = request.path_params["id"]
         found = await self._sources.history.load_run(id_)
         namespace = found[0].namespace if found else self._sources.namespace
-        await self._guard.check(request.scope["bessemer.user"], "get", "runs", namespace)
+        await self._guard.check(user_of(request), asked("get", "runs", namespace))
         if found is None:
             raise run_catalog.missing_run(id_)
         return found
@@ -240,7 +244,7 @@ class Pages:
             raise NotFound(f"task {task.id} has no log yet: {error}") from error
         name = f"{task.pod_name or task.id}.{number}.log"
         headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(_chain(first, pieces), headers=headers, media_type="text/plain")
+        return StreamingResponse(chain(first, pieces), headers=headers, media_type="text/plain")
 
     async def _open(self, request: Request) -> tuple[Artifact, OpenArtifact]:
         record, _, artifacts = await self._load(request)
@@ -273,12 +277,6 @@ def _read_attempt(request: Request, count: int) -> int:
     return int(text)
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
-
-
 def _answer(request: Request, content: Page, status: int = 200) -> Response:
     return answer(content, status, viewer=request.scope.get("bessemer.viewer"))
 
@@ -287,8 +285,8 @@ async def _show_error(request: Request, error: Exception) -> Response:
     status = 500
     if isinstance(error, HTTPException):
         status = error.status_code
-    elif isinstance(error, PipelinesError):
-        status = {3: 400, 5: 404, 7: 403}.get(error.code, 500)
+    elif isinstance(error, Refusal):
+        status = HTTP_STATUS[error.code]
     elif isinstance(error, ApiError):
         status = error.code
     elif isinstance(error, ArtifactError | NotReady):

@@ -1,7 +1,7 @@
 """Kubeflow Pipelines v2: the spec, the engine, its history and the v2beta1 REST face.
 
-May import: ``artifacts.store``, ``control``, ``kube``, ``database``, ``kinds``, ``base``; no other
-capability.
+May import: ``artifacts.store``, ``web``, ``control``, ``kube``, ``database``, ``kinds``,
+``base``; no other capability.
 The engine, from pure to acting: ``spec`` (the IR as nouns), ``types`` / ``conditions`` /
 ``placeholders`` (values, CEL, texts), ``inputs`` (where a task's inputs come from), ``tree`` /
 ``walk`` / ``plan`` (what is decided), ``retrying`` (what of a failed run is done again),

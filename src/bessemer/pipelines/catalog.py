@@ -13,16 +13,17 @@ from sqlalchemy.exc import IntegrityError
 from bessemer.base import ids
 from bessemer.database.database import Database
 from bessemer.database.engine import upsert
-from bessemer.pipelines import listing, rows
-from bessemer.pipelines.errors import AlreadyExists, FailedPrecondition, NotFound
+from bessemer.pipelines import rows
 from bessemer.pipelines.spec_cache import prune_spec
 from bessemer.pipelines.tables import EXPERIMENTS, PIPELINES, RUNS, SPECS, TAGS, VERSIONS
+from bessemer.web import paging
+from bessemer.web.errors import AlreadyExists, FailedPrecondition, NotFound
 
 T = TypeVar("T")
 
 DEFAULT_EXPERIMENT = "Default"
 
-EXPERIMENT_FIELDS = listing.Fields(
+EXPERIMENT_FIELDS = paging.Fields(
     EXPERIMENTS,
     {
         "experiment_id": EXPERIMENTS.c.id,
@@ -36,7 +37,7 @@ EXPERIMENT_FIELDS = listing.Fields(
         "storage_state": EXPERIMENTS.c.storage_state,
     },
 )
-PIPELINE_FIELDS = listing.Fields(
+PIPELINE_FIELDS = paging.Fields(
     PIPELINES,
     {
         "pipeline_id": PIPELINES.c.id,
@@ -49,7 +50,7 @@ PIPELINE_FIELDS = listing.Fields(
     },
     tags=True,
 )
-VERSION_FIELDS = listing.Fields(
+VERSION_FIELDS = paging.Fields(
     VERSIONS,
     {
         "pipeline_version_id": VERSIONS.c.id,
@@ -172,12 +173,12 @@ class Catalog:
         )
 
     async def list_experiments(
-        self, query: listing.Query, namespace: str
+        self, query: paging.Query, namespace: str
     ) -> tuple[list[Experiment], int, str]:
         """A page of a namespace's experiments, how many there are, the next page's token."""
 
         def read(connection: Connection) -> tuple[list[Experiment], int, str]:
-            page = listing.run(connection, query, [EXPERIMENTS.c.namespace == namespace])
+            page = paging.run(connection, query, [EXPERIMENTS.c.namespace == namespace])
             return [_to_experiment(row) for row in page.rows], page.total, page.next_token
 
         return await self._database.read(read)
@@ -265,12 +266,12 @@ class Catalog:
         return await self._database.read(read)
 
     async def list_pipelines(
-        self, query: listing.Query, namespace: str
+        self, query: paging.Query, namespace: str
     ) -> tuple[list[Pipeline], int, str]:
         """A page of a namespace's pipelines, how many there are, the next page's token."""
 
         def read(connection: Connection) -> tuple[list[Pipeline], int, str]:
-            page = listing.run(connection, query, [PIPELINES.c.namespace == namespace])
+            page = paging.run(connection, query, [PIPELINES.c.namespace == namespace])
             return _to_pipelines(connection, page.rows), page.total, page.next_token
 
         return await self._database.read(read)
@@ -359,12 +360,12 @@ class Catalog:
         return await self._database.read(read)
 
     async def list_versions(
-        self, query: listing.Query, pipeline_id: str
+        self, query: paging.Query, pipeline_id: str
     ) -> tuple[list[Version], int, str]:
         """A page of a pipeline's versions, how many there are, the next page's token."""
 
         def read(connection: Connection) -> tuple[list[Version], int, str]:
-            page = listing.run(connection, query, [VERSIONS.c.pipeline_id == pipeline_id])
+            page = paging.run(connection, query, [VERSIONS.c.pipeline_id == pipeline_id])
             return _to_versions(connection, page.rows), page.total, page.next_token
 
         return await self._database.read(read)

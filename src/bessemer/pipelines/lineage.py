@@ -8,12 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select
 
-from bessemer.pipelines import listing, rows
-from bessemer.pipelines.errors import NotFound
+from bessemer.pipelines import rows
 from bessemer.pipelines.records import Artifact
 from bessemer.pipelines.tables import ARTIFACTS, LINKS
+from bessemer.web import paging
+from bessemer.web.errors import NotFound
 
-ARTIFACT_FIELDS = listing.Fields(
+ARTIFACT_FIELDS = paging.Fields(
     ARTIFACTS,
     {
         "artifact_id": ARTIFACTS.c.id,
@@ -71,14 +72,14 @@ def get(connection: Connection, artifact_id: str) -> Provenance:
 
 
 def find(
-    connection: Connection, query: listing.Query, namespace: str, run_id: str = ""
+    connection: Connection, query: paging.Query, namespace: str, run_id: str = ""
 ) -> ArtifactPage:
     """A page of a namespace's artifacts; of a run: those that its tasks took or gave."""
     where = [ARTIFACTS.c.namespace == namespace]
     if run_id:
         named = select(LINKS.c.artifact_id).where(LINKS.c.run_id == run_id)
         where.append(ARTIFACTS.c.id.in_(named))
-    page = listing.run(connection, query, where)
+    page = paging.run(connection, query, where)
     return ArtifactPage(_to_provenance(connection, page.rows), page.total, page.next_token)
 
 

@@ -21,15 +21,16 @@ from sqlalchemy import (
 )
 
 from bessemer.database.engine import upsert
-from bessemer.pipelines import lineage, listing, rows
-from bessemer.pipelines.errors import Aborted, FailedPrecondition, NotFound
+from bessemer.pipelines import lineage, rows
 from bessemer.pipelines.history import SqlHistory, read_run
 from bessemer.pipelines.records import FINAL, Run, RunState, StateChange
 from bessemer.pipelines.retrying import Reset
 from bessemer.pipelines.spec_cache import prune_spec
 from bessemer.pipelines.tables import ARTIFACTS, EXPERIMENTS, LINKS, RUNS, SPECS, TASKS
+from bessemer.web import paging
+from bessemer.web.errors import Aborted, FailedPrecondition, NotFound
 
-RUN_FIELDS = listing.Fields(
+RUN_FIELDS = paging.Fields(
     RUNS,
     {
         "run_id": RUNS.c.id,
@@ -117,7 +118,7 @@ class RunCatalog:
         return await self._database.read(read)
 
     async def list_runs(
-        self, query: listing.Query, namespace: str, experiment_id: str = ""
+        self, query: paging.Query, namespace: str, experiment_id: str = ""
     ) -> RunPage:
         """A page of a namespace's runs, of one experiment if it is named."""
 
@@ -125,7 +126,7 @@ class RunCatalog:
             where: list[ColumnElement[bool]] = [RUNS.c.namespace == namespace]
             if experiment_id:
                 where.append(RUNS.c.experiment_id == experiment_id)
-            page = listing.run(connection, query, where)
+            page = paging.run(connection, query, where)
             irs = self._irs.find(connection, {row["spec_id"] for row in page.rows})
             runs = [rows.to_run(row, irs[row["spec_id"]]) for row in page.rows]
             return RunPage(runs, page.total, page.next_token)
@@ -256,7 +257,7 @@ class RunCatalog:
         return await self._database.read(lambda connection: lineage.get(connection, artifact_id))
 
     async def list_artifacts(
-        self, query: listing.Query, namespace: str, run_id: str = ""
+        self, query: paging.Query, namespace: str, run_id: str = ""
     ) -> lineage.ArtifactPage:
         """A page of a namespace's artifacts; of a run: those that its tasks took or gave."""
         return await self._database.read(

@@ -10,8 +10,8 @@ from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client
 from bessemer.kube.errors import NotFound as ObjectNotFound
-from bessemer.pipelines import errors
 from bessemer.pipelines.records import Run, Task
+from bessemer.web import errors
 
 #: Reads a pod's log: the pod, whether to follow it, how many last lines (None: all).
 ReadPod = Callable[[Object, bool, int | None], AsyncIterator[bytes]]

@@ -22,7 +22,7 @@ from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube.client import Client
 from bessemer.kube.errors import AlreadyExists, ApiError, NotFound
-from bessemer.pipelines import claims, errors, importer, outputs, placeholders, platform, pods
+from bessemer.pipelines import claims, importer, outputs, placeholders, platform, pods
 from bessemer.pipelines.records import Run
 from bessemer.pipelines.spec import Spec
 from bessemer.pipelines.spec.imports import find_uris
@@ -35,6 +35,7 @@ from bessemer.pipelines.spec.model import (
     DagInput,
     ParameterInput,
 )
+from bessemer.web import errors
 
 #: Why an image can't be run here; "" if it can.
 RefuseImage = Callable[[str], str]

@@ -16,8 +16,8 @@ from typing import IO, Any
 import yaml
 
 from bessemer.kube import yamlshape
-from bessemer.pipelines.errors import InvalidArgument, TooLarge
 from bessemer.pipelines.spec.documents import MAX_VALUES
+from bessemer.web.errors import InvalidArgument, TooLarge
 
 # Bytes; 8 MiB of YAML come to a gigabyte of Python's objects if all values are short, so that
 # values are counted, too.

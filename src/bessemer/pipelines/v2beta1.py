@@ -14,9 +14,9 @@ from typing import Any
 
 from bessemer.pipelines import spec_cache, tree
 from bessemer.pipelines.catalog import Experiment, Pipeline, Version
-from bessemer.pipelines.errors import InvalidArgument
 from bessemer.pipelines.lineage import Provenance
 from bessemer.pipelines.records import Run, StateChange, Task, TaskKind, TaskState, Values
+from bessemer.web.errors import InvalidArgument
 
 Json = dict[str, Any]
 

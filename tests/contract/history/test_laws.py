@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from bessemer.pipelines.errors import Aborted, FailedPrecondition
 from bessemer.pipelines.records import (
     Artifact,
     RunState,
@@ -17,6 +16,7 @@ from bessemer.pipelines.records import (
     Values,
 )
 from bessemer.pipelines.retrying import Reset
+from bessemer.web.errors import Aborted, FailedPrecondition
 
 from .conftest import NOW, World, make_run
 

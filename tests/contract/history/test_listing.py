@@ -10,10 +10,10 @@ import pytest
 from bessemer.database.database import Database
 from bessemer.pipelines import catalog, listing
 from bessemer.pipelines.catalog import Catalog, Experiment, Pipeline, Version
-from bessemer.pipelines.errors import AlreadyExists, FailedPrecondition
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import RunState
 from bessemer.pipelines.run_catalog import RUN_FIELDS, RunCatalog
+from bessemer.web.errors import AlreadyExists, FailedPrecondition
 
 from .conftest import NOW, make_run
 

@@ -18,11 +18,11 @@ from bessemer.kinds.pod import POD
 from bessemer.kube.access import Attributes, Decision, User
 from bessemer.kube.client import ObjectList, Selection
 from bessemer.kube.errors import not_found
-from bessemer.pipelines import errors
-from bessemer.pipelines.api import Guard
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState, Task
 from bessemer.pipelines.run_catalog import RunCatalog
+from bessemer.web import errors
+from bessemer.web.guard import Guard
 
 SITE = "http://127.0.0.1:8081"
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)

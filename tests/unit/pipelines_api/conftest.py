@@ -11,11 +11,12 @@ import pytest
 
 from bessemer.database.database import Database
 from bessemer.kube.access import Attributes, Decision, User
-from bessemer.pipelines import errors
-from bessemer.pipelines.api import Guard, build_api
+from bessemer.pipelines.api import build_api
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, Task
 from bessemer.pipelines.run_catalog import RunCatalog
+from bessemer.web import errors
+from bessemer.web.guard import Guard
 
 BASE = "http://test/apis/v2beta1"
 

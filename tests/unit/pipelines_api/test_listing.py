@@ -11,10 +11,10 @@ import pytest
 
 from bessemer.database.database import Database
 from bessemer.pipelines import listing
-from bessemer.pipelines.errors import InvalidArgument
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.records import Run, RunState
 from bessemer.pipelines.run_catalog import RUN_FIELDS, RunCatalog
+from bessemer.web.errors import InvalidArgument
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ import pytest
 
 from bessemer.artifacts.logs import DiskLogs
 from bessemer.kube.errors import NotFound as ObjectNotFound
-from bessemer.pipelines import errors
 from bessemer.pipelines.records import Run, RunState, Task, TaskKind, TaskState
 from bessemer.pipelines.steplogs import PodStepLogs
+from bessemer.web import errors
 
 from .test_listing import NOW
 

@@ -15,9 +15,9 @@ from bessemer.gateway.bootstrap import GatewayOptions
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Client
 from bessemer.kube.informer import Informers
-from bessemer.pipelines.api import Guard
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.pipelines.trial import RefuseImage
+from bessemer.web.guard import Guard
 
 #: The namespace that KFP's clients take where they are told of none.
 PIPELINES_NAMESPACE = "kubeflow"

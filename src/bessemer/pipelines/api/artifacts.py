@@ -13,8 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bessemer.pipelines import lineage, listing, v2beta1
-from bessemer.pipelines.api.http import JsonResponse, RouteDependencies, params_of, user_of
-from bessemer.pipelines.errors import NotFound
+from bessemer.pipelines.api.http import RouteDependencies
+from bessemer.web.answers import JsonResponse
+from bessemer.web.errors import NotFound
+from bessemer.web.requests import params_of
 
 
 class Artifacts:
@@ -30,21 +32,12 @@ class Artifacts:
             Route("/artifacts/{id}", self.get, methods=["GET"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
-        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
-        if namespace:
-            await self._services.guard.check(user_of(request), verb, "runs", namespace)
-            return namespace
-        namespace = self._services.namespace_of(request)
-        await self._services.check(request, verb, "runs", namespace)
-        return namespace
-
     async def list(self, request: Request) -> Response:
         """A page."""
         params = params_of(request)
         run_id = params.get("run_id", "")
         namespace = await self._services.runs.namespace_of_run(run_id) if run_id else ""
-        namespace = await self._check(request, "list", namespace)
+        namespace = await self._services.admit(request, "list", "runs", namespace)
         query = listing.parse(params, lineage.ARTIFACT_FIELDS)
         page = await self._services.runs.list_artifacts(query, namespace, run_id)
         items = [v2beta1.artifact(record) for record in page.artifacts]
@@ -55,7 +48,7 @@ class Artifacts:
         try:
             found = await self._services.runs.get_artifact(request.path_params["id"])
         except NotFound:
-            await self._check(request, "get")
+            await self._services.admit(request, "get", "runs")
             raise
-        await self._check(request, "get", found.namespace)
+        await self._services.admit(request, "get", "runs", found.namespace)
         return JsonResponse(v2beta1.artifact(found))

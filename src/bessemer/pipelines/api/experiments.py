@@ -8,14 +8,11 @@ from starlette.routing import Route
 
 from bessemer.base import ids
 from bessemer.pipelines import catalog, listing, v2beta1
-from bessemer.pipelines.api.http import (
-    JsonResponse,
-    RouteDependencies,
-    params_of,
-    read_json,
-    user_of,
-)
-from bessemer.pipelines.errors import NotFound
+from bessemer.pipelines.api.http import RouteDependencies
+from bessemer.web.answers import JsonResponse
+from bessemer.web.bodies import read_json
+from bessemer.web.errors import NotFound
+from bessemer.web.requests import params_of
 
 
 class Experiments:
@@ -37,27 +34,18 @@ class Experiments:
             Route(one, self.delete, methods=["DELETE"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
-        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
-        if namespace:
-            await self._services.guard.check(user_of(request), verb, "experiments", namespace)
-            return namespace
-        namespace = self._services.namespace_of(request)
-        await self._services.check(request, verb, "experiments", namespace)
-        return namespace
-
     async def _find(self, request: Request, verb: str) -> catalog.Experiment:
         try:
             experiment = await self._catalog.get_experiment(request.path_params["id"])
         except NotFound:
-            await self._check(request, verb)
+            await self._services.admit(request, verb, "experiments")
             raise
-        await self._check(request, verb, experiment.namespace)
+        await self._services.admit(request, verb, "experiments", experiment.namespace)
         return experiment
 
     async def list(self, request: Request) -> Response:
         """A page."""
-        namespace = await self._check(request, "list")
+        namespace = await self._services.admit(request, "list", "experiments")
         query = listing.parse(params_of(request), catalog.EXPERIMENT_FIELDS)
         found, total, token = await self._catalog.list_experiments(query, namespace)
         items = [v2beta1.experiment(record) for record in found]

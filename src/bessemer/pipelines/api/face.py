@@ -18,29 +18,31 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from bessemer.base.clock import Clock
 from bessemer.base.errors import BessemerError
 from bessemer.database.database import Database
 from bessemer.pipelines import uploads
-from bessemer.pipelines.api.access import Guard
 from bessemer.pipelines.api.artifacts import Artifacts
 from bessemer.pipelines.api.experiments import Experiments
 from bessemer.pipelines.api.http import (
     PROXIED,
     Cluster,
-    JsonResponse,
     RouteDependencies,
     answer_error,
 )
 from bessemer.pipelines.api.pipelines import Pipelines
 from bessemer.pipelines.api.runs import Runs
 from bessemer.pipelines.catalog import Catalog
-from bessemer.pipelines.errors import PipelinesError, TooLarge, Unimplemented
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.run_catalog import RunCatalog
 from bessemer.pipelines.steplogs import StepLogs
+from bessemer.web.answers import JsonResponse
+from bessemer.web.bodies import Limited
+from bessemer.web.errors import Refusal, Unimplemented
+from bessemer.web.guard import Guard
+from bessemer.web.requests import admit
 
 _PREFIX = re.compile(
     r"^(?:/pipeline"
@@ -49,6 +51,7 @@ _PREFIX = re.compile(
 )
 # A file of the greatest size, and the multipart frame around it.
 _MAX_BODY = uploads.MAX_BYTES + (1 << 20)
+_CURE = "pass existing_token to kfp.Client, or the header 'Authorization: Bearer <token>'"
 
 
 class PipelinesApi:
@@ -95,27 +98,12 @@ class PipelinesApi:
         scope[PROXIED] = proxied
         request = Request(scope)
         try:
-            scope["bessemer.user"] = await self._guard.identify(request)
-        except PipelinesError as error:
+            admit(scope, await self._guard.identify(request, _CURE))
+        except Refusal as error:
             response = await answer_error(request, error)
             await response(scope, receive, send)
             return
-        await self._app(scope, _Limited(receive), send)
-
-
-class _Limited:
-    """A body of no more bytes than we take, whatever its length said."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._seen = 0
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._seen += len(message.get("body", b""))
-        if self._seen > _MAX_BODY:
-            raise TooLarge(f"a request's body may have {_MAX_BODY} bytes, but this one has more")
-        return message
+        await self._app(scope, Limited(receive, _MAX_BODY), send)
 
 
 async def _get_health(request: Request) -> Response:

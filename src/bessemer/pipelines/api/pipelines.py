@@ -16,16 +16,11 @@ from starlette.routing import Route
 
 from bessemer.base import ids
 from bessemer.pipelines import catalog, listing, uploads, v2beta1
-from bessemer.pipelines.api.http import (
-    JsonResponse,
-    RouteDependencies,
-    load_spec,
-    params_of,
-    read_beside,
-    read_json,
-    user_of,
-)
-from bessemer.pipelines.errors import InvalidArgument, NotFound, Unimplemented
+from bessemer.pipelines.api.http import RouteDependencies, load_spec
+from bessemer.web.answers import JsonResponse
+from bessemer.web.bodies import read_beside, read_json
+from bessemer.web.errors import InvalidArgument, NotFound, Unimplemented
+from bessemer.web.requests import params_of
 
 _MAX_TAGS = 20
 _MAX_TAG = 63  # characters of a key, and of a value
@@ -78,29 +73,20 @@ class Pipelines:
             Route(version, self.delete_version, methods=["DELETE"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
-        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
-        if namespace:
-            await self._services.guard.check(user_of(request), verb, "pipelines", namespace)
-            return namespace
-        namespace = self._services.namespace_of(request)
-        await self._services.check(request, verb, "pipelines", namespace)
-        return namespace
-
     async def _find(self, request: Request, verb: str, id_: str = "") -> catalog.Pipeline:
         try:
             pipeline = await self._catalog.get_pipeline(id_ or request.path_params["id"])
         except NotFound:
-            await self._check(request, verb)
+            await self._services.admit(request, verb, "pipelines")
             raise
-        await self._check(request, verb, pipeline.namespace)
+        await self._services.admit(request, verb, "pipelines", pipeline.namespace)
         return pipeline
 
     # -- pipelines -----------------------------------------------------------------------------
 
     async def list(self, request: Request) -> Response:
         """A page."""
-        namespace = await self._check(request, "list")
+        namespace = await self._services.admit(request, "list", "pipelines")
         query = listing.parse(params_of(request), catalog.PIPELINE_FIELDS)
         found, total, token = await self._catalog.list_pipelines(query, namespace)
         items = [v2beta1.pipeline(record) for record in found]
@@ -154,7 +140,7 @@ class Pipelines:
 
     async def get_by_name(self, request: Request) -> Response:
         """One, by its name."""
-        namespace = await self._check(request, "get")
+        namespace = await self._services.admit(request, "get", "pipelines")
         name = request.path_params["name"]
         pipeline = await self._catalog.find_pipeline(namespace, name)
         return JsonResponse(v2beta1.pipeline(pipeline))
@@ -250,7 +236,7 @@ class Pipelines:
 
     async def upload(self, request: Request) -> Response:
         """A file as a new pipeline with its first version."""
-        namespace = await self._check(request, "create")
+        namespace = await self._services.admit(request, "create", "pipelines")
         params, file_name, text = await _read_upload(request)
         params.setdefault("name", params.get("display_name") or file_name)
         pipeline = self._make(params, namespace)

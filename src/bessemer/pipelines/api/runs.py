@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +14,14 @@ from starlette.routing import Route
 
 from bessemer.base import ids
 from bessemer.pipelines import listing, retrying, run_catalog, spec, tree, v2beta1
-from bessemer.pipelines.api.http import (
-    JsonResponse,
-    RouteDependencies,
-    load_spec,
-    params_of,
-    read_json,
-    user_of,
-)
-from bessemer.pipelines.errors import InvalidArgument, NotFound
+from bessemer.pipelines.api.access import asked
+from bessemer.pipelines.api.http import RouteDependencies, load_spec
 from bessemer.pipelines.records import Lease, Run, RunState, StateChange, Task
+from bessemer.web.answers import JsonResponse
+from bessemer.web.bodies import read_json
+from bessemer.web.errors import InvalidArgument, NotFound
+from bessemer.web.requests import params_of
+from bessemer.web.streams import chain
 
 _MAX_DIGITS = 18  # of a number of lines
 
@@ -55,22 +53,13 @@ class Runs:
             Route(one + "/nodes/{node}/log", self.log, methods=["GET"]),
         ]
 
-    async def _check(self, request: Request, verb: str, namespace: str = "") -> str:
-        """Let a request pass; the namespace that it is for: a thing's own, or the one it names."""
-        if namespace:
-            await self._services.guard.check(user_of(request), verb, "runs", namespace)
-            return namespace
-        namespace = self._services.namespace_of(request)
-        await self._services.check(request, verb, "runs", namespace)
-        return namespace
-
     async def _find(self, request: Request, verb: str) -> Run:
         try:
             run = await self._runs.get_run(request.path_params["id"])
         except NotFound:
-            await self._check(request, verb)
+            await self._services.admit(request, verb, "runs")
             raise
-        await self._check(request, verb, run.namespace)
+        await self._services.admit(request, verb, "runs", run.namespace)
         return run
 
     async def list(self, request: Request) -> Response:
@@ -80,7 +69,7 @@ class Runs:
         if experiment_id and not namespace:
             with contextlib.suppress(NotFound):
                 namespace = (await self._catalog.get_experiment(experiment_id)).namespace
-        namespace = await self._check(request, "list", namespace)
+        namespace = await self._services.admit(request, "list", "runs", namespace)
         query = listing.parse(params, run_catalog.RUN_FIELDS)
         page = await self._runs.list_runs(query, namespace, experiment_id)
         items = [v2beta1.run(run) for run in page.runs]
@@ -131,14 +120,14 @@ class Runs:
     async def _find_place(self, request: Request, experiment_id: str) -> tuple[str, str]:
         """The experiment that a new run names, if any, and the namespace, where it is allowed."""
         if not experiment_id:
-            return "", await self._check(request, "create")
+            return "", await self._services.admit(request, "create", "runs")
         try:
             experiment = await self._catalog.get_experiment(experiment_id)
         except NotFound:
-            await self._check(request, "create")
+            await self._services.admit(request, "create", "runs")
             raise
         given = params_of(request).get("namespace", experiment.namespace)
-        await self._check(request, "create", experiment.namespace)
+        await self._services.admit(request, "create", "runs", experiment.namespace)
         if given != experiment.namespace:
             raise InvalidArgument(
                 f"the run is for namespace {given!r}, but its experiment {experiment_id} is in "
@@ -259,14 +248,10 @@ class Runs:
         )
         # The first piece is read before the answer starts, so that "no log" can still be a 404.
         first = await anext(pieces, b"")
-        pieces = self._services.guard.while_allowed(request, run.namespace, _chain(first, pieces))
+        pieces = self._services.guard.while_allowed(
+            request, asked("get", "runs", run.namespace), chain(first, pieces)
+        )
         return StreamingResponse(pieces, media_type="text/plain")
-
-
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
 
 
 def find_attempt(tasks: Sequence[Task], node: str, attempt: str = "") -> Task:
