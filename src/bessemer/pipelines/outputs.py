@@ -37,7 +37,8 @@ def run_root(run: Run, spec: Spec, store: ArtifactStore) -> str:
         base = store.place(run.namespace, wanted) if wanted else store.root(run.namespace)
     except Elsewhere as error:
         raise InvalidRoot(
-            f"the pipeline root {error}; or leave it out to use the default"
+            f"the pipeline root must be where the namespace's artifacts are, but {error}; or "
+            "leave it out to use the default"
         ) from None
     return f"{base}/{spec.name}/{run.id}"
 
