@@ -29,6 +29,7 @@ from bessemer.artifacts.store import (
     NotReady,
     TooLarge,
     Unreadable,
+    is_text,
 )
 from bessemer.base import trees
 
@@ -181,7 +182,7 @@ class DiskArtifact:
 
 def relative(path: str, root: str) -> str | None:
     """Where below a folder an absolute path is, as texts; "" for the folder, None: it isn't."""
-    if "\0" in path or ".." in path.split("/"):
+    if not is_text(path) or ".." in path.split("/"):
         return None
     path = posixpath.normpath(path)
     if path == root:
@@ -363,6 +364,8 @@ class _Level:
         """
         for entry in self._entries:
             path = f"{self._prefix}{entry.name}"
+            if not is_text(path):
+                raise Unreadable(f"names must be UTF-8, but one is {os.fsencode(path)[:80]!r}")
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):

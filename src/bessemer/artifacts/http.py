@@ -80,7 +80,7 @@ class HttpStore(MinioUris):
         answer = await self._http.send(request, stream=True)
         try:
             await _check_stream(answer)
-            async for line in answer.aiter_lines():
+            async for line in _lines(answer):
                 told = orjson.loads(line)
                 if (error := protocol.read_error(told)) is not None:
                     raise error
@@ -149,6 +149,15 @@ class HttpArtifact:
 
     def close(self) -> None:
         """See the port; nothing is held between reads."""
+
+
+async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """The body's lines, which end with a line feed alone: names may have what else parts lines."""
+    rest = b""
+    async for piece in answer.aiter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line
 
 
 async def _check_stream(answer: httpx.Response) -> None:

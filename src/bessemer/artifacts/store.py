@@ -228,6 +228,15 @@ class LogArchive(Protocol):
         ...
 
 
+def is_text(uri: str) -> bool:
+    """Whether each place for artifacts can have a name like that: UTF-8, and no NUL."""
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in uri
+
+
 def shorten(uri: str) -> str:
     """A URI as errors show it."""
     return repr(uri if len(uri) <= _SHOWN else f"{uri[:_SHOWN]}...")

@@ -11,7 +11,7 @@ import asyncio
 from pathlib import Path
 
 from bessemer.artifacts.disk import DRAFTS, DiskStore
-from bessemer.artifacts.store import Attachment, ClaimPath, Elsewhere, Foreign, shorten
+from bessemer.artifacts.store import Attachment, ClaimPath, Elsewhere, Foreign, is_text, shorten
 
 #: Where runs' outputs go that ask for no other place. Source: upstream's default pipeline root.
 ROOT = "minio://mlpipeline/v2/artifacts"
@@ -81,7 +81,7 @@ def split(uri: str) -> list[str]:
             "folder of the cluster's own"
         )
     names = [name for name in uri.removeprefix(_SCHEME).split("/") if name not in ("", ".")]
-    if ".." in names or "\0" in uri or names[:1] == [DRAFTS]:
+    if ".." in names or not is_text(uri) or names[:1] == [DRAFTS]:
         raise Elsewhere(
             f"{shorten(uri)} leads to no place of the namespace; give another, without '..'"
         )

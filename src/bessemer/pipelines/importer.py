@@ -24,7 +24,8 @@ def place(uri: str, name: str, namespace: str, store: ArtifactStore) -> str:
         return store.place(namespace, uri)
     except Elsewhere as error:
         raise InvalidImport(
-            f"importer {name!r} can't fetch what isn't among the namespace's artifacts: {error}"
+            f"importer {name!r} can't fetch {types.shorten(uri)}, for only artifacts of the "
+            f"namespace are imported: {error}"
         ) from None
 
 

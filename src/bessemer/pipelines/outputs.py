@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from bessemer.artifacts.store import ArtifactStore, Elsewhere, Foreign, TooLarge, Unreadable
@@ -12,6 +13,8 @@ from bessemer.pipelines.records import Artifact, Run, Task
 from bessemer.pipelines.spec.model import Component, Spec
 
 MOST_BYTES = 64 << 20  # of one file that the engine reads into memory
+
+_MANY = 64  # artifacts that are looked for in one turn
 
 #: Artifacts whose whole content is their metadata: the SDK writes no file for them.
 IN_METADATA = frozenset(
@@ -34,7 +37,8 @@ def run_root(run: Run, spec: Spec, store: ArtifactStore) -> str:
         base = store.place(run.namespace, wanted) if wanted else store.root(run.namespace)
     except Elsewhere as error:
         raise InvalidRoot(
-            f"the pipeline root {error}; or leave it out to use the default"
+            f"the pipeline root must be where the namespace's artifacts are, but {error}; or "
+            "leave it out to use the default"
         ) from None
     return f"{base}/{spec.name}/{run.id}"
 
@@ -75,7 +79,9 @@ async def exist(artifacts: Iterable[Artifact], namespace: str, store: ArtifactSt
     One outside of the namespace's place counts as gone, and so does one that a link leads to:
     nobody is to learn which files there are. Of another sort of store nothing is known.
     """
-    for one in artifacts:
+    for number, one in enumerate(artifacts, 1):
+        if number % _MANY == 0:
+            await asyncio.sleep(0)  # a store may answer at once; others want their turn
         if one.type in IN_METADATA:
             continue
         try:

@@ -215,7 +215,7 @@ class RunReconciler:
         """
         try:
             await self._artifacts.prepare(drive.plan.run.namespace)
-        except NotReady as error:
+        except (NotReady, ApiError) as error:
             _log.info(
                 "no place for artifacts yet", extra=fields(run=drive.plan.run.id, why=str(error))
             )

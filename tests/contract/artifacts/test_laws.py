@@ -108,6 +108,18 @@ async def test_a_folder_is_listed_and_deleted_with_all_in_it(place: Place) -> No
         await place.listed("p/model")
 
 
+async def test_odd_names_are_names(place: Place) -> None:
+    names = ["ü b", "x\u2028y\x85z", "q%2F#?&=+", "'\"\\", "~.", "a" * 255]
+    for name in names:
+        await place.put(f"p/{name}", name.encode())
+
+    assert await place.listed("p") == {name: len(name.encode()) for name in names}
+    for name in names:
+        assert await place.content(f"p/{name}") == name.encode()
+    with pytest.raises(Elsewhere):
+        await place.put("p/\udcff")
+
+
 async def test_a_folder_is_no_place_for_a_file(place: Place) -> None:
     await place.put("p/model/part", b"x")
     for uri in (place.uri("p/model"), "minio://"):
@@ -288,6 +300,17 @@ async def test_folders_without_end_are_not_walked(on_disk: Place) -> None:
         await place.listed()
     await place.store.delete(TEAM, place.uri("d"))
     assert await place.listed() == {}
+
+
+async def test_names_that_nobody_can_write_are_told(on_disk: Place) -> None:
+    folder = os.fsencode(folder_of(on_disk))
+
+    def make() -> None:
+        os.close(os.open(folder + b"/\xff", os.O_CREAT | os.O_WRONLY))
+
+    await asyncio.to_thread(make)
+    with pytest.raises(Unreadable, match="names must be UTF-8"):
+        await on_disk.listed()
 
 
 # A writer that is killed.
