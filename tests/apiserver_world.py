@@ -124,7 +124,7 @@ async def call(app, method, path, data=b"", headers=None):
         sent.append(message)
 
     await app(scope, receive, send)
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, value in sent[0]["headers"]:
         found.setdefault(name.decode(), []).append(value.decode())
     return Reply(sent[0]["status"], found, b"".join(m["body"] for m in sent[1:]))

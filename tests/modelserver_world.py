@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import httpx
 import uv
@@ -36,7 +37,7 @@ def make_environment() -> Path:
         if not done.exists() or done.read_text() != " ".join(PACKAGES):
             tool = uv.find_uv_bin()
             subprocess.run([tool, "venv", "-q", "--clear", folder / "venv"], check=True)
-            install = [tool, "pip", "install", "-q", "--python", python]
+            install: list[Any] = [tool, "pip", "install", "-q", "--python", python]
             subprocess.run([*install, *PACKAGES], check=True)
             done.write_text(" ".join(PACKAGES))
         return python

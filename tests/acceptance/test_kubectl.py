@@ -180,7 +180,9 @@ def app(kubectl: Kubectl) -> Kubectl:
 
 
 def test_what_the_server_is(admin):
-    assert "bessemer" in re.search(r"Server Version: (\S+)", admin("version"))[1]
+    version = re.search(r"Server Version: (\S+)", admin("version"))
+    assert version is not None
+    assert "bessemer" in version[1]
     assert "is running at https://127.0.0.1" in admin("cluster-info")
     assert admin("config", "current-context").strip() == "bessemer"
     assert "bessemer:admin" in admin("auth", "whoami")

@@ -14,6 +14,7 @@ import yaml
 
 import apiserver_world
 from bessemer.app.servers import Server
+from bessemer.base.clock import SystemClock
 from bessemer.cluster.apiserver import certificates, kubeconfig
 from bessemer.kube.errors import BadRequest
 
@@ -85,7 +86,7 @@ async def connect(server):
 async def test_a_watch_sees_each_change_once_and_in_order(http):
     version = (await http.get(f"{CORE}/configmaps")).json()["metadata"]["resourceVersion"]
     query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "20"}
-    seen = []
+    seen: list[tuple[str, str]] = []
     async with http.stream("GET", f"{CORE}/configmaps", params=query) as events:
         path = f"{CORE}/configmaps"
         await http.post(path, json={"metadata": {"name": "a"}})
@@ -306,7 +307,7 @@ async def test_head_and_gzip_clients_are_answered(http):
 
 
 async def test_the_proxied_app_sees_no_claimed_identity(tmp_path):
-    seen = []
+    seen: list[bytes] = []
 
     async def app(scope, receive, send):
         seen.extend(name for name, _ in scope["headers"])
@@ -322,11 +323,11 @@ async def test_the_proxied_app_sees_no_claimed_identity(tmp_path):
     assert b"kubeflow-userid" not in seen
 
 
-class FixedClock:
-    def __init__(self, moment):
+class FixedClock(SystemClock):
+    def __init__(self, moment: datetime) -> None:
         self.moment = moment
 
-    def now(self):
+    def now(self) -> datetime:
         return self.moment
 
 

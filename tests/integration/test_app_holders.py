@@ -12,13 +12,14 @@ import harness
 
 _TAKES = """
 import socket
+import time
 first, told = {first}, {told!r}
-while True:
+taken = None
+while taken is None:
     try:
-        socket.create_connection(("127.0.0.1", first)).close()
-    except ConnectionRefusedError:
-        break
-taken = socket.create_server(("127.0.0.1", first))
+        taken = socket.create_server(("127.0.0.1", first))
+    except OSError:  # the platform has it still
+        time.sleep(0.01)
 open(told, "w").write("taken")
 while True:
     taken.accept()[0].close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import signal
 import ssl
@@ -85,7 +86,7 @@ def test_each_orderly_end_is_one_restart(running: harness.Running) -> None:
     for number in (1, 2, 3):
         running.stop()
         running.restart()
-        (pod,) = running.until(PODS, lambda pods, number=number: is_live(pods, restarts=number))
+        (pod,) = running.until(PODS, functools.partial(is_live, restarts=number))
         assert pod["metadata"]["name"] == "a"
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def test_records_of_any_shape_are_read_or_are_none(tmp_path: Path) -> None:
 # ---- rotated logs
 
 
-def stream(one: harness.Running, path: str) -> Iterator[bytes]:
+def stream(one: harness.Running, path: str) -> Generator[bytes, None, None]:
     """The lines of an answer, as they come."""
     context = ssl.create_default_context(cafile=str(one.ca))
     connection = http.client.HTTPSConnection(harness.HOST, one.port, timeout=60, context=context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import re
@@ -222,6 +223,10 @@ async def test_programs_share_no_random_state(bench: Bench, environment: Path) -
     assert len({log for _, log, _ in runs}) == 8
 
 
+def says_up(log: Path) -> bool:
+    return "up" in read(log)
+
+
 async def test_sigterm_and_sigkill_reach_the_program(bench: Bench, environment: Path) -> None:
     body = (
         "import signal, sys, time\n"
@@ -233,7 +238,7 @@ async def test_sigterm_and_sigkill_reach_the_program(bench: Bench, environment: 
         folder = await bench.start(
             "false", environment=environment, warm=WarmProgram(source, arguments)
         )
-        await until(lambda log=folder / "log": "up" in read(log))
+        await until(functools.partial(says_up, folder / "log"))
         await bench.runtime.signal(folder, signum)
         assert (await bench.wait(folder)).exit_code == code
 

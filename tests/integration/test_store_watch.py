@@ -8,6 +8,7 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.store.records import Key
 from bessemer.cluster.store.store import Store
 from bessemer.cluster.store.watch_cache import Event
 from bessemer.kinds import meta
@@ -48,7 +49,7 @@ class Follower:
 
     def apply(self, event: Event) -> None:
         metadata = event.object["metadata"]
-        key = (CONFIG_MAP.resource, metadata["namespace"], metadata["name"])
+        key = Key(CONFIG_MAP.resource, metadata["namespace"], metadata["name"])
         known = key in self.state
         match event.type:
             case EventType.ADDED:

@@ -63,8 +63,18 @@ def _node(running: access.Running) -> Part:
     for node in nodes:
         for condition in node.get("status", {}).get("conditions", ()):
             if condition["type"] == "Ready" and condition["status"] == "True":
-                return Part("node", "ready", f"{_count(pods)}; runtime {runtime}")
+                told = "; ".join([_count(pods), f"runtime {runtime}", *_pressures(node)])
+                return Part("node", "ready", told)
     return Part("node", "waiting", "its Ready condition is not True")
+
+
+def _pressures(node: dict[str, Any]) -> list[str]:
+    """What the node runs short of, in its own words: DiskPressure and the like."""
+    return [
+        f"{one['type']}: {one.get('message', '')}"
+        for one in node["status"]["conditions"]
+        if one["type"].endswith("Pressure") and one["status"] == "True"
+    ]
 
 
 def _count(pods: list[dict[str, Any]]) -> str:

@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any, Dict, List, Optional
 
 from bessemer.launcher import command, init, limits, linux, processes, protocol, sockets, tenants
@@ -24,6 +25,8 @@ from bessemer.launcher.protocol import Closed, Line
 
 #: How long a warm zygote may take to answer before the command is started cold, in seconds.
 _WARM_PATIENCE = 20.0
+#: How long a program may run within its warm zygote's limits, in seconds.
+_GUEST = 0.02
 #: How often a supervisor looks whether its folder is still there, in seconds.
 _CARE = 3.0
 _PIECE = 1 << 16
@@ -51,6 +54,7 @@ class Supervisor:
         self._poll = select.poll()
         self._sockets = sockets.Sockets(self._spec, self._poll)
         self._init = 0
+        self._middle = 0  # whose sibling the init is, where it begins beneath another namespace
         self._line: Optional[Line] = None  # to the init
         self._warm: Optional[Line] = None  # to the warm zygote's fork, if it runs the program
         self._warm_pid = 0
@@ -84,6 +88,9 @@ class Supervisor:
             self._fork_init()
             if zygote is not None:
                 self._invite(zygote)
+            if self._middle:
+                os.waitpid(self._middle, 0)
+                self._middle = 0
             # While the init builds the root, the disk takes the record of this start.
             self._record_start()
             if zygote is not None and self._welcome(zygote):
@@ -98,16 +105,14 @@ class Supervisor:
             return _failure(command.NOT_STARTED, "the container could not be set up: %s" % error)
         os.close(self._writer)  # the container has it now, and its end is the end of the output
         _say(asker, "started")
-        self._leave_zygotes_limits()
         return None
 
     def _leave_zygotes_limits(self) -> None:
         """Take a program without limits of its own out of its zygote's, and what it has started.
 
-        While it runs already: the kernel may take some milliseconds to let a process leave.
+        The kernel may take some milliseconds to let a process leave, in which nobody hears the
+        program's end: for one that has ended by then it is not done at all.
         """
-        if not self._warm_pid:
-            return
         group = limits.Cgroup(self._spec["cgroups"]["programs"], 0)
         with contextlib.suppress(OSError):  # it has ended
             group.add(self._warm_pid)
@@ -142,8 +147,8 @@ class Supervisor:
             self._namespaces = {name: linux.open_namespace(None, name) for name in init.SHARED}
         if is_inside:
             (self._namespaces["pid"],) = born.receive_with_descriptors(_SETUP_PATIENCE)[1]
-            os.waitpid(child, 0)
-            (self._init,) = processes.children(os.getpid())
+            self._middle = child  # reaped later: it takes its time to go
+            (self._init,) = (pid for pid in processes.children(os.getpid()) if pid != child)
         else:
             self._init = child
             if self._spec["sandbox"]:
@@ -265,26 +270,34 @@ class Supervisor:
     def _wait(self) -> Record:
         """Wait for the command's end: how it ended, by SIGKILL when it was cut off."""
         ways: Dict[int, Line] = {}
-        poll = self._poll
-        poll.register(self._output, select.POLLIN)
+        self._poll.register(self._output, select.POLLIN)
         for line in (self._line, self._warm):
             if line is not None:
                 ways[line.fileno()] = line
-                poll.register(line.fileno(), select.POLLIN)
+                self._poll.register(line.fileno(), select.POLLIN)
         pause = _CARE if self._watcher is None else limits.WATCH_EVERY
+        leaves_at = time.monotonic() + _GUEST if self._warm_pid else None
         while True:
-            for descriptor, event in poll.poll(pause * 1000):
-                if self._sockets.take(descriptor, event):
-                    continue
-                if descriptor == self._output:
-                    if not self._copy():
-                        poll.unregister(self._output)
-                    continue
-                ending = _hear_end(ways[descriptor])
+            if leaves_at is not None and time.monotonic() >= leaves_at:
+                leaves_at = None
+                self._leave_zygotes_limits()
+            timeout = pause if leaves_at is None else _GUEST
+            for descriptor, event in self._poll.poll(timeout * 1000):
+                ending = self._take(descriptor, event, ways)
                 if ending is not None:
                     return ending
             if self._must_end():
                 return _ending(signal.SIGKILL)
+
+    def _take(self, descriptor: int, event: int, ways: Dict[int, Line]) -> Optional[Record]:
+        """Do what a descriptor asks for; the command's end if it tells of that."""
+        if self._sockets.take(descriptor, event):
+            return None
+        if descriptor == self._output:
+            if not self._copy():
+                self._poll.unregister(self._output)
+            return None
+        return _hear_end(ways[descriptor])
 
     def _must_end(self) -> bool:
         if self._watcher is not None and self._watcher.exceeded(self._roots()):
@@ -311,7 +324,8 @@ class Supervisor:
         """Nothing of the container is left when this returns."""
         self._sockets.close()
         if not self._init and self._keeper:  # it was made, but never said so
-            self._init = (processes.children(os.getpid()) or [0])[0]
+            made = [pid for pid in processes.children(os.getpid()) if pid != self._middle]
+            self._init = (made or [0])[0]
         if not self._init:
             return
         with contextlib.suppress(ProcessLookupError):

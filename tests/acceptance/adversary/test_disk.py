@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 import harness
 from adversary_world import World, open_world, pods
+from bessemer.base import trees
 from contract.runtime.bench import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -64,15 +64,6 @@ def evicted(world: World, name: str) -> Any:
     return status
 
 
-def size(folder: Path) -> int:
-    """Bytes of all files below it."""
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_blocks * 512
-    return total
-
-
 def pod_folder(world: World, name: str) -> Path:
     uid = world.bessemer.get(f"{pods('a')}/{name}")["metadata"]["uid"]
     return world.bessemer.home / "pods" / str(uid)
@@ -88,7 +79,7 @@ def test_a_log_is_rotated_and_its_end_is_kept(world: World) -> None:
     assert log.endswith("x\nthe end\n")
     assert tail == log[-72:]
     assert 40 * MIB < len(log) <= LOG_BYTES
-    assert size(folder) < LOG_BYTES + MIB
+    assert trees.measure(folder) < LOG_BYTES + MIB
     world.bessemer.delete(f"{pods('a')}/log-flood?gracePeriodSeconds=0")
 
 
@@ -112,7 +103,7 @@ def test_an_empty_dir_beyond_its_limit_costs_the_pod_its_life_and_gives_its_room
         lambda found: [each for each in found if each["reason"] == "Evicted"],
     )
     folder = pod_folder(world, "volume-flood")
-    asyncio.run(until(lambda: size(folder) < MIB))
+    asyncio.run(until(lambda: trees.measure(folder) < MIB))
     world.bessemer.delete(f"{pods('a')}/volume-flood?gracePeriodSeconds=0")
 
 
@@ -129,7 +120,7 @@ def test_a_container_beyond_its_limit_of_storage_is_ended(world: World) -> None:
     words = "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "
     assert status["message"] == words
     folder = pod_folder(world, "tmp-flood")
-    asyncio.run(until(lambda: size(folder) < MIB))
+    asyncio.run(until(lambda: trees.measure(folder) < MIB))
     world.bessemer.delete(f"{pods('a')}/tmp-flood?gracePeriodSeconds=0")
 
 
@@ -181,6 +172,8 @@ def test_on_a_full_disk_all_can_be_deleted_ended_and_started(small_disk: Path, k
         running.until(pods("a"), lambda found: found[0]["status"].get("phase") == "Running")
         harness.fill_disk(small_disk / "ballast-0")
         running.until("/api/v1/nodes", lambda found: has_pressure(found[0]))
+        told = harness.run("status", "--home", str(running.home))
+        assert (told.code, "DiskPressure: kubelet has disk pressure" in told.out) == (0, True)
         maps = "/api/v1/namespaces/a/configmaps"
         for number in itertools.count(1):  # until the reserve is used up, too
             harness.fill_disk(small_disk / f"ballast-{number}")

@@ -8,6 +8,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_package_cannot_say_where_the_interpreter_is(world: World) -> None:
     claims = "/api/v1/namespaces/a/persistentvolumeclaims"
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     assert world.ask("POST", claims, {"metadata": {"name": "link"}, "spec": spec})[0] == 201
-    volume = {
+    volume: dict[str, Any] = {
         "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "link"}}],
         "container": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +14,7 @@ import pytest
 
 import harness
 from adversary_world import RBAC, World, make_tenant, pods
+from pipelines_ir import pipeline, step, task
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,18 +24,35 @@ _SECONDS = 20  # that a stream which must end may take; one that goes on has no 
 @contextmanager
 def stream(world: World, path: str, token: str) -> Iterator[http.client.HTTPResponse]:
     """An answer that is read as it comes."""
-    running = world.bessemer
-    context = ssl.create_default_context(cafile=str(running.ca))
-    connection = http.client.HTTPSConnection(
-        harness.HOST, running.port, timeout=_SECONDS, context=context
-    )
+    answer, connection = begin(world.bessemer, path, token)
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
         assert answer.status == 200, answer.read()
         yield answer
     finally:
         connection.close()
+
+
+def begin(
+    running: harness.Running, path: str, token: str
+) -> tuple[http.client.HTTPResponse, http.client.HTTPSConnection]:
+    context = ssl.create_default_context(cafile=str(running.ca))
+    connection = http.client.HTTPSConnection(
+        harness.HOST, running.port, timeout=_SECONDS, context=context
+    )
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    return connection.getresponse(), connection
+
+
+def wait_answered(running: harness.Running, path: str, token: str) -> None:
+    """Ask until it answers: Envoy says nothing when it follows a change."""
+    pause = threading.Event()
+    for _ in range(int(_SECONDS / 0.1)):
+        answer, connection = begin(running, path, token)
+        connection.close()
+        if answer.status == 200:
+            return
+        pause.wait(0.1)
+    raise AssertionError(f"{path} never answered, but {answer.status}")
 
 
 @pytest.fixture
@@ -72,6 +92,70 @@ def test_a_followed_log_ends_with_its_binding(world: World, tenant: tuple[str, s
         assert answer.read(1) == b"x"
         world.bessemer.delete(f"{RBAC}/namespaces/{name}/rolebindings/editor")
         answer.read()  # to its end
+
+
+def test_the_followed_log_of_a_pipelines_step_ends_with_its_binding(
+    world: World, tenant: tuple[str, str]
+) -> None:
+    name, token = tenant
+    talks = pipeline(
+        {"talks": task("talks")},
+        {"talks": step({})},
+        container={
+            "image": "busybox",
+            "command": ["sh", "-c", "while echo x; do sleep 0.05; done"],
+        },
+    )
+    body = {"display_name": "talks", "pipeline_spec": talks}
+    runs = f"/apis/v2beta1/runs?namespace={name}"
+    status, run = world.bessemer.request("POST", runs, body, token=token)
+    assert status == 200, run
+    world.bessemer.until(
+        pods(name), lambda found: found and found[0]["status"].get("phase") == "Running"
+    )
+    log = f"/apis/v2beta1/runs/{run['run_id']}/nodes/talks/log?follow=true"
+    with stream(world, log, token) as answer:
+        assert answer.read(1) == b"x"
+        world.bessemer.delete(f"{RBAC}/namespaces/{name}/rolebindings/editor")
+        answer.read()  # to its end
+
+
+_ENDLESS = """
+import http.server, os, time
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        while True:
+            self.wfile.write(b"x")
+            time.sleep(0.05)
+
+http.server.ThreadingHTTPServer((os.environ["IP"], 8000), Endless).serve_forever()
+"""
+
+
+def test_a_proxied_stream_ends_with_its_binding(world: World, tenant: tuple[str, str]) -> None:
+    name, token = tenant
+    running = world.bessemer
+    container = {
+        "name": "main", "image": "python:3.11", "command": ["python3", "-uc", _ENDLESS],
+        "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
+    }  # fmt: skip
+    metadata = {"name": "endless", "labels": {"app": "endless"}}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    running.create(pods(name), {"metadata": metadata, "spec": spec})
+    service = {"selector": {"app": "endless"}, "ports": [{"port": 8000}]}
+    services = f"/api/v1/namespaces/{name}/services"
+    running.create(services, {"metadata": {"name": "endless"}, "spec": service})
+    path = f"{services}/endless:8000/proxy/"
+    wait_answered(running, path, token)
+    with stream(world, path, token) as answer:
+        assert answer.read(1) == b"x"
+        running.delete(f"{RBAC}/namespaces/{name}/rolebindings/editor")
+        with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+            answer.read()  # to its end
 
 
 def test_a_watch_of_one_who_may_goes_on(world: World, tenant: tuple[str, str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.kubelet.runtime import cgroups
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
+from bessemer.cluster.kubelet.runtime.cgroups import Cgroups, find_cgroups
 from bessemer.cluster.kubelet.runtime.choose import choose
 from bessemer.cluster.kubelet.runtime.process import ProcessRuntime
 from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
@@ -24,7 +24,7 @@ def mark() -> str:
     return f"MARK={uuid.uuid4()}"
 
 
-def _left(cgroups: cgroups.Cgroups) -> list[Path]:
+def _left(cgroups: Cgroups) -> list[Path]:
     return [path for path in cgroups.folders.values() if path.exists()]
 
 
@@ -39,7 +39,7 @@ def _end(home: Path, runtime: Runtime) -> list[Awaitable[None]]:
 @pytest.fixture(params=["sandbox", "process"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     name = f"bessemer-test-{uuid.uuid4().hex[:8]}"
-    cgroups = cgroups.find_cgroups(name)
+    cgroups = find_cgroups(name)
 
     def make() -> Runtime:
         kind = SandboxRuntime if request.param == "sandbox" else ProcessRuntime
@@ -50,7 +50,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await choice.runtime.close()
         if choice.runtime.name != "sandbox":
             pytest.skip(choice.describe())
-        cgroups = cgroups.find_cgroups(name)
+        cgroups = find_cgroups(name)
     made = Bench(make(), tmp_path, make)
     yield made
     for ending in _end(tmp_path, made.runtime):

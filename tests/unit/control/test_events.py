@@ -1,7 +1,7 @@
 """Events: told once, repeats counted, and never in anybody's way."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -62,7 +62,7 @@ async def test_a_refused_event_is_only_logged(
             raise Forbidden("the namespace is being terminated")
 
     obj = await create_map(client)
-    recorder: Any = EventRecorder(Refusing(), "tester", clock)  # type: ignore[arg-type] - all it uses
+    recorder: Any = EventRecorder(cast(Client, Refusing()), "tester", clock)
     with caplog.at_level(logging.WARNING):
         await recorder.record(obj, "Normal", "Late", "too late")
     assert [record.message for record in caplog.records] == ["event not recorded"]

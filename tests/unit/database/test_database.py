@@ -3,8 +3,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +37,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
-def insert(n: int) -> object:
+def insert(n: int) -> Callable[[Connection], int]:
     def write(connection: Connection) -> int:
         connection.execute(NUMBERS.insert().values(n=n))
         return n
@@ -60,8 +61,8 @@ async def test_a_failing_write_undoes_itself_alone(database: Database) -> None:
         connection.execute(NUMBERS.insert().values(n=-1))
         raise ValueError("on purpose")
 
-    writes = [insert(1), fail, insert(1), insert(2)]
-    results = await asyncio.gather(
+    writes: list[Callable[[Connection], Any]] = [insert(1), fail, insert(1), insert(2)]
+    results: list[Any] = await asyncio.gather(
         *(database.write(write) for write in writes), return_exceptions=True
     )
 
@@ -90,7 +91,7 @@ async def test_a_full_disk_refuses_the_write_keeps_the_rest_and_later_writes_wor
 ) -> None:
     await database.write(insert(1))
 
-    def limit(pages: str) -> object:
+    def limit(pages: str) -> Callable[[Connection], None]:
         def write(connection: Connection) -> None:
             connection.execute(text(f"PRAGMA max_page_count = {pages}"))
 
@@ -102,7 +103,7 @@ async def test_a_full_disk_refuses_the_write_keeps_the_rest_and_later_writes_wor
 
     used = await database.read(lambda c: c.execute(text("PRAGMA page_count")).scalar_one())
     await database.write(limit(str(used + 10)))
-    results = await asyncio.gather(
+    results: Any = await asyncio.gather(
         database.write(insert(2)),
         database.write(fill),
         database.write(insert(3)),
@@ -125,8 +126,15 @@ async def test_a_lost_connection_costs_one_write_alone(database: Database) -> No
     def lose(connection: Connection) -> None:
         connection.invalidate()
 
-    writes = [lambda _connection: held.wait(30), insert(1), lose, insert(2)]
-    results = asyncio.gather(*(database.write(write) for write in writes), return_exceptions=True)
+    writes: list[Callable[[Connection], Any]] = [
+        lambda _connection: held.wait(30),
+        insert(1),
+        lose,
+        insert(2),
+    ]
+    results: Any = asyncio.gather(
+        *(database.write(write) for write in writes), return_exceptions=True
+    )
     await asyncio.sleep(0)  # now all of them wait in line; those behind the first share a commit
     held.set()
 
@@ -211,7 +219,7 @@ async def test_a_large_value_is_let_go_of_after_its_transaction(tmp_path: Path) 
     await database.start()
     large = "x" * 4_000_000
 
-    def write(number: int) -> object:
+    def write(number: int) -> Callable[[Connection], Any]:
         # Each a statement of its own.
         return lambda connection: connection.exec_driver_sql(
             f"SELECT length(?) AS n{number}", (large,)

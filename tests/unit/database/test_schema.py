@@ -1,11 +1,12 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from bessemer.database import schema, upgrade
 from bessemer.database.database import Database
@@ -39,10 +40,9 @@ def test_migrations_and_declarations_make_the_same_database(tmp_path: Path) -> N
     migrated.dispose()
 
 
-def indexes(engine: object, table: str) -> list[object]:
+def indexes(engine: Engine, table: str) -> list[Any]:
     return sorted(
-        (str(index["name"]), index["column_names"])
-        for index in inspect(engine).get_indexes(table)  # type: ignore[attr-defined]  # an engine
+        (str(index["name"]), index["column_names"]) for index in inspect(engine).get_indexes(table)
     )
 
 

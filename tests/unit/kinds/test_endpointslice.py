@@ -21,6 +21,7 @@ from bessemer.kinds.endpointslice import ENDPOINT_SLICE
 def test_an_address_is_of_the_slices_family(type_: str, address: str, *, taken: bool) -> None:
     endpoints = [{"addresses": ["127.0.0.1" if type_ == "IPv4" else address, address]}]
     entry = meta.new(ENDPOINT_SLICE, "a", "team", addressType=type_, endpoints=endpoints)
+    assert ENDPOINT_SLICE.validate is not None
     fields = [cause.field for cause in ENDPOINT_SLICE.validate(entry, None)]
     assert (fields == []) is taken
     assert taken or "endpoints[0].addresses[1]" in fields

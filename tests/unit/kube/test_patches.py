@@ -1,6 +1,7 @@
 """Patches: RFC 7386, RFC 6902 and strategic merge, and what each refuses."""
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from bessemer.kube import patches
 from bessemer.kube.client import PatchType
 from bessemer.kube.errors import BadRequest, Invalid, UnsupportedMediaType
 
-POD_OBJECT = {
+POD_OBJECT: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "a", "labels": {"x": "1"}, "finalizers": ["a/b", "c/d"]},
@@ -35,7 +36,7 @@ def apply(patch, patch_type, kind=POD, current=POD_OBJECT):
 def test_merge_sets_removes_and_replaces_lists():
     patch = {"metadata": {"labels": {"x": None, "y": "2"}}, "spec": {"containers": []}}
 
-    found = apply(patch, PatchType.MERGE)
+    found: Any = apply(patch, PatchType.MERGE)
 
     assert found["metadata"]["labels"] == {"y": "2"}
     assert found["spec"]["containers"] == []

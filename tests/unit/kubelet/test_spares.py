@@ -41,7 +41,10 @@ async def count(folder: Path, wanted: int) -> list[Path]:
 
 
 def _find(folder: Path) -> list[Path]:
-    return list(folder.glob("*"))
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:  # nothing was made yet
+        return []
 
 
 def inode(path: Path) -> int:

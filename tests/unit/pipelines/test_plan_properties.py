@@ -44,10 +44,10 @@ def tasks_of(draw: st.DrawFn, depth: int, components: Json) -> Json:
             more["condition"] = f"inputs.parameter_values['x'] {sign} 2"
         if draw(st.integers(0, 3)) == 0:
             more["retryPolicy"] = {"maxRetryCount": 2, "backoffDuration": "5s"}
-        parameters = {"x": draw(x_source(before, tasks))}
+        parameters: Json = {"x": draw(x_source(before, tasks))}
         if kind == "step":
             more["cached"] = draw(st.booleans())
-            if before and draw(st.booleans()):
+            if draw(st.booleans()) and before:
                 more["always"] = True
                 parameters["status"] = {"taskFinalStatus": {"producerTask": before[0]}}
             tasks[name] = task("step", parameters=parameters, **more)

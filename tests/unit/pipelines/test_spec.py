@@ -243,4 +243,5 @@ def test_wrong_arguments_are_refused_by_name(arguments: dict[str, Any], why: str
 def test_a_constant_stays_typed() -> None:
     spec = load(with_tasks({"t": task("a", parameters={"x": constant(3.0)})}))
 
-    assert spec.root.body.tasks["t"].parameters["x"].source.value == 3
+    root: Any = spec.root.body
+    assert root.tasks["t"].parameters["x"].source.value == 3

@@ -99,7 +99,8 @@ class Face:
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
     database = Database(f"sqlite:///{tmp_path}/history.db")
     await database.start()
-    people, clock, logs, woken = People(), TickingClock(), MemoryLogs(), []
+    people, clock, logs = People(), TickingClock(), MemoryLogs()
+    woken: list[str] = []
     app = build_api(database, Guard(people, people), clock, woken.append, logs)
     headers = {"Authorization": "Bearer admin"}
     transport = httpx.ASGITransport(app)

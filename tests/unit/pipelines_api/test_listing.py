@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -17,10 +18,19 @@ from bessemer.pipelines.records import Run, RunState
 NOW = datetime(2026, 11, 23, 18, 0, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-async def history(tmp_path: Path) -> AsyncIterator[SqlHistory]:
-    """25 runs: names run-00… in groups of five equal creation times; every third failed."""
-    database = Database(f"sqlite:///{tmp_path}/history.db")
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with 25 runs, which the tests only read.
+
+    Names run-00… in groups of five equal creation times; every third failed.
+    """
+    file = tmp_path_factory.mktemp("listing") / "history.db"
+    asyncio.run(fill(file))
+    return file
+
+
+async def fill(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
     await database.start()
     history = SqlHistory(database)
     for number in range(25):
@@ -38,7 +48,14 @@ async def history(tmp_path: Path) -> AsyncIterator[SqlHistory]:
                 experiment_id=f"e{number % 2}",
             )
         )
-    yield history
+    await database.close()
+
+
+@pytest.fixture
+async def history(filled: Path) -> AsyncIterator[SqlHistory]:
+    database = Database(f"sqlite:///{filled}")
+    await database.start()
+    yield SqlHistory(database)
     await database.close()
 
 

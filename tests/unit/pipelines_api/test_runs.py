@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ async def test_the_default_experiment_is_made_once(face: Face) -> None:
 
 
 async def test_camel_case_and_platform_documents_are_taken(face: Face) -> None:
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {}}}}}
+    platform: dict[str, Any] = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {}}}}}
     body = {
         "displayName": "x",
         "pipelineSpec": {"pipeline_spec": make_ir(), "platform_spec": platform},
