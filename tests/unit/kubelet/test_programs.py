@@ -15,10 +15,11 @@ def test_the_model_server_finds_all_of_ours_that_it_imports(tmp_path: Path) -> N
     folder = Path(env["PYTHONPATH"])
     files = list(folder.rglob("*.py"))
     imported = {
-        str(node.module)
+        module
         for file in files
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bessemer")
+        if isinstance(node, ast.ImportFrom)
+        and (module := node.module or "").startswith("bessemer")
     }
     assert mount.target == str(folder)
     assert (folder / "bessemer" / "modelserver" / "__main__.py") in files

@@ -4,7 +4,9 @@ May import: ``control``, ``kube``, ``kinds``, ``base``. The only room that start
 (``runtime`` the containers', ``environments`` uv's).
 
 To change                                            open
-when a container starts, restarts, is ended          ``plan`` (pure), ``worker`` acts on it
+when a container starts, restarts, is ended          ``plan`` (pure); ``worker`` has it done
+how a container is started, watched, ended           ``containers``; when again: ``startretries``
+what the API is told of a pod                        ``podrecord``
 what of a container is on disk, what is adopted      ``attempts``
 what a pod's status says                             ``status`` (pure)
 environment variables, $(VAR)                        ``variables`` (pure)

@@ -365,6 +365,13 @@ def is_sidecar(spec: Object) -> bool:
     return bool(spec.get("restartPolicy") == "Always")
 
 
+def told_of(pod: Object, name: str) -> Object:
+    """What the pod's status tells of a container; empty when nothing."""
+    status = pod.get("status") or {}
+    told = (status.get("containerStatuses") or [], status.get("initContainerStatuses") or [])
+    return next((each for part in told for each in part if each["name"] == name), {})
+
+
 def find_pids(view: View) -> list[int]:
     """Of the containers that run."""
     attempts = (container.attempt for container in view.values())
