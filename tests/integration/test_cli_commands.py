@@ -347,8 +347,11 @@ def test_down_ends_it_and_prune_then_frees_what_it_left(tmp_path: Path) -> None:
         assert (ended.code, one.wait()) == (0, 0)
         assert one.processes() == []
 
+        dry = json.loads(cli(one, "prune", "--dry-run", "-o", "json").out)
         pruned = cli(one, "prune")
 
+        assert {"caches", "environments", "ended pods", "old logs"} == {row["what"] for row in dry}
+        assert next(row["bytes"] for row in dry if row["what"] == "caches") >= 200_000
         assert pruned.code == 0, pruned.err
         assert re.search(r"^caches +\d+ +\d+\.\d [KM]iB", pruned.out, re.MULTILINE)
         assert not (one.home / "cache" / "download").exists()

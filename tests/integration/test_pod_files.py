@@ -227,6 +227,6 @@ def test_prune_keeps_what_is_used_and_tells_what_it_took(tmp_path: Path) -> None
         assert one.stop(signal.SIGTERM) == 0
         one.restart()
         one.delete(f"{PODS}/ended")
-        assert one.stop() == 0
+        assert one.stop() == 0, one.lines
         assert cli(one, "prune").code == 0
         assert not environment.exists()

@@ -9,6 +9,7 @@ the port with its laws; ``app`` picks the place:
 - ``volume``: a folder of the control plane's own, where pods can't mount what it keeps. ``face``
   serves it to their launchers, each with a token of its run (``tokens``); ``http`` is the client,
   and ``protocol`` what the two say to each other.
+- ``bucket``: a store of objects (S3, GCS, Azure) through ``obstore``, of the extra ``objects``.
 
 ``disk`` is what places on a disk share: every file is reached by descriptors, through no link.
 ``logs`` keeps the logs of pods that are gone.

@@ -175,6 +175,9 @@ class DiskArtifact:
         if descriptor >= 0:
             os.close(descriptor)
 
+    # A task that was canceled while a thread opened it never gets it.
+    __del__ = close
+
 
 def relative(path: str, root: str) -> str | None:
     """Where below a folder an absolute path is, as texts; "" for the folder, None: it isn't."""
@@ -380,15 +383,12 @@ class _Draft:
 
     def __init__(self, root: str) -> None:
         self._name = secrets.token_hex(16)
+        self._drafts = -1
         with _open_folder(root, (DRAFTS,), make=True) as drafts:
+            descriptor = os.open(self._name, _NEW_FILE, 0o644, dir_fd=drafts)
+            # Its lock keeps the descriptor open while a thread, whose task was canceled, writes.
+            self._file = open(descriptor, "wb")  # noqa: SIM115 - discard closes it
             self._drafts = os.dup(drafts)
-        try:
-            descriptor = os.open(self._name, _NEW_FILE, 0o644, dir_fd=self._drafts)
-        except BaseException:
-            os.close(self._drafts)
-            raise
-        # Its lock keeps the descriptor open while a thread, whose task was canceled, writes to it.
-        self._file = open(descriptor, "wb")  # noqa: SIM115 - discard closes it
 
     def write(self, piece: bytes) -> None:
         """Add to it."""
@@ -403,12 +403,18 @@ class _Draft:
             os.fsync(above)
 
     def discard(self) -> None:
-        """Let go of it; what was not published is deleted."""
+        """Let go of it; what was not published is deleted. Again is as good as once."""
+        drafts, self._drafts = self._drafts, -1
+        if drafts < 0:
+            return
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._name, dir_fd=self._drafts)
-        os.close(self._drafts)
+            os.unlink(self._name, dir_fd=drafts)
+        os.close(drafts)
+
+    # A task that was canceled while a thread made it never gets it.
+    __del__ = discard
 
 
 def _delete(root: str, names: Sequence[str]) -> None:

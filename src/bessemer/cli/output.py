@@ -40,7 +40,7 @@ def rows(table: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
         typer.echo(_GAP.join([*cells, _wrap(last, indent, sys.stdout)]).rstrip())
 
 
-def records(table: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+def records(table: Sequence[Sequence[object]], names: Sequence[str]) -> None:
     """Print the rows as a JSON list of objects, for programs."""
     keys = [name.lower() for name in names]
     answer = [dict(zip(keys, row, strict=True)) for row in table]

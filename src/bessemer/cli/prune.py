@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -31,28 +31,42 @@ class Mode:
     is_verbose: bool
 
 
+class Freed(NamedTuple):
+    """What was, or would be, deleted of one sort."""
+
+    what: str
+    number: int
+    bytes: int
+
+
 def command(
     home: options.Home = folder.DEFAULT,
     dry_run: Annotated[  # noqa: FBT002 - typer's form of a flag
         bool, typer.Option("--dry-run", help="List what would be deleted; delete nothing.")
     ] = False,
+    format_: options.Output = options.Format.TABLE,
     verbose: options.Verbose = False,  # noqa: FBT002 - typer's form of a flag
 ) -> None:
     """Delete caches, environments that nothing uses, and what ended pods left, their logs too."""
     place = folder.locate(home)
     try:
         if not place.version_file.exists():
-            typer.echo(f"nothing to prune: {place.root} is no home")
+            typer.echo(f"nothing to prune: {place.root} is no home", err=True)
+            if format_ is options.Format.JSON:
+                output.records([], Freed._fields)
             return
         folder.judge(place)
         table = _prune(place, Mode(dry_run, verbose or dry_run))
     except OSError as error:
         raise folder.unusable(place, error) from error
-    what = ("WOULD BE DELETED", "COUNT", "FREES") if dry_run else ("WHAT", "DELETED", "FREED")
-    output.rows(table, what)
+    if format_ is options.Format.JSON:
+        output.records(table, Freed._fields)
+        return
+    heads = ("WOULD BE DELETED", "COUNT", "FREES") if dry_run else ("WHAT", "DELETED", "FREED")
+    output.rows([(one.what, str(one.number), output.size(one.bytes)) for one in table], heads)
 
 
-def _prune(home: Home, mode: Mode) -> list[tuple[str, str, str]]:
+def _prune(home: Home, mode: Mode) -> list[Freed]:
     # Held, so that nobody starts pods in what is being deleted.
     lock = folder.Lock(home)
     try:
@@ -72,7 +86,7 @@ def _prune(home: Home, mode: Mode) -> list[tuple[str, str, str]]:
         lock.release()
 
 
-def _delete(what: str, paths: Iterable[Path], mode: Mode) -> tuple[str, str, str]:
+def _delete(what: str, paths: Iterable[Path], mode: Mode) -> Freed:
     count = freed = 0
     for path in list(paths):
         count, freed = count + 1, freed + _size(path)
@@ -80,7 +94,7 @@ def _delete(what: str, paths: Iterable[Path], mode: Mode) -> tuple[str, str, str
             typer.echo(f"{'would delete' if mode.is_dry else 'deleting'} {path}", err=True)
         if not mode.is_dry:
             trees.remove(path)
-    return what, str(count), output.size(freed)
+    return Freed(what, count, freed)
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from obstore.store import MemoryStore
 
+from bessemer.artifacts.bucket import BucketLogs, BucketStore
 from bessemer.artifacts.claim import CLAIM, ClaimStore
 from bessemer.artifacts.face import ArtifactsFace
 from bessemer.artifacts.http import HttpStore
@@ -131,16 +133,31 @@ async def http(volume: Place, tokens: Tokens) -> AsyncIterator[httpx.AsyncClient
         yield client
 
 
-@pytest.fixture(params=["claim", "volume", "http"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    if request.param == "claim":
-        yield await asyncio.to_thread(make_claims, tmp_path)
+@contextlib.asynccontextmanager
+async def open_place(kind: str, folder: Path) -> AsyncIterator[Place]:
+    if kind == "bucket":
+        bucket = BucketStore(MemoryStore(), "gs://kept/artifacts")
+        yield Place(bucket, BucketLogs(MemoryStore()), None)
         return
-    made = await asyncio.to_thread(make_volume, tmp_path)
-    if request.param == "volume":
+    make = make_claims if kind == "claim" else make_volume
+    made = await asyncio.to_thread(make, folder)
+    if kind != "http":
         yield made
         return
     signer = Tokens(bytes(range(32)), SystemClock())
     async with serving(ArtifactsFace(made.store, signer)) as http:
         shown = {name: signer.sign(grant(name)) for name in (TEAM, OTHER)}
         yield Place(HttpStore(http, shown), made.logs, made.disk)
+
+
+@pytest.fixture(params=["claim", "volume", "http", "bucket"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async with open_place(request.param, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["claim", "volume", "http"])
+async def on_disk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Places where somebody can put a link."""
+    async with open_place(request.param, tmp_path) as opened:
+        yield opened

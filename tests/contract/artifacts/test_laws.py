@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,25 @@ from bessemer.artifacts.store import (
     TooLarge,
     Unreadable,
 )
+from bessemer.artifacts.volume import VolumeStore
 
-from .conftest import OTHER, TEAM, Killed, Place, dying, pieces
+from .conftest import OTHER, TEAM, Killed, Place, dying, open_place, pieces
 
 MIB = 1 << 20
+#: Writes a half of a file, says so, and waits.
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from bessemer.artifacts.volume import VolumeStore
 
+async def pieces():
+    yield b"x" * (1 << 20)
+    print("half", flush=True)
+    await asyncio.Event().wait()
 
-@pytest.fixture
-def disk(place: Place) -> Path:
-    """The folder behind the namespace, where somebody puts what he likes."""
-    if place.disk is None:
-        pytest.skip("nobody can put a link there")
-    return place.disk
+store = VolumeStore(Path(sys.argv[1]))
+asyncio.run(store.write("team", sys.argv[2], pieces()))
+"""
 
 
 # What is written is read.
@@ -206,9 +214,14 @@ async def told(place: Place, uri: str) -> str:
 # Links.
 
 
-async def test_no_link_is_followed_out_of_the_place(
-    place: Place, disk: Path, tmp_path: Path
-) -> None:
+def folder_of(place: Place) -> Path:
+    """Where somebody puts what he likes."""
+    assert place.disk is not None
+    return place.disk
+
+
+async def test_no_link_is_followed_out_of_the_place(on_disk: Place, tmp_path: Path) -> None:
+    place, disk = on_disk, folder_of(on_disk)
     outside = tmp_path / "outside"
     there = place.uri("link")
 
@@ -247,9 +260,9 @@ async def test_no_link_is_followed_out_of_the_place(
     assert await asyncio.to_thread((outside / "deep" / "file").read_text) == "secret"
 
 
-async def test_a_link_does_not_tell_what_it_leads_to(
-    place: Place, disk: Path, tmp_path: Path
-) -> None:
+async def test_a_link_does_not_tell_what_it_leads_to(on_disk: Place, tmp_path: Path) -> None:
+    place, disk = on_disk, folder_of(on_disk)
+
     def lay_out() -> None:
         (tmp_path / "there").touch()
         (disk / "a").symlink_to(tmp_path / "there")
@@ -264,7 +277,9 @@ async def test_a_link_does_not_tell_what_it_leads_to(
     assert texts[0] == texts[1]
 
 
-async def test_folders_without_end_are_not_walked(place: Place, disk: Path) -> None:
+async def test_folders_without_end_are_not_walked(on_disk: Place) -> None:
+    place, disk = on_disk, folder_of(on_disk)
+
     def dig() -> None:
         (disk / Path(*"d" * 100)).mkdir(parents=True)
 
@@ -287,6 +302,25 @@ async def test_of_a_file_whose_writer_died_nothing_is_seen(place: Place) -> None
     assert await place.listed() == {"p/old": 5}
     assert await place.content("p/old") == b"whole"
     assert await place.store.find(TEAM, place.uri("p/new")) is None
+
+
+async def test_of_a_writer_that_was_killed_at_once_nothing_is_seen(tmp_path: Path) -> None:
+    async with open_place("volume", tmp_path) as place:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WRITER, str(tmp_path / "volume"), place.uri("p/model"),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert program.stdout is not None
+        assert await program.stdout.readline() == b"half\n"
+        program.kill()
+        await program.wait()
+
+        assert await place.listed() == {}
+        assert await place.store.find(TEAM, place.uri("p")) is None
+        assert isinstance(place.store, VolumeStore)
+        await place.store.discard_drafts(TEAM)
+        left = await asyncio.to_thread(lambda: list((tmp_path / "volume").rglob("*")))
+        assert not [path for path in left if path.is_file()]
 
 
 # Logs of pods that are gone.
