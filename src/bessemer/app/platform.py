@@ -16,6 +16,7 @@ from bessemer.app.embedded import Core
 from bessemer.app.images import IMAGES
 from bessemer.artifacts.claim import ClaimStore
 from bessemer.artifacts.logs import DiskLogs
+from bessemer.base import ids
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
@@ -31,6 +32,7 @@ from bessemer.gateway.bootstrap import Authentication, GatewayOptions, make_jwks
 from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
 from bessemer.pipelines.history import SqlHistory
+from bessemer.pipelines.leases import Replica
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.web.guard import Guard
 
@@ -107,6 +109,7 @@ class Platform:
             clock=self._clock,
             database=self._database,
             guard=self._guard,
+            replica=Replica(ids.make_uid(), is_alone=True),  # the home's lock is held
             step_logs=steps,
             artifacts=self._artifacts,
             refuse_image=IMAGES.refusal,

@@ -8,6 +8,7 @@ Source: client-go tools/leaderelection/leaderelection.go.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,7 +84,7 @@ def propose(
     """
     spec: Object = {
         "holderIdentity": identity,
-        "leaseDurationSeconds": round(terms.duration),
+        "leaseDurationSeconds": math.ceil(terms.duration),
         "acquireTime": format_micro_time(now),
         "renewTime": format_micro_time(now),
         "leaseTransitions": 0,

@@ -15,6 +15,7 @@ from bessemer.gateway.bootstrap import GatewayOptions
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube.client import Client
 from bessemer.kube.informer import Informers
+from bessemer.pipelines.leases import Replica
 from bessemer.pipelines.steplogs import PodStepLogs
 from bessemer.pipelines.trial import RefuseImage
 from bessemer.web.guard import Guard
@@ -29,6 +30,7 @@ class Context:
 
     Attributes:
         guard: who asks, and whether he may.
+        replica: which of the processes this is that share the cluster and the database.
         step_logs: what steps wrote, their pods' or the kept copies.
         artifacts: where runs' outputs are kept, and models are found.
         refuse_image: why an image can't be run by the cluster; "" if it can, or nobody knows.
@@ -41,6 +43,7 @@ class Context:
     clock: Clock
     database: Database
     guard: Guard
+    replica: Replica
     step_logs: PodStepLogs
     artifacts: ArtifactStore
     refuse_image: RefuseImage

@@ -28,13 +28,13 @@ _VERBS = ("terminate", "retry", "archive", "unarchive", "upload", "readArtifact"
 
 def _open(context: Context) -> Opened:
     client, clock = context.client, context.clock
-    options = EngineOptions(context.artifacts)
+    options = EngineOptions(context.artifacts, replica=context.replica)
     history = SqlHistory(context.database)
     engine = Engine(client, context.informers, history, context.step_logs, clock, options)
     trial = Trial(client, context.artifacts, context.refuse_image)
     face = build_api(
         context.database, context.guard, clock, engine.wake, context.step_logs,
-        Cluster(PIPELINES_NAMESPACE, trial, options.replica.id),
+        Cluster(PIPELINES_NAMESPACE, trial, context.replica.id),
     )  # fmt: skip
     return Opened(
         {"pipeline engine": engine.run},
