@@ -462,7 +462,7 @@ def test_run_to_its_end_and_wait(kubectl):
     [
         ("top pods", "Metrics API not available"),
         ("top nodes", "Metrics API not available"),
-        ("apply --server-side -f -", "server-side apply is not supported by this server"),
+        ("apply --server-side -f -", ".datta: field not declared in schema"),
         ("create -f - --validate=strict", 'unknown field "datta"'),
         ("logs idle --timestamps", "leave out --timestamps"),
         ("create cronjob c --image=busybox --schedule=@daily", "could not find the requested"),
