@@ -6,6 +6,8 @@ pkg/apis/meta/v1/validation.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.request import ApiRequest
 from bessemer.kinds.kind import Cause, Kind
@@ -23,6 +25,9 @@ _OPTIONS = {
 def read(exchange: ApiRequest) -> str:
     """The manager of the write: the one it names, else what its User-Agent begins with.
 
+    Empty where it says neither: what such a client makes is not tracked until somebody applies it
+    (upstream tracks it as made by "unknown", which helps nobody).
+
     Raises:
         Invalid: the name is too long, or can't be printed.
     """
@@ -31,16 +36,17 @@ def read(exchange: ApiRequest) -> str:
     ):
         _check(exchange, named)
         return named
-    agent = exchange.headers.get(b"user-agent", b"").partition(b"/")[0][: 4 * _MOST_BYTES]
-    if agent.isascii() and len(agent) <= _MOST_BYTES:
-        text = agent.decode()
-        return text if text.isprintable() and text else _printable(text)
-    return _printable(agent.decode("utf-8", "ignore"))
+    return _of_agent(exchange.headers.get(b"user-agent", b"")[: 4 * _MOST_BYTES])
+
+
+@lru_cache(maxsize=256)
+def _of_agent(agent: bytes) -> str:
+    return _printable(agent.partition(b"/")[0].decode("utf-8", "ignore"))
 
 
 def _printable(text: str) -> str:
     kept = "".join(sign for sign in text if sign.isprintable()).encode()[:_MOST_BYTES]
-    return kept.decode("utf-8", "ignore") or "unknown"
+    return kept.decode("utf-8", "ignore")
 
 
 def _check(exchange: ApiRequest, name: str) -> None:

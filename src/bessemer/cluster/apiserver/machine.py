@@ -53,8 +53,9 @@ class Judge(Protocol):
         ...
 
 
-#: Whose owners an object has after a write: the bare object before it and after it.
-_Owners = Callable[[Object, Object], Entries]
+# Who owns an object's fields after a write: by the object before and after, both without owners,
+# and who did before.
+_Owners = Callable[[Object, Object, Entries], Entries]
 
 
 class Admission(Protocol):
@@ -226,7 +227,7 @@ class Machine:
         async with self._changing(target) as old:
             if target.subresource == "scale":
                 obj = scale.apply(old.object, obj)
-            owners = self._follow(target, old, obj, manager)
+            owners = self._follow(target, obj, manager)
             record = await self._replace(target, old, obj, user, owners, dry_run=dry_run)
         return _as_scale(record) if target.subresource == "scale" else record
 
@@ -251,7 +252,7 @@ class Machine:
                 changed = scale.apply(old.object, changed)
             else:
                 changed = patches.apply(target.kind, old.object, patch, patch_type)
-            owners = self._follow(target, old, changed, manager)
+            owners = self._follow(target, changed, manager)
             record = await self._replace(target, old, changed, user, owners, dry_run=dry_run)
         return _as_scale(record) if target.subresource == "scale" else record
 
@@ -292,7 +293,7 @@ class Machine:
                 old,
                 applied.object,
                 user,
-                lambda _before, _after: applied.entries,
+                lambda *_: applied.entries,
                 dry_run=options.dry_run,
             )
         return Applied(
@@ -403,8 +404,8 @@ class Machine:
         # It shares parts with the stored object, and admission fills in place.
         new = self._admission.admit_update(kind, own(new), before, user, target.subresource)
         changed = strategy.finish_update(kind, new, before)
-        entries = owners(before, new if changed is None else changed)
-        if changed is None and same_but_for_times(entries, held):
+        entries = owners(before, before if changed is None else changed, held)
+        if changed is None and (entries is held or same_but_for_times(entries, held)):
             return await self._store.settle(old)
         changed = tracking.join(new if changed is None else changed, entries)
         if dry_run:
@@ -413,14 +414,14 @@ class Machine:
             return await self._store.remove(Record(old.key, old.version, changed, b""))
         return await self._put(old.key, changed)
 
-    def _follow(self, target: Target, old: Record, obj: Object, manager: str) -> _Owners:
-        """Who owns the fields after an update to that object, which names a manager."""
-        _, held = tracking.split(old.object)
-        held = tracking.choose(held, tracking.given(obj), target.subresource)
+    def _follow(self, target: Target, obj: Object, manager: str) -> _Owners:
+        """Who owns the fields after an update to that object, by that manager."""
+        sent = tracking.given(obj)
 
-        def owners(before: Object, after: Object) -> Entries:
+        def owners(before: Object, after: Object, held: Entries) -> Entries:
+            kept = tracking.choose(held, sent, target.subresource)
             write = Write(manager, self._clock.now(), target.subresource)
-            return tracking.update(target.kind, before, after, held, write)
+            return tracking.update(target.kind, before, after, kept, write)
 
         return owners
 

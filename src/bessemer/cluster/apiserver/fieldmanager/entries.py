@@ -7,7 +7,8 @@ Source: metav1.ManagedFieldsEntry, k8s.io/apimachinery pkg/util/managedfields/in
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bessemer.base.clock import format_time, parse_time
@@ -53,13 +54,19 @@ def fields_of(entry: Object) -> FieldSet:
     return found
 
 
+@lru_cache(maxsize=8)
+def _stamp(second: int) -> str:
+    # Many writes have one second.
+    return format_time(datetime.fromtimestamp(second, UTC))
+
+
 def make(kind: Kind, write: Write, operation: str, fields: FieldSet) -> Object:
     """The entry of a write that took these fields."""
     entry: Object = {
         "manager": write.manager or "unknown",
         "operation": operation,
         "apiVersion": kind.api_version,
-        "time": format_time(write.now),
+        "time": _stamp(int(write.now.timestamp())),
         "fieldsType": "FieldsV1",
         "fieldsV1": fields,
     }

@@ -109,21 +109,21 @@ _SAME: _Nodes = (None, None)
 
 def _compare(type_: MergeType, old: Any, new: Any, level: int) -> _Nodes:
     """The changed and the gone node, each None where there is none."""
-    if level < _COMPARED_AT_ONCE and old == new:
-        return _SAME
     if not (_is_open(type_, old, level) and _is_open(type_, new, level)) or not (old or new):
         return _compare_whole(type_, old, new, level)
     if type(new) is not type(old):
         return _compare_whole(type_, old, new, level)
     changed: FieldSet = {}
     gone: FieldSet = {}
+    at_once = level < _COMPARED_AT_ONCE
+    level += 1
     for step, inner, before, after in _pairs(type_, old, new):
         if before is _ABSENT:
-            changed[step] = _every(inner, after, level + 1)
+            changed[step] = _every(inner, after, level)
         elif after is _ABSENT:
-            gone[step] = _every(inner, before, level + 1)
-        else:
-            theirs, lost = _compare(inner, before, after, level + 1)
+            gone[step] = _every(inner, before, level)
+        elif not at_once or before != after:
+            theirs, lost = _compare(inner, before, after, level)
             if theirs is not None:
                 changed[step] = theirs
             if lost is not None:
@@ -147,18 +147,20 @@ _ABSENT = _Absent()
 
 
 def _pairs(type_: MergeType, old: Any, new: Any) -> Iterator[tuple[str, MergeType, Any, Any]]:
-    """Each part of two maps or lists: its step, type, and value in both."""
+    """Each part of two maps or lists that is not one and the same: step, type, both values."""
     if type(new) is dict:
         for name, value in new.items():
-            yield "f:" + name, type_.of_field(name), old.get(name, _ABSENT), value
+            before = old.get(name, _ABSENT)
+            if before is not value:
+                yield "f:" + name, type_.of_field(name), before, value
         for name, value in old.items():
             if name not in new:
                 yield "f:" + name, type_.of_field(name), value, _ABSENT
         return
     element = type_.element or WHOLE
-    before, after = _by_step(type_, old), _by_step(type_, new)
-    for step, items in (before | after).items():
-        theirs, ours = before.get(step, []), after.get(step, [])
+    known, wanted = _by_step(type_, old), _by_step(type_, new)
+    for step, items in (known | wanted).items():
+        theirs, ours = known.get(step, []), wanted.get(step, [])
         if len(theirs) > 1 or len(ours) > 1:
             # Nothing tells elements of the same keys apart: they are one whole.
             yield step, WHOLE, theirs or _ABSENT, items if ours else _ABSENT

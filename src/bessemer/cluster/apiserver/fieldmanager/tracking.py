@@ -32,37 +32,26 @@ BEFORE_FIRST_APPLY = "before-first-apply"
 OURS = "bessemer"
 
 # What nobody owns: it names the object, or is the server's alone.
+_HEAD = ("apiVersion", "kind")
+_SERVERS = frozenset({
+    "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields",
+    "resourceVersion",
+})  # fmt: skip
 _NOBODYS: FieldSet = {
-    "f:apiVersion": LEAF,
-    "f:kind": LEAF,
-    "f:metadata": {
-        SELF: LEAF,
-        **{
-            f"f:{name}": LEAF
-            for name in (
-                "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation",
-                "managedFields", "resourceVersion",
-            )
-        },
-    },
-}  # fmt: skip
-_HOLDER: FieldSet = {SELF: LEAF}
+    **{f"f:{name}": LEAF for name in _HEAD},
+    "f:metadata": {SELF: LEAF, **{f"f:{name}": LEAF for name in _SERVERS}},
+}
 # Structs of built-in kinds that are there before anything is in them: nobody owns them as such.
-_TEMPLATE: FieldSet = {
-    SELF: LEAF,
-    "f:metadata": _HOLDER,
-    "f:spec": {SELF: LEAF, "f:containers": _HOLDER},
-}
-_HOLDERS: FieldSet = {
-    "f:spec": {
-        SELF: LEAF,
-        "f:containers": _HOLDER,
-        "f:resources": _HOLDER,
-        "f:strategy": _HOLDER,
-        "f:template": _TEMPLATE,
-    }
-}
-_NOBODYS_NEW = fieldsets.union(_NOBODYS, _HOLDERS)
+_HOLDERS = (
+    ("f:spec",),
+    ("f:spec", "f:containers"),
+    ("f:spec", "f:resources"),
+    ("f:spec", "f:strategy"),
+    ("f:spec", "f:template"),
+    ("f:spec", "f:template", "f:metadata"),
+    ("f:spec", "f:template", "f:spec"),
+    ("f:spec", "f:template", "f:spec", "f:containers"),
+)
 _STATUS: FieldSet = {"f:status": LEAF}
 
 
@@ -114,12 +103,36 @@ def create(kind: Kind, new: Object, sent: Object, write: Write) -> Entries:
         sent: as it was asked for, with defaults: what admission adds to that is nobody's.
         write: who makes it.
     """
-    type_ = mergetypes.of(kind)
-    fields = fieldsets.difference(objects.every_field(type_, new), _NOBODYS_NEW)
+    fields = _fields_of_new(kind, new, write.subresource)
     if sent is not new:
-        fields = fieldsets.intersection(fields, objects.every_field(type_, sent))
-    fields = fieldsets.without(fields, untouched(kind, write.subresource))
+        fields = fieldsets.intersection(fields, _fields_of_new(kind, sent, write.subresource))
     return [make(kind, write, UPDATE, fields)] if fields else ()
+
+
+def _fields_of_new(kind: Kind, obj: Object, subresource: str) -> FieldSet:
+    kept = untouched(kind, subresource)
+    parts = {key: part for key, part in obj.items() if key not in _HEAD and "f:" + key not in kept}
+    if "metadata" in parts:
+        found = parts["metadata"].items()
+        parts["metadata"] = {key: value for key, value in found if key not in _SERVERS}
+        if not parts["metadata"]:
+            del parts["metadata"]
+    fields = objects.every_field(mergetypes.of(kind), parts)
+    if "f:metadata" in fields:
+        del fields["f:metadata"][SELF]
+    if kind.schema is not None and "f:spec" in fields:
+        _disown_holders(fields)
+    return fields
+
+
+def _disown_holders(fields: FieldSet) -> None:
+    """Take what nobody owns out of a set that nothing else shares yet."""
+    for place in _HOLDERS:
+        node: FieldSet | None = fields
+        for step in place:
+            node = node.get(step) if node else None
+        if node and len(node) > 1:
+            node.pop(SELF, None)
 
 
 def untouched(kind: Kind, subresource: str) -> FieldSet:
@@ -141,7 +154,8 @@ def update(kind: Kind, before: Object, after: Object, held: Entries, write: Writ
     if not held:
         return ()
     changed, gone = objects.compare(mergetypes.of(kind), before, after)
-    changed = strip(changed)
+    if "f:metadata" in changed:
+        changed = strip(changed)
     if not changed and not gone:
         return held
     mine = Owner(write.manager or "unknown", UPDATE, kind.api_version, write.subresource)
