@@ -165,20 +165,21 @@ def apply(
         Conflict: it would change fields that others own, and is not forced.
     """
     before, held = live or ({}, ())
-    if live is not None and not held:
-        held = _found_there(kind, before, write)
     type_ = mergetypes.of(kind)
     wanted = _touched(kind, stated, write.subresource)
     untouched = tracking.untouched(kind, write.subresource)
-    fields = tracking.strip(objects.stated_fields(type_, wanted))
-    fields = fieldsets.without(fields, untouched)
+    claimed = fieldsets.without(objects.stated_fields(type_, wanted), untouched)
+    fields = tracking.strip(claimed)
+    if live is not None and fields and not held:
+        held = _found_there(kind, before, write)
     mine = Owner(write.manager, APPLY, "", write.subresource)
     by_owner = {owner(entry): entry for entry in held}
     had = by_owner.pop(mine, None)
     merged = objects.merge(type_, before, wanted)
     if had is not None and (last := fields_of(had)):
-        claims = [fields, *map(fields_of, by_owner.values())]
-        merged = _prune(type_, merged, last, claims)
+        claims = [claimed, *map(fields_of, by_owner.values())]
+        # Merged once more, for an empty list is stated too, though nobody can own it.
+        merged = objects.merge(type_, _prune(type_, merged, last, claims), wanted)
     changed, gone = objects.compare(type_, before, merged)
     conflicts = {
         each: common
