@@ -450,3 +450,76 @@ async def test_what_admission_gives_is_nobodys(world):
     main = fields["f:spec"]["f:containers"]['k:{"name":"main"}']
     assert {".", "f:image", "f:name", "f:resources"} <= main.keys()
     assert "f:volumeMounts" not in main
+
+
+async def test_who_says_no_name_begins_no_record(world):
+    made = await world.ask("POST", MAPS, config_map(x="1"))
+    assert "managedFields" not in made.json["metadata"]
+    await apply(world, f"{MAPS}/a", config_map(y="1"))
+    told = await world.ask(
+        "PATCH",
+        f"{MAPS}/a",
+        {"data": {"y": "2"}},
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    assert owners(told)["unknown", "Update", ""] == {"f:data": {"f:y": {}}}
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("kubectl/v1.37 (linux/amd64)", "kubectl"),
+        ("OpenAPI-Generator/30/python", "OpenAPI-Generator"),
+        ("x" * 1000, "x" * 128),
+        ("a\x07b/1", "ab"),
+    ],
+)
+async def test_a_manager_is_named_by_its_agent(world, agent, name):
+    headers = {"user-agent": agent}
+    made = await world.ask("POST", MAPS, config_map(x="1"), headers=headers)
+    assert owners(made).keys() == {(name, "Update", "")}
+
+
+async def test_an_object_is_rather_kept_without_its_owners_than_not_at_all(world):
+    obj = config_map()
+    obj["metadata"]["labels"] = {f"k{number}": "" for number in range(130_000)}
+    made = await send(world, "POST", MAPS, obj)
+    assert made.status == 201
+    assert "managedFields" not in made.json["metadata"]
+    assert len(made.json["metadata"]["labels"]) == 130_000
+
+
+async def test_thousands_of_managers_are_told_shortly_and_let_go(world):
+    entry = {"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+    fields = {"f:data": {"f:x": {}}}
+    entries = [{**entry, "manager": f"m{n}", "fieldsV1": fields} for n in range(5000)]
+    await send(world, "POST", MAPS, config_map(x="1"))
+    body = {"metadata": {"managedFields": entries}}
+    taken = await send(world, "PATCH", f"{MAPS}/a", body, kind="merge")
+    assert len(owners(taken)) == 5000
+    refused = await apply(world, f"{MAPS}/a", config_map(x="2"))
+    assert len(refused.json["details"]["causes"]) == 100
+    assert len(refused.body) < 30_000
+    forced = await apply(world, f"{MAPS}/a", config_map(x="2"), force="true")
+    assert owners(forced).keys() == {("alice", "Apply", "")}
+
+
+async def test_the_scale_is_applied_too(world):
+    await apply(world, WEB, deployment(replicas=1), "bob")
+    stated = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}}
+    refused = await apply(world, f"{WEB}/scale", stated)
+    assert refused.message.endswith(': conflict with "bob": .spec.replicas')
+    forced = await apply(world, f"{WEB}/scale", stated, force="true")
+    assert (forced.status, forced.json["kind"]) == (200, "Scale")
+    assert forced.json["spec"]["replicas"] == 3
+    told = await world.ask("GET", WEB)
+    assert owners(told)["alice", "Apply", "scale"] == {"f:spec": {"f:replicas": {}}}
+    absent = await apply(world, f"{WEB}x/scale", stated)
+    assert absent.status == 404
+
+
+async def test_keys_given_twice_are_refused_where_it_is_asked_for(world):
+    body = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{},"data":{}}'
+    refused = await apply(world, f"{MAPS}/a", body, fieldValidation="Strict")
+    assert refused.status == 400
+    assert 'duplicate field "data"' in refused.message

@@ -7,7 +7,7 @@ pkg/util/managedfields/internal.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -131,7 +131,8 @@ def _check_lists(kind: Kind, type_: MergeType, stated: Object) -> None:
             if why := _find_fault(found, value):
                 raise _refuse(kind, stated, f"{place.tell() if place else ''}: {why}")
             element = found.element or mergetypes.WHOLE
-            waiting += [(element, item, _Place(place, found.step(item))) for item in value]
+            if element.shape is not Shape.WHOLE:
+                waiting += [(element, item, _Place(place, found.step(item))) for item in value]
 
 
 def _find_fault(type_: MergeType, items: list[object]) -> str:
@@ -223,8 +224,13 @@ def _touched(kind: Kind, stated: Object, subresource: str) -> Object:
     } | part
 
 
-def _prune(type_: MergeType, merged: Object, last: FieldSet, claims: Iterable[FieldSet]) -> Object:
-    """The merged object without what its applier stated last time, and nobody states now."""
+def _prune(type_: MergeType, merged: Object, last: FieldSet, claims: Sequence[FieldSet]) -> Object:
+    """The merged object without what its applier stated last time, and nobody states now.
+
+    The first of the claims is the applier's own.
+    """
+    if not fieldsets.difference(last, claims[0]):
+        return merged  # the applier gives nothing up
     last = objects.with_holders(type_, last)
     whole = _all_of(type_, merged)
     kept = _all_of(type_, objects.remove(type_, merged, last))

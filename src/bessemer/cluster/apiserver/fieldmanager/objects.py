@@ -207,22 +207,24 @@ def _merge_list(type_: MergeType, live: list[Any], stated: list[Any], level: int
     before.
     """
     element = type_.element or WHOLE
-    known = _by_step(type_, live)
-    wanted = {type_.step(item): item for item in stated}
+    steps = [type_.step(item) for item in live]
+    known: dict[str, list[Any]] = {}
+    for step, item in zip(steps, live, strict=True):
+        known.setdefault(step, []).append(item)
     merged: dict[str, Any] = {}
-    for step, item in wanted.items():
+    for item in stated:
+        step = type_.step(item)
         before = known.get(step, ())
         merged[step] = _merge(element, before[0], item, level) if len(before) == 1 else item
-    result: list[Any] = []
+    shared = iter([step for step in merged if step in known])
+    wanted = next(shared, None)
     left = iter(merged.items())
-    shared = [step for step in wanted if step in known]
-    done = 0
-    for item in live:
-        step = type_.step(item)
-        if step not in wanted:
+    result: list[Any] = []
+    for step, item in zip(steps, live, strict=True):
+        if step not in merged:
             result.append(item)
-        elif done < len(shared) and step == shared[done]:
-            done += 1
+        elif step == wanted:
+            wanted = next(shared, None)
             for other, value in left:
                 result.append(value)
                 if other == step:
