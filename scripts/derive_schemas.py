@@ -1,7 +1,8 @@
 """Derive ``src/bessemer/kinds/schemas.json`` from PyPI kubernetes-validate.
 
 Run: ``uv run --group schemas python scripts/derive_schemas.py``. The result holds types, required
-fields, and how lists merge; no prose. To serve another built-in kind add its name to ``ROOTS``.
+fields, how lists and maps merge and are owned; no prose. To serve another built-in kind add its
+name to ``ROOTS``.
 """
 
 import json
@@ -35,6 +36,12 @@ SPECIAL = {
 }
 # Required by the schema, yet absent from what clients send and upstream takes.
 OPTIONAL = {"discovery.v1.EndpointSlice": {"endpoints"}}
+# What a key of a list's elements is where an element doesn't say. Source: k8s.io/api core/v1, the
+# defaults of ContainerPort and ServicePort, which the package's definitions leave out.
+KEY_DEFAULTS = {
+    "core.v1.ContainerPort": {"protocol": "TCP"},
+    "core.v1.ServicePort": {"protocol": "TCP"},
+}
 FORMATS = {"byte": "bytes", "date-time": "time"}
 PRIMITIVES = {"string", "integer", "number", "boolean"}
 
@@ -63,6 +70,8 @@ def describe(schema: dict[str, Any]) -> Any:
     if "$ref" in schema:
         name = short(schema["$ref"])
         reference = SPECIAL.get(name) or f"@{name}"
+        if "x-kubernetes-map-type" in schema:
+            raise SystemExit(f"a reference to {name} has a map type of its own: describe it")
         return {"type": reference, "strategy": strategy} if strategy else reference
     kind = plain_type(schema)
     if kind == "array":
@@ -73,12 +82,21 @@ def describe(schema: dict[str, Any]) -> Any:
             entry["merge"] = key
         if keys := schema.get("x-kubernetes-list-map-keys"):
             entry["keys"] = keys
+        list_type = schema.get("x-kubernetes-list-type")
+        if list_type == "set" or (list_type == "atomic" and "merge" in strategy):
+            entry[list_type] = True
         return entry
     if kind == "object" and "additionalProperties" in schema:
-        return {"map": describe(schema["additionalProperties"])}
+        found = {"map": describe(schema["additionalProperties"])}
+        return found | {"atomic": True} if is_atomic(schema) else found
     if kind in PRIMITIVES:
         return FORMATS.get(schema.get("format", ""), kind)
     return "any"
+
+
+def is_atomic(schema: dict[str, Any]) -> bool:
+    """Whether an object is owned as a whole, not field by field."""
+    return schema.get("x-kubernetes-map-type") == "atomic"
 
 
 def references(described: Any) -> set[str]:
@@ -101,6 +119,10 @@ def derive(definitions: dict[str, Any]) -> dict[str, Any]:
         schema = by_name[name]
         fields = {key: describe(value) for key, value in schema.get("properties", {}).items()}
         table[name] = {"fields": fields}
+        if is_atomic(schema):
+            table[name]["atomic"] = True
+        if name in KEY_DEFAULTS:
+            table[name]["key_defaults"] = KEY_DEFAULTS[name]
         required = [key for key in schema.get("required", ()) if key not in OPTIONAL.get(name, ())]
         if required:
             table[name]["required"] = required

@@ -432,6 +432,69 @@ def test_kustomize(kubectl):
     assert "my-" not in kubectl("get", "configmaps", "-o", "name")
 
 
+def managers(kubectl: Kubectl, *what: str) -> dict[tuple[str, str], Any]:
+    """The fields of each manager, by its name and operation."""
+    told = json.loads(kubectl("get", *what, "-o", "json", "--show-managed-fields"))
+    entries = told["metadata"].get("managedFields", ())
+    return {(each["manager"], each["operation"]): each["fieldsV1"] for each in entries}
+
+
+def test_server_side_apply_conflicts_and_force(kubectl):
+    text = CONFIGMAP % "hello"
+    made = kubectl("apply", "--server-side", "-f", "-", stdin=text)
+    assert "configmap/settings serverside-applied" in made
+    version = kubectl.read("configmap/settings")["metadata"]["resourceVersion"]
+    kubectl("apply", "--server-side", "-f", "-", stdin=text)
+    assert kubectl.read("configmap/settings")["metadata"]["resourceVersion"] == version
+    assert "managedFields" not in kubectl("get", "configmap/settings", "-o", "yaml")
+    assert managers(kubectl, "configmap/settings") == {
+        ("kubectl", "Apply"): {"f:data": {"f:greeting": {}}}
+    }
+
+    other = ("apply", "--server-side", "--field-manager=other", "-f", "-")
+    refused = kubectl(*other, stdin=CONFIGMAP % "bye", code=1)
+    assert 'Apply failed with 1 conflict: conflict with "kubectl": .data.greeting' in refused
+    assert "--force-conflicts" in refused, "kubectl knows the conflict and tells the cures"
+    kubectl(*other, "--force-conflicts", stdin=CONFIGMAP % "bye")
+    assert kubectl.read("configmap/settings")["data"] == {"greeting": "bye"}
+    assert managers(kubectl, "configmap/settings").keys() == {("other", "Apply")}
+
+
+def test_from_client_side_to_server_side_apply(app):
+    web = app.read("deployment/web")
+    assert managers(app, "deployment/web").keys() >= {("kubectl-client-side-apply", "Update")}
+
+    app("apply", "--server-side", "-f", "app.yaml")
+    moved = managers(app, "deployment/web")
+    assert ("kubectl", "Apply") in moved
+    assert ("kubectl-client-side-apply", "Update") not in moved
+    assert app.read("deployment/web")["spec"] == web["spec"]
+
+    changed = APP.replace("replicas: 2", "replicas: 1").replace(
+        "labels: {app: web}}\nspec", "}\nspec"
+    )
+    app("apply", "--server-side", "-f", "-", stdin=changed)
+    found = app.read("deployment/web")
+    assert found["spec"]["replicas"] == 1
+    assert "labels" not in found["metadata"], "what is stated no more is gone"
+    app("scale", "deployment/web", "--replicas=2")
+    refused = app("apply", "--server-side", "-f", "-", stdin=changed, code=1)
+    assert 'with subresource "scale" using apps/v1: .spec.replicas' in refused
+    app("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=changed)
+    app("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+@pytest.mark.skipif(shutil.which("diff") is None, reason="no diff in PATH, which kubectl runs")
+def test_diff_tells_what_an_apply_would_change(kubectl):
+    for words in ((), ("--server-side",)):
+        kubectl("apply", *words, "-f", "-", stdin=CONFIGMAP % "hello")
+        assert kubectl("diff", *words, "-f", "-", stdin=CONFIGMAP % "hello") == ""
+        told = kubectl("diff", *words, "-f", "-", stdin=CONFIGMAP % "bye", code=1)
+        assert "-  greeting: hello\n+  greeting: bye" in told
+        assert kubectl.read("configmap/settings")["data"] == {"greeting": "hello"}
+        kubectl("delete", "configmap/settings")
+
+
 def test_watch_sees_what_comes(kubectl):
     kubectl("create", "configmap", "first")
 
@@ -464,7 +527,7 @@ def test_run_to_its_end_and_wait(kubectl):
     [
         ("top pods", "Metrics API not available"),
         ("top nodes", "Metrics API not available"),
-        ("apply --server-side -f -", "server-side apply is not supported by this server"),
+        ("apply --server-side -f -", ".datta: field not declared in schema"),
         ("create -f - --validate=strict", 'unknown field "datta"'),
         ("logs idle --timestamps", "leave out --timestamps"),
         ("create cronjob c --image=busybox --schedule=@daily", "could not find the requested"),

@@ -98,6 +98,22 @@ def test_every_verb_on_every_kind(session: Session, kind: str) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_applied(session: Session, kind: str) -> None:
+    version, parts = KINDS[kind]
+
+    told = session.play("applied", manifest={"apiVersion": version, "kind": kind, **parts})
+
+    kept = {"kubernetes.io/metadata.name", "walk"} if kind == "Namespace" else {"walk"}
+    assert set(told.pop("given up")) >= kept
+    assert told == {
+        "by": [["alice", "Apply"]],
+        "again": True,
+        "conflict": 'Apply failed with 1 conflict: conflict with "alice": .metadata.labels.x',
+        "forced": "2",
+    }
+
+
 def test_patches_differ_as_upstream_has_it(session: Session) -> None:
     assert session.play("patches") == {
         "strategic": ["busybox:1", "debian"],

@@ -72,6 +72,18 @@ def fields(type_name: str) -> Mapping[str, Described]:
     return entry["fields"] if entry else {}
 
 
+def is_atomic(type_name: str) -> bool:
+    """Whether objects of the type are owned as a whole, not field by field."""
+    entry = _table().get(type_name)
+    return bool(entry and entry.get("atomic"))
+
+
+def key_defaults(type_name: str) -> Mapping[str, str]:
+    """What the keys of such list elements are where they don't say (``protocol: TCP``)."""
+    entry = _table().get(type_name)
+    return entry.get("key_defaults", {}) if entry else {}
+
+
 @cache
 def checker(type_name: str) -> Check:
     """The compiled checker of a type."""
@@ -98,7 +110,9 @@ def _with_size(name: str, word: Described) -> Described:
     size = "int64" if name in _INT64 else "int32"
     if word == "integer":
         return size
-    return {"list": size} if word == {"list": "integer"} else word
+    if isinstance(word, dict) and word.get("list") == "integer":
+        return {**word, "list": size}
+    return word
 
 
 # Which of the whole numbers are of 64 bits; a name means the same in all types.

@@ -29,6 +29,7 @@ class PatchType(StrEnum):
     JSON = "application/json-patch+json"  # RFC 6902, a list of operations
     MERGE = "application/merge-patch+json"  # RFC 7386, null removes
     STRATEGIC = "application/strategic-merge-patch+json"  # lists merge by key, built-in kinds only
+    APPLY = "application/apply-patch+yaml"  # server-side apply: fields are merged and owned
 
 
 class EventType(StrEnum):

@@ -23,6 +23,8 @@ def apply(kind: Kind, current: Object, patch: Any, patch_type: PatchType) -> Obj
         Invalid: its operations don't fit the object.
         UnsupportedMediaType: the kind doesn't know this type of patch.
     """
+    if patch_type is PatchType.APPLY:
+        raise BadRequest("an apply is no patch of an object alone: it needs the API's own verb")
     if patch_type is PatchType.JSON:
         return jsonpatch.apply(current, patch)
     if not isinstance(patch, dict):

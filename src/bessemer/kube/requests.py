@@ -25,6 +25,15 @@ class Page:
     token: str = ""  # the continue token of the page before
 
 
+@dataclass(frozen=True)
+class ApplyOptions:
+    """Who applies, and how. Source: metav1.PatchOptions."""
+
+    manager: str  # who owns the applied fields afterwards
+    force: bool = False  # takes over what others own
+    dry_run: bool = False
+
+
 ALL = Page()
 
 

@@ -51,6 +51,39 @@ def walk(namespace, manifest, has_status):
     return told
 
 
+def applied(namespace, manifest):
+    """Server-side apply of one kind: made, applied again, disputed, forced, given up."""
+    walker = Walker(namespace, manifest)
+    name = f"{namespace}-applied"
+    body = fill(manifest, walker.where.get("namespace", ""))
+
+    def state(manager, labels, *, force=False):
+        rest = body if manager == "alice" else {}
+        head = {key: manifest[key] for key in ("apiVersion", "kind")}
+        stated = {**rest, **head, "metadata": {"name": name, "labels": labels}}
+        answer = walker.resource.server_side_apply(
+            body=stated, name=name, field_manager=manager, force_conflicts=force, **walker.where
+        )
+        return answer.to_dict()["metadata"]
+
+    made = state("alice", {**walker.labels, "x": "1"})
+    told = {"by": [(entry["manager"], entry["operation"]) for entry in made["managedFields"]][:1]}
+    again = state("alice", {**walker.labels, "x": "1"})
+    told["again"] = again["uid"] == made["uid"] and owned(again) == owned(made)
+    told["conflict"] = refused(state, "bob", {"x": "2"})["message"]
+    told["forced"] = state("bob", {"x": "2"}, force=True)["labels"]["x"]
+    told["given up"] = sorted(state("bob", {})["labels"])
+    walker.resource.delete(name=name, **walker.where)
+    return told
+
+
+def owned(metadata):
+    """What alice owns, without when."""
+    return [
+        entry["fieldsV1"] for entry in metadata["managedFields"] if entry["manager"] == "alice"
+    ]
+
+
 class Walker:
     """One kind as the dynamic client has it, and the objects that the walk makes."""
 
@@ -489,7 +522,7 @@ if __name__ == "__main__":
         {
             scenario.__name__: scenario
             for scenario in (
-                walk, patches, conflicts, refusals, label_selectors, field_selectors,
+                walk, applied, patches, conflicts, refusals, label_selectors, field_selectors,
                 watches_of_selectors, generated_names, owners, finalizers, namespace_deletion,
                 pod_events, paging,
             )

@@ -78,15 +78,6 @@ async def test_bodies_that_are_refused(world, body, content_type, status):
     assert (await world.ask("GET", f"{CORE}/configmaps")).json["items"] == []
 
 
-async def test_server_side_apply_is_refused_with_a_cure(world):
-    headers = {"content-type": "application/apply-patch+yaml"}
-
-    reply = await world.ask("PATCH", f"{CORE}/configmaps/a?fieldManager=x", {}, headers=headers)
-
-    assert reply.status == 415
-    assert "client-side apply" in reply.message
-
-
 async def test_lists_by_label_and_page(world):
     for name in "abc":
         await make(world, name)

@@ -91,7 +91,7 @@ def _check_kind(kind: Kind, new: Object, old: Object | None) -> list[Cause]:
 
 
 def _drop_server_fields(obj: Object) -> None:
-    # Field owners are not tracked (no server-side apply): what clients send of them is noise.
+    # The machine keeps the fields' owners apart from what is admitted.
     metadata = obj.get("metadata")
     if type(metadata) is dict:
         metadata.pop("managedFields", None)

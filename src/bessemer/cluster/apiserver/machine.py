@@ -10,25 +10,52 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 
 from bessemer.base.clock import Clock
 from bessemer.cluster.apiserver import deletion, reading, scale, strategy
+from bessemer.cluster.apiserver.fieldmanager import applying, tracking
+from bessemer.cluster.apiserver.fieldmanager.entries import Entries, Write, same_but_for_times
 from bessemer.cluster.apiserver.reading import Listing
 from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
 from bessemer.cluster.store.watch_cache import Event, Watcher
+from bessemer.kinds import schemas
 from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import errors, patches
 from bessemer.kube.access import ADMIN, User
 from bessemer.kube.client import EVERYTHING, DeleteOptions, PatchType, Selection
-from bessemer.kube.requests import ALL, FROM_STATE, Page, Target, WatchOptions
+from bessemer.kube.requests import ALL, FROM_STATE, ApplyOptions, Page, Target, WatchOptions
 
 # As upstream: after so many random suffixes in a row were taken, something else is wrong.
 _GENERATE_ATTEMPTS = 8
+
+
+# Kinds to which admission gives what nobody asked for (addresses, tokens, finalizers).
+_ENDOWED = frozenset({"pods", "services", "persistentvolumeclaims", "namespaces"})
+
+
+class Applied(NamedTuple):
+    """What an apply came to."""
+
+    record: Record
+    created: bool  # there was no such object before
+
+
+class Judge(Protocol):
+    """Whether the applied object may be written; raises ApiError where not."""
+
+    def __call__(self, obj: Object, *, creates: bool) -> None:
+        """Nothing, or a refusal."""
+        ...
+
+
+# Who owns an object's fields after a write: by the object before and after, both without owners,
+# and who did before.
+_Owners = Callable[[Object, Object, Entries], Entries]
 
 
 class Admission(Protocol):
@@ -147,9 +174,15 @@ class Machine:
     # ---- writes
 
     async def create(
-        self, target: Target, obj: Object, user: User = ADMIN, *, dry_run: bool = False
+        self,
+        target: Target,
+        obj: Object,
+        user: User = ADMIN,
+        *,
+        dry_run: bool = False,
+        manager: str = "",
     ) -> Record:
-        """Store a new object.
+        """Store a new object; a manager, where one is named, owns its fields.
 
         Raises:
             AlreadyExists, BadRequest, Invalid: and what admission raises.
@@ -167,13 +200,24 @@ class Machine:
                 raise errors.already_exists(kind, key.name)
         else:
             raise errors.InternalError("no name was tried")
+        sent = own(obj) if manager and kind.resource in _ENDOWED else None
         new = self._admission.admit_create(kind, new, user)
+        if manager:
+            asked = new if sent is None else _with_defaults(kind, sent)
+            write = Write(manager, self._clock.now())
+            new = tracking.join(new, tracking.create(kind, new, asked, write))
         if dry_run:
             return _draft(key, new)
-        return await self._store.put(key, new)
+        return await self._put(key, new)
 
     async def update(
-        self, target: Target, obj: Object, user: User = ADMIN, *, dry_run: bool = False
+        self,
+        target: Target,
+        obj: Object,
+        user: User = ADMIN,
+        *,
+        dry_run: bool = False,
+        manager: str = tracking.OURS,
     ) -> Record:
         """Replace the object, or the subresource's part of it.
 
@@ -183,7 +227,8 @@ class Machine:
         async with self._changing(target) as old:
             if target.subresource == "scale":
                 obj = scale.apply(old.object, obj)
-            record = await self._replace(target, old, obj, user, dry_run=dry_run)
+            owners = self._follow(target, obj, manager)
+            record = await self._replace(target, old, obj, user, owners, dry_run=dry_run)
         return _as_scale(record) if target.subresource == "scale" else record
 
     async def patch(
@@ -194,6 +239,7 @@ class Machine:
         user: User = ADMIN,
         *,
         dry_run: bool = False,
+        manager: str = tracking.OURS,
     ) -> Record:
         """Change parts of the object, or of its subresource.
 
@@ -206,8 +252,75 @@ class Machine:
                 changed = scale.apply(old.object, changed)
             else:
                 changed = patches.apply(target.kind, old.object, patch, patch_type)
-            record = await self._replace(target, old, changed, user, dry_run=dry_run)
+            owners = self._follow(target, changed, manager)
+            record = await self._replace(target, old, changed, user, owners, dry_run=dry_run)
         return _as_scale(record) if target.subresource == "scale" else record
+
+    async def apply(
+        self,
+        target: Target,
+        stated: Object,
+        options: ApplyOptions,
+        user: User = ADMIN,
+        judge: Judge | None = None,
+    ) -> Applied:
+        """Make the object, or its subresource, hold what is stated, and the manager its owner.
+
+        It is made where there is none. What the manager stated before and nobody states now is
+        taken away.
+
+        Raises:
+            NotFound, Conflict, BadRequest, Invalid: and what admission and the judge raise.
+        """
+        kind = target.kind
+        stated = _read_stated(target, stated)
+        write = Write(options.manager, self._clock.now(), target.subresource)
+        known = self._store.latest(_key(kind, target.namespace, target.name))
+        if known is None and not target.subresource:
+            applied = applying.apply(kind, None, stated, write, force=options.force)
+            if judge is not None:
+                judge(applied.object, creates=True)
+            return Applied(
+                await self._create_applied(target, applied, user, options), created=True
+            )
+        async with self._changing(target) as old:
+            live = tracking.split(old.object)
+            applied = applying.apply(kind, live, stated, write, force=options.force)
+            if judge is not None:
+                judge(applied.object, creates=False)
+            record = await self._replace(
+                target,
+                old,
+                applied.object,
+                user,
+                lambda *_: applied.entries,
+                dry_run=options.dry_run,
+            )
+        return Applied(
+            _as_scale(record) if target.subresource == "scale" else record, created=False
+        )
+
+    async def _create_applied(
+        self, target: Target, applied: applying.Applied, user: User, options: ApplyOptions
+    ) -> Record:
+        kind = target.kind
+        metadata = applied.object["metadata"]
+        if uid := metadata.get("uid"):
+            why = (
+                f"uid mismatch: the provided object specified uid {uid}, and no existing object "
+                "was found"
+            )
+            raise errors.conflict(kind, target.name, why)
+        if not metadata.get("name"):
+            raise errors.BadRequest(
+                f"the name of the object ({target.name} based on URL) was undeterminable: name "
+                "must be provided"
+            )
+        new = strategy.identify(kind, own(applied.object), target.namespace, target.name)
+        strategy.prepare_create(kind, new, self._clock.now())
+        new = tracking.join(self._admission.admit_create(kind, new, user), applied.entries)
+        key = _key(kind, new["metadata"].get("namespace", ""), new["metadata"]["name"])
+        return _draft(key, new) if options.dry_run else await self._put(key, new)
 
     async def delete(
         self,
@@ -275,21 +388,69 @@ class Machine:
             raise
 
     async def _replace(
-        self, target: Target, old: Record, obj: Object, user: User, *, dry_run: bool
+        self,
+        target: Target,
+        old: Record,
+        obj: Object,
+        user: User,
+        owners: _Owners,
+        *,
+        dry_run: bool,
     ) -> Record:
-        kind, before = target.kind, old.object
+        kind = target.kind
+        before, held = tracking.split(old.object)
         new = strategy.identify(kind, obj, target.namespace, target.name)
         new = strategy.prepare_update(kind, new, before, target.subresource)
         # It shares parts with the stored object, and admission fills in place.
         new = self._admission.admit_update(kind, own(new), before, user, target.subresource)
         changed = strategy.finish_update(kind, new, before)
-        if changed is None:
+        entries = owners(before, before if changed is None else changed, held)
+        if changed is None and (entries is held or same_but_for_times(entries, held)):
             return await self._store.settle(old)
+        changed = tracking.join(new if changed is None else changed, entries)
         if dry_run:
             return _draft(old.key, changed)
         if deletion.is_over(kind, changed):
             return await self._store.remove(Record(old.key, old.version, changed, b""))
-        return await self._store.put(old.key, changed)
+        return await self._put(old.key, changed)
+
+    def _follow(self, target: Target, obj: Object, manager: str) -> _Owners:
+        """Who owns the fields after an update to that object, by that manager."""
+        sent = tracking.given(obj)
+
+        def owners(before: Object, after: Object, held: Entries) -> Entries:
+            kept = tracking.choose(held, sent, target.subresource)
+            write = Write(manager, self._clock.now(), target.subresource)
+            return tracking.update(target.kind, before, after, kept, write)
+
+        return owners
+
+    def _put(self, key: Key, obj: Object) -> asyncio.Future[Record]:
+        """Store it, rather without its owners than not at all. Source: the handlers' update.go."""
+        try:
+            return self._store.put(key, obj)
+        except errors.TooLarge:
+            if obj["metadata"].pop("managedFields", None) is None:
+                raise
+            return self._store.put(key, obj)
+
+
+def _with_defaults(kind: Kind, obj: Object) -> Object:
+    """A new object as it was asked for, without what admission gives to it."""
+    if kind.schema is not None:
+        schemas.checker(kind.schema)(obj)
+    if kind.default is not None:
+        kind.default(obj)
+    return obj
+
+
+def _read_stated(target: Target, stated: Object) -> Object:
+    kind = target.kind
+    if target.subresource != "scale":
+        return applying.read(kind, stated)
+    stated = applying.read(scale.SCALE, stated)
+    head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": stated["metadata"]}
+    return scale.apply(head, stated)
 
 
 def own(obj: Object) -> Object:

@@ -10,7 +10,14 @@ import orjson
 
 from bessemer.base.clock import Clock
 from bessemer.cluster.admission.structure import STRICTNESS, FieldValidation, Strictness
-from bessemer.cluster.apiserver import duplicates, escalation, reading, render, watching
+from bessemer.cluster.apiserver import (
+    duplicates,
+    escalation,
+    fieldmanagers,
+    reading,
+    render,
+    watching,
+)
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.reading import Listing
@@ -22,7 +29,7 @@ from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.schemas import Fault
 from bessemer.kube.client import DeleteOptions, PatchType, Selection
 from bessemer.kube.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
-from bessemer.kube.requests import Page, Target
+from bessemer.kube.requests import ApplyOptions, Page, Target
 
 _STRICT = {mode.value: mode for mode in FieldValidation}
 _PATCH_TYPES = {patch_type.value: patch_type for patch_type in PatchType}
@@ -100,7 +107,7 @@ class Verbs:
             await request.check_duplicates(target.kind)
             escalation.check(self._rbac, self._machine, exchange.user, target, obj)
             record = await self._machine.create(
-                target, obj, exchange.user, dry_run=request.dry_run
+                target, obj, exchange.user, dry_run=request.dry_run, manager=request.manager
             )
             return request.answer(record.data, 201)
 
@@ -110,7 +117,7 @@ class Verbs:
             await request.check_duplicates(target.kind)
             escalation.check(self._rbac, self._machine, exchange.user, target, obj)
             record = await self._machine.update(
-                target, obj, exchange.user, dry_run=request.dry_run
+                target, obj, exchange.user, dry_run=request.dry_run, manager=request.manager
             )
             return request.answer(record.data)
 
@@ -118,15 +125,39 @@ class Verbs:
         patch_type = _PATCH_TYPES.get(exchange.content_type)
         if patch_type is None:
             raise UnsupportedMediaType(_patch_refusal(exchange.content_type))
+        if patch_type is PatchType.APPLY:
+            return await self._apply(exchange, target)
+        fieldmanagers.check_force(exchange)
         patch = parse(await exchange.read(), "application/json")
         with _Request(exchange) as request:
             escalation.check_patch(
                 self._rbac, self._machine, exchange.user, target, patch, patch_type
             )
             record = await self._machine.patch(
-                target, patch, patch_type, exchange.user, dry_run=request.dry_run
+                target,
+                patch,
+                patch_type,
+                exchange.user,
+                dry_run=request.dry_run,
+                manager=request.manager,
             )
             return request.answer(record.data)
+
+    async def _apply(self, exchange: ApiRequest, target: Target) -> Answer:
+        fieldmanagers.check_applier(exchange)
+        stated = await exchange.read_object()
+        user = exchange.user
+
+        def judge(obj: Object, *, creates: bool) -> None:
+            if creates:
+                fieldmanagers.check_create(self._rbac, user, target)
+            escalation.check(self._rbac, self._machine, user, (target, obj))
+
+        with _Request(exchange) as request:
+            await request.check_duplicates(target.kind)
+            options = ApplyOptions(request.manager, exchange.flag("force"), request.dry_run)
+            applied = await self._machine.apply(target, stated, options, user, judge)
+            return request.answer(applied.record.data, 201 if applied.created else 200)
 
     async def _delete(self, exchange: ApiRequest, target: Target) -> Answer:
         options, dry_run, headers = await _delete_options(exchange, target.kind)
@@ -159,6 +190,7 @@ class _Request:
 
     def __init__(self, exchange: ApiRequest) -> None:
         self.dry_run = False
+        self.manager = fieldmanagers.read(exchange)
         self._exchange = exchange
         self._is_asked = False
         self._strictness = Strictness(FieldValidation.WARN)
@@ -178,7 +210,9 @@ class _Request:
     async def check_duplicates(self, kind: Kind) -> None:
         """Refuse the body's duplicate keys, or warn of them. Raises BadRequest."""
         exchange, strictness = self._exchange, self._strictness
-        is_json = exchange.content_type in ("", "*/*", "application/json")
+        is_json = exchange.content_type in ("", "*/*", "application/json") or (
+            exchange.content_type == PatchType.APPLY and exchange.body.lstrip()[:1] == b"{"
+        )
         if not self._is_asked or not is_json or strictness.mode is FieldValidation.IGNORE:
             return
         body = exchange.body
@@ -245,11 +279,6 @@ def _selection(exchange: ApiRequest, target: Target) -> Selection:
 
 
 def _patch_refusal(content_type: str) -> str:
-    if content_type == "application/apply-patch+yaml":
-        return (
-            "server-side apply is not supported by this server: it does not track field owners; "
-            "use client-side apply (kubectl apply without --server-side)"
-        )
     return (
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(_PATCH_TYPES)
