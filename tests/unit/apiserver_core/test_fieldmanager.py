@@ -114,8 +114,14 @@ def statement(parts: dict[str, Any]) -> Object:
         spec["selector"] = {"matchLabels": parts["selector"]}
     if "containers" in parts:
         spec["template"] = {"spec": {"containers": parts["containers"]}}
-    head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", **metadata}}
-    return {**head, "spec": spec} if spec else head
+    head: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a", **metadata},
+    }
+    if spec:
+        head["spec"] = spec
+    return head
 
 
 def apply(
@@ -211,6 +217,7 @@ def test_who_agrees_shares_and_who_does_not_conflicts(first: Any, second: Any) -
     if disputed:
         with pytest.raises(Conflict) as refused:
             apply(base, statement(second), "bob", force=False)
+        assert refused.value.details is not None
         told = [cause["field"] for cause in refused.value.details["causes"]]
         assert told == list(fieldsets.paths(disputed))
     else:
@@ -358,6 +365,7 @@ def test_conflicts_without_end_are_told_shortly() -> None:
     other = dict.fromkeys(labels, "2")
     with pytest.raises(Conflict) as refused:
         apply(base, statement({"labels": other}), "bob", force=False)
+    assert refused.value.details is not None
     assert len(refused.value.details["causes"]) == 100
     assert refused.value.message.startswith('Apply failed with 3000 conflicts: conflicts with "al')
     assert len(refused.value.message) < 20_000

@@ -1,6 +1,7 @@
 """Server-side apply and the owners of fields, through the API server's door."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import yaml
@@ -241,7 +242,7 @@ async def test_subresources_are_owned_apart(world):
 async def test_owners_can_be_forgotten(world, reset):
     await send(world, "POST", MAPS, config_map(x="1"))
     if reset == "merge":
-        body = {"metadata": {"managedFields": [{}]}}
+        body: Any = {"metadata": {"managedFields": [{}]}}
         told = await send(world, "PATCH", f"{MAPS}/a", body, kind="merge")
     elif reset == "patch":
         body = [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]

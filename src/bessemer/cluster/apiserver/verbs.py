@@ -151,7 +151,7 @@ class Verbs:
         def judge(obj: Object, *, creates: bool) -> None:
             if creates:
                 fieldmanagers.check_create(self._rbac, user, target)
-            escalation.check(self._rbac, self._machine, user, (target, obj))
+            escalation.check(self._rbac, self._machine, user, target, obj)
 
         with _Request(exchange) as request:
             await request.check_duplicates(target.kind)
