@@ -24,7 +24,6 @@ from bessemer.cluster.kubelet.agent import NodeAgent
 from bessemer.cluster.kubelet.claims import ClaimBinder
 from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.logfiles import LogFiles
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
 from bessemer.cluster.kubelet.runtime.choose import choose_runtime
 from bessemer.cluster.scheduler.reconciler import Scheduler
@@ -38,7 +37,7 @@ from bessemer.kinds.node import NODE
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
-from bessemer.kube.client import Client, EventType
+from bessemer.kube.client import Client, EventType, LogOptions
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 from bessemer.kube.inprocess import InProcessClient
@@ -233,7 +232,9 @@ async def open_cluster(
     issuer = TokenIssuer(ed25519.Ed25519PrivateKey.generate(), machine.lookup, clock)
     access = ClusterAccess(client, informers, issuer.issue)
     agent = NodeAgent(config or NodeConfig(images=IMAGES), home, access, runtime, clock)
-    cluster = Cluster(home, client, informers, runtime, LogFiles(home, runtime, clock))
+    logs = LogFiles(home, runtime, clock)
+    client.serve_logs(logs)
+    cluster = Cluster(home, client, informers, runtime, logs)
     parts = [
         informers.run(),
         Scheduler(client, informers, clock).controller().run(),

@@ -12,7 +12,6 @@ from bessemer.artifacts.claim import ClaimStore
 from bessemer.artifacts.logs import DiskLogs
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.database.database import Database
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
@@ -107,14 +106,11 @@ async def open_pipelines(cluster: Cluster, **settings: Any) -> AsyncIterator[Pip
     await database.start()
     history = SqlHistory(database)
 
-    def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's shape
-        return cluster.logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
-
     engine = Engine(
         cluster.client,
         cluster.informers,
         history,
-        PodStepLogs(cluster.client, read_pod, DiskLogs(home.root / "logs")),
+        PodStepLogs(cluster.client, DiskLogs(home.root / "logs")),
         clock,
         EngineOptions(ClaimStore(cluster.client, clock, home.volumes), **settings),
     )

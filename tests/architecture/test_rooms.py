@@ -69,7 +69,10 @@ def test_the_nouns_need_the_standard_library_alone(room: str) -> None:
 
 
 def test_only_the_node_starts_processes() -> None:
-    """By whichever door: import-linter knows that of ``subprocess`` alone."""
+    """By whichever door: import-linter knows that of ``subprocess`` alone.
+
+    A kubeconfig's login is a program of the user's own, run as kubectl runs it.
+    """
     doors = {"create_subprocess_exec", "create_subprocess_shell", "fork", "system", "posix_spawn"}
     used = {
         relative(module)
@@ -80,7 +83,9 @@ def test_only_the_node_starts_processes() -> None:
 
     assert used
     assert {
-        place for place in used if not place.startswith(("cluster/kubelet/", "launcher/"))
+        place
+        for place in used
+        if not place.startswith(("cluster/kubelet/", "launcher/", "app/kubeaccess.py"))
     } == set()
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
+from bessemer.kube.client import LogOptions
 from node_cluster import open_cluster
 
 pytestmark = pytest.mark.timeout(60)

@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from bessemer.cluster.kubelet.dependencies import NodeConfig
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.cluster.kubelet.runtime.cgroups import NO_CGROUPS
 from bessemer.cluster.kubelet.runtime.process import ProcessRuntime
 from bessemer.cluster.kubelet.runtime.zygotes import Zygotes
@@ -19,7 +18,7 @@ from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.node import NODE
 from bessemer.kinds.pod import POD
-from bessemer.kube.client import DeleteOptions, EventType
+from bessemer.kube.client import DeleteOptions, EventType, LogOptions
 from bessemer.kube.errors import BadRequest
 from node_cluster import Cluster, open_cluster
 

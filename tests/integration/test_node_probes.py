@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.kinds import meta
 from bessemer.kinds.event import EVENT
 from bessemer.kinds.kind import Object
+from bessemer.kube.client import LogOptions
 from node_cluster import Cluster, open_cluster
 
 # Probes ask pods at their own loopback addresses.

@@ -16,10 +16,8 @@ from bessemer.artifacts.claim import ClaimStore
 from bessemer.artifacts.logs import DiskLogs
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.database.database import Database
 from bessemer.kinds import meta
-from bessemer.kinds.kind import Object
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.pipelines import pods
 from bessemer.pipelines.engine import Engine
@@ -130,14 +128,11 @@ async def replica(world: World, id_: str) -> AsyncIterator[Replicated]:
     database = Database(world.url)
     await database.start()
 
-    def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's shape
-        return cluster.logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
-
     engine = Engine(
         cluster.client,
         cluster.informers,
         SqlHistory(database),
-        PodStepLogs(cluster.client, read_pod, DiskLogs(home.root / "logs")),
+        PodStepLogs(cluster.client, DiskLogs(home.root / "logs")),
         clock,
         EngineOptions(
             ClaimStore(cluster.client, clock, home.volumes),

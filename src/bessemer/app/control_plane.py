@@ -131,7 +131,7 @@ class ControlPlane:
         self, core: embedded.Core, keys: Keys, platform: Platform, choice: choose.Choice
     ) -> None:
         logs = LogFiles(self._setting.home, choice.runtime, self._setting.clock)
-        platform.open_faces(logs)
+        core.client.serve_logs(logs)
         api = build_app(
             ApiServerConfig(
                 core.machine,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bessemer.app.capabilities.capability import Context, Face, Opened, Served
+from bessemer.app.capabilities.capability import Context, Face, Served
 from bessemer.app.capabilities.catalog import CAPABILITIES
 from bessemer.app.embedded import Core
 from bessemer.app.images import IMAGES
@@ -22,14 +22,11 @@ from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
-from bessemer.cluster.kubelet.logfiles import LogFiles
-from bessemer.cluster.kubelet.logs import LogOptions
 from bessemer.cluster.store.reserve import Reserve
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database
 from bessemer.gateway.bootstrap import Authentication, GatewayOptions, make_jwks
-from bessemer.kinds.kind import Object
 from bessemer.kube.access import ADMIN
 from bessemer.pipelines.history import SqlHistory
 from bessemer.pipelines.leases import Replica
@@ -92,17 +89,7 @@ class Platform:
         self._guard = Guard(core.tokens, core.rbac)
         self._sessions = Sessions(setting.clock)
         self._artifacts = ClaimStore(core.client, setting.clock, setting.home.volumes)
-        self._opened: list[Opened] = []
-        self.pages: ASGIApp
-
-    def open_faces(self, logs: LogFiles) -> None:
-        """Make the apps; logs come from the node."""
-
-        def read_pod(pod: Object, follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's signature
-            return logs.read(pod, LogOptions(follow=follow, tail_lines=tail))
-
-        core = self._core
-        steps = PodStepLogs(core.client, read_pod, DiskLogs(self._home.root / STEP_LOGS))
+        steps = PodStepLogs(core.client, DiskLogs(self._home.root / STEP_LOGS))
         context = Context(
             client=core.client,
             informers=core.informers,

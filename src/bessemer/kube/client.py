@@ -11,12 +11,15 @@ Laws (``tests/contract/kube/`` holds every implementation to them):
    in order; a version too old raises ``Expired``, and the reader lists again.
 5. **Delete is asked, not done**: with finalizers or a grace period the object stays, with
    deletionTimestamp, until they are over. Deleting what is not there raises ``NotFound``.
+6. **A log is a stream.** Its first piece comes once there is a log, and is empty while nothing is
+   in it; what can't be read raises before that. A reader that stops ends the stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -77,6 +80,22 @@ class DeleteOptions:
     resource_version: str = ""  # only if this is still its resourceVersion
 
 
+@dataclass(frozen=True)
+class LogOptions:
+    """What of a container's log. Source: v1.PodLogOptions."""
+
+    container: str = ""  # empty: the only one
+    follow: bool = False  # until the container ended
+    previous: bool = False  # of the container's last attempt that ended
+    since: datetime | None = None
+    tail_lines: int | None = None
+    limit_bytes: int | None = None
+    timestamps: bool = False
+
+
+WHOLE_LOG = LogOptions()
+
+
 class Client(Protocol):
     """A Kubernetes API as one identity sees it. Errors are ``kube.errors.ApiError``."""
 
@@ -122,4 +141,15 @@ class Client(Protocol):
         self, kind: Kind, name: str, namespace: str = "", options: DeleteOptions | None = None
     ) -> None:
         """Ask for the object's end."""
+        ...
+
+    def logs(
+        self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a container's log, in pieces.
+
+        Raises:
+            NotFound: no such pod. BadRequest: no such container, several and none named, or none
+            that has started; or there was a log, but it is gone.
+        """
         ...

@@ -6,37 +6,94 @@ begins another one where it stopped.
 
 from __future__ import annotations
 
-import base64
-import os
 import ssl
-import tempfile
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 import httpx
 import orjson
 
-from bessemer.base.errors import BessemerError
+from bessemer.base.clock import Clock, SystemClock, format_time
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
     EVERYTHING,
+    WHOLE_LOG,
     DeleteOptions,
     EventType,
+    LogOptions,
     ObjectList,
     PatchType,
     Selection,
     WatchEvent,
 )
-from bessemer.kube.errors import ApiError, ServiceUnavailable, from_status
+from bessemer.kube.errors import ApiError, Expired, ServiceUnavailable, from_status
 
 _JSON = {"Content-Type": "application/json"}
 _REQUEST_SECONDS = 60.0
-# A watch may be silent for as long as nothing happens.
-_WATCH_TIMEOUT = httpx.Timeout(_REQUEST_SECONDS, read=None)
-# Where a pod finds its own identity.
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# A watch or a followed log may be silent for as long as nothing happens.
+_STREAM_TIMEOUT = httpx.Timeout(_REQUEST_SECONDS, read=None)
+# Objects to a page of a list: client-go's own.
+_PAGE = 500
+# How often a read is asked again whose connection broke, and how often a server may say "later".
+_TRIES = 3
+# The longest that a server may have us wait, whatever it says.
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+# In the class below ``list`` is a verb.
+Items = list[Object]
+
+
+class Credentials(Protocol):
+    """Who we are, told anew with each request."""
+
+    async def token(self) -> str:
+        """The bearer token now; empty: none."""
+        ...
+
+    def reject(self, token: str) -> bool:
+        """The API did not take it; whether there may be another one."""
+        ...
+
+
+class StaticToken:
+    """A token that stays."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def token(self) -> str:
+        """See the port."""
+        return self._token
+
+    def reject(self, token: str) -> bool:
+        """See the port; there is no other."""
+        return False
+
+
+class _Bearer(httpx.Auth):
+    """Puts the token on each request; one that was refused is asked again with the next one."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        token = await self._tell(request)
+        response = yield request
+        is_refused = response.status_code == httpx.codes.UNAUTHORIZED
+        if is_refused and self._credentials.reject(token):
+            await self._tell(request)
+            yield request
+
+    async def _tell(self, request: httpx.Request) -> str:
+        token = await self._credentials.token()
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return token
 
 
 class HttpClient:
@@ -44,18 +101,27 @@ class HttpClient:
 
     Args:
         server: "https://127.0.0.1:6443", with a path before /api if there is one.
-        token: sent as bearer token; empty for none.
+        credentials: who we are by a bearer token, or that token; empty for none.
         tls: whom to trust and, for a client certificate, who we are; None: the system's CAs.
+        clock: for waits that the server asks for.
     """
 
-    def __init__(self, server: str, token: str = "", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        credentials: Credentials | str = "",
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         headers = {"Accept": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
         self._server = server
+        self._clock = clock or SystemClock()
+        if isinstance(credentials, str):
+            credentials = StaticToken(credentials)
         self._http = httpx.AsyncClient(
             base_url=server,
             headers=headers,
+            auth=_Bearer(credentials),
             verify=tls or ssl.create_default_context(),
             timeout=_REQUEST_SECONDS,
             # A watch holds its connection: they must not use up the others'.
@@ -73,13 +139,25 @@ class HttpClient:
 
     async def list(self, kind: Kind, selection: Selection = EVERYTHING) -> ObjectList:
         """All selected objects at one moment."""
-        found = await self._ask(
-            "GET", path(kind, selection.namespace), params=_parameters(selection)
-        )
+        try:
+            items, version = await self._list(kind, selection, _PAGE)
+        except Expired:  # it took so long that its moment is forgotten
+            items, version = await self._list(kind, selection, 0)
         head = {"apiVersion": kind.api_version, "kind": kind.kind}
         # Upstream's lists leave the type out of each item.
-        items = [{**head, **item} for item in found.get("items") or ()]
-        return ObjectList(items, found["metadata"]["resourceVersion"])
+        return ObjectList([{**head, **item} for item in items], version)
+
+    async def _list(self, kind: Kind, selection: Selection, page: int) -> ObjectList:
+        """All pages, which are of one moment; 0: it is one page."""
+        items: Items = []
+        params = _parameters(selection) | ({"limit": str(page)} if page else {})
+        while True:
+            found = await self._ask("GET", path(kind, selection.namespace), params=params)
+            items += found.get("items") or ()
+            rest = found["metadata"].get("continue")
+            if not rest:
+                return ObjectList(items, found["metadata"]["resourceVersion"])
+            params["continue"] = rest
 
     async def watch(
         self, kind: Kind, selection: Selection = EVERYTHING, *, since: str
@@ -96,7 +174,7 @@ class HttpClient:
             "allowWatchBookmarks": "true",
         }
         request = self._http.build_request(
-            "GET", path(kind, selection.namespace), params=params, timeout=_WATCH_TIMEOUT
+            "GET", path(kind, selection.namespace), params=params, timeout=_STREAM_TIMEOUT
         )
         try:
             response = await self._http.send(request, stream=True)
@@ -146,14 +224,50 @@ class HttpClient:
         body = orjson.dumps(_delete_body(options or DeleteOptions()))
         await self._ask("DELETE", path(kind, namespace, name), content=body, headers=_JSON)
 
-    async def _ask(self, method: str, where: str, **parts: Any) -> Object:
+    async def logs(
+        self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a container's log, in pieces."""
+        request = self._http.build_request(
+            "GET",
+            path(POD, namespace, name, "log"),
+            params=_log_parameters(options),
+            timeout=_STREAM_TIMEOUT,
+        )
         try:
-            response = await self._http.request(method, where, **parts)
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.status_code != httpx.codes.OK:
+                    raise _error(response.status_code, await response.aread())
+                yield b""
+                async for piece in response.aiter_bytes():
+                    yield piece
+            finally:
+                await response.aclose()
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
-        if response.status_code >= httpx.codes.BAD_REQUEST:
-            raise _error(response.status_code, response.content)
-        return cast(Object, orjson.loads(response.content))
+
+    async def _ask(self, method: str, where: str, **parts: Any) -> Object:
+        """A request and its answer; asked again where that can do no harm.
+
+        Source: client-go rest/request.go: 429 and Retry-After, reads whose connection broke.
+        """
+        left = _TRIES
+        while True:
+            left -= 1
+            try:
+                response = await self._http.request(method, where, **parts)
+            except httpx.TransportError as error:
+                if method == "GET" and left and not isinstance(error, httpx.ConnectError):
+                    continue
+                raise self._unreachable(error) from error
+            wait = _wait_seconds(response)
+            if wait is not None and left:
+                await self._clock.sleep(wait)
+                continue
+            if response.status_code >= httpx.codes.BAD_REQUEST:
+                raise _error(response.status_code, response.content)
+            return cast(Object, orjson.loads(response.content))
 
     def _unreachable(self, error: httpx.TransportError) -> ServiceUnavailable:
         why = str(error) or type(error).__name__
@@ -169,77 +283,34 @@ def path(kind: Kind, namespace: str = "", name: str = "", subresource: str = "")
     return f"{root}{place}/{kind.plural}{rest}"
 
 
-def from_kubeconfig(config: Mapping[str, Any]) -> HttpClient:
-    """A client for the current context of a kubeconfig (already parsed).
-
-    Raises:
-        BessemerError: it names what it does not have, or wants a login that we don't do.
-    """
-    context = _named(config, "contexts", "context", config.get("current-context", ""))
-    cluster = _named(config, "clusters", "cluster", context.get("cluster", ""))
-    user = _named(config, "users", "user", context.get("user", ""))
-    for unknown in ("exec", "auth-provider"):
-        if unknown in user:
-            raise BessemerError(
-                f"the kubeconfig's user {context.get('user')!r} logs in by {unknown}, which is "
-                "not supported: use a token or a client certificate"
-            )
-    tls = _trust(cluster)
-    if certificate := _material(user, "client-certificate"):
-        _present(tls, certificate, _material(user, "client-key"))
-    token = user.get("token", "")
-    if not token and (file := user.get("tokenFile")):
-        token = Path(file).read_text().strip()
-    return HttpClient(cluster["server"], token, tls)
-
-
-def from_pod(folder: Path = SERVICE_ACCOUNT) -> HttpClient:
-    """A client as the service account of the pod that we run in."""
-    host = os.environ["KUBERNETES_SERVICE_HOST"]
-    port = os.environ["KUBERNETES_SERVICE_PORT"]
-    tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return HttpClient(server, (folder / "token").read_text().strip(), tls)
-
-
 def trust(ca: str) -> ssl.SSLContext:
     """TLS that trusts only this CA (PEM)."""
     return ssl.create_default_context(cadata=ca)
 
 
-def _named(config: Mapping[str, Any], section: str, key: str, name: str) -> Mapping[str, Any]:
-    for entry in config.get(section) or ():
-        if entry.get("name") == name:
-            return cast("Mapping[str, Any]", entry.get(key) or {})
-    raise BessemerError(f"the kubeconfig has no entry {name!r} in {section}: name one that it has")
-
-
-def _trust(cluster: Mapping[str, Any]) -> ssl.SSLContext:
-    ca = _material(cluster, "certificate-authority")
-    tls = ssl.create_default_context(cadata=ca.decode() if ca else None)
-    if cluster.get("insecure-skip-tls-verify"):
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
-    return tls
-
-
-def _material(entry: Mapping[str, Any], key: str) -> bytes:
-    if data := entry.get(f"{key}-data"):
-        return base64.b64decode(data)
-    return Path(entry[key]).read_bytes() if entry.get(key) else b""
-
-
-def _present(tls: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    # The ssl module takes files only; the folder is ours alone and goes at once.
-    with tempfile.TemporaryDirectory() as folder:
-        chain = Path(folder) / "client.pem"
-        chain.touch(mode=0o600)
-        chain.write_bytes(certificate + b"\n" + key)
-        tls.load_cert_chain(chain)
-
-
 def _parameters(selection: Selection) -> dict[str, str]:
     params = {"labelSelector": selection.labels, "fieldSelector": selection.fields}
+    return {key: value for key, value in params.items() if value}
+
+
+def _wait_seconds(response: httpx.Response) -> float | None:
+    """For how long the server has us wait before the request is asked again; None: it is not."""
+    if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+        return None
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), _LONGEST_WAIT_SECONDS) if told.isdecimal() else None
+
+
+def _log_parameters(options: LogOptions) -> dict[str, str]:
+    params = {
+        "container": options.container,
+        "follow": "true" if options.follow else "",
+        "previous": "true" if options.previous else "",
+        "timestamps": "true" if options.timestamps else "",
+        "sinceTime": format_time(options.since) if options.since else "",
+        "tailLines": "" if options.tail_lines is None else str(options.tail_lines),
+        "limitBytes": "" if options.limit_bytes is None else str(options.limit_bytes),
+    }
     return {key: value for key, value in params.items() if value}
 
 

@@ -11,15 +11,19 @@ from typing import Any, Protocol, cast
 import orjson
 
 from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
     EVERYTHING,
+    WHOLE_LOG,
     DeleteOptions,
     EventType,
+    LogOptions,
     ObjectList,
     PatchType,
     Selection,
     WatchEvent,
 )
+from bessemer.kube.errors import ServiceUnavailable
 from bessemer.kube.requests import Target, WatchOptions
 
 _BACKGROUND = DeleteOptions()
@@ -92,11 +96,27 @@ class Api(Protocol):
     def delete(self, target: Target, options: DeleteOptions) -> Coroutine[Any, Any, Stored]: ...
 
 
+class PodLogs(Protocol):
+    """The logs of a node's pods."""
+
+    def read(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        """As ``Client.logs``, of a pod that is there."""
+        ...
+
+
 class InProcessClient:
-    """``kube.client.Client`` over a machine."""
+    """``kube.client.Client`` over a machine.
+
+    There are logs once there is a node, which is made with this client: see ``serve_logs``.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._logs: PodLogs | None = None
+
+    def serve_logs(self, logs: PodLogs) -> None:
+        """From now on pods have logs: the node's."""
+        self._logs = logs
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
         """The object; ``NotFound`` when there is none."""
@@ -148,6 +168,16 @@ class InProcessClient:
     ) -> None:
         """Ask for the object's end."""
         await self._api.delete(Target(kind, namespace, name), options or _BACKGROUND)
+
+    async def logs(
+        self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a container's log, in pieces."""
+        pod = self._api.get(Target(POD, namespace, name)).object
+        if self._logs is None:
+            raise ServiceUnavailable("no node agent runs here, so there are no logs to read")
+        async for piece in self._logs.read(pod, options):
+            yield piece
 
 
 def _own(obj: Object) -> Object:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from bessemer.artifacts.store import LogArchive, Missing
-from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD
-from bessemer.kube.client import Client
+from bessemer.kube.client import Client, LogOptions
 from bessemer.kube.errors import NotFound as ObjectNotFound
 from bessemer.pipelines.records import Run, Task
 from bessemer.web import errors
-
-#: Reads a pod's log: the pod, whether to follow it, how many last lines (None: all).
-ReadPod = Callable[[Object, bool, int | None], AsyncIterator[bytes]]
 
 
 class StepLogs(Protocol):
@@ -38,17 +34,17 @@ class StepLogs(Protocol):
 class PodStepLogs:
     """Logs of pods through a Kubernetes API, and copies of the logs of gone pods."""
 
-    def __init__(self, client: Client, read_pod: ReadPod, archive: LogArchive) -> None:
+    def __init__(self, client: Client, archive: LogArchive) -> None:
         self._client = client
-        self._read_pod = read_pod
         self._archive = archive
 
     async def read(
         self, run: Run, task: Task, *, follow: bool = False, tail_lines: int | None = None
     ) -> AsyncIterator[bytes]:
         """See the port."""
-        if pod := await self._find(run.namespace, task.pod_name):
-            async for piece in self._read_pod(pod, follow, tail_lines):
+        if await self._has_pod(run.namespace, task.pod_name):
+            options = LogOptions(follow=follow, tail_lines=tail_lines)
+            async for piece in self._client.logs(task.pod_name, run.namespace, options):
                 yield piece
             return
         missing = errors.NotFound(
@@ -63,19 +59,19 @@ class PodStepLogs:
         except Missing:
             raise missing from None
 
-    async def _find(self, namespace: str, pod_name: str) -> Object | None:
+    async def _has_pod(self, namespace: str, pod_name: str) -> bool:
         if not pod_name:
-            return None
+            return False
         try:
-            return await self._client.get(POD, pod_name, namespace)
+            await self._client.get(POD, pod_name, namespace)
         except ObjectNotFound:
-            return None
+            return False
+        return True
 
     async def keep(self, run: Run, task: Task) -> None:
         """Copy the log of a pod that is about to go; again is as good as once."""
-        pod = await self._find(run.namespace, task.pod_name)
-        if pod is not None:
-            pieces = self._read_pod(pod, False, None)  # noqa: FBT003 - a callable's
+        if await self._has_pod(run.namespace, task.pod_name):
+            pieces = self._client.logs(task.pod_name, run.namespace)
             await self._archive.keep(run.id, task.pod_name, pieces)
 
     async def forget(self, run_id: str) -> None:

@@ -20,11 +20,40 @@ from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store.store import Store
 from bessemer.kinds import meta
+from bessemer.kinds.kind import Object
 from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube import http
-from bessemer.kube.client import Client
+from bessemer.kube.client import Client, LogOptions
+from bessemer.kube.errors import BadRequest
 from bessemer.kube.inprocess import InProcessClient
+
+
+class MemoryLogs:
+    """A node's logs: each pod's is what its annotation ``log`` says, and whom it is read by."""
+
+    def __init__(self) -> None:
+        self.asked: list[LogOptions] = []
+        self.open = 0
+
+    async def read(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        self.asked.append(options)
+        if options.container not in ("", "main"):
+            raise BadRequest(f"container {options.container} is not valid for pod {pod}")
+        self.open += 1
+        try:
+            yield b""
+            yield meta.annotations(pod).get("log", "").encode()
+            while options.follow:
+                await asyncio.sleep(0.001)
+                yield b"."
+        finally:
+            self.open -= 1
+
+
+@pytest.fixture
+def node_logs() -> MemoryLogs:
+    return MemoryLogs()
 
 
 @pytest.fixture
@@ -50,7 +79,7 @@ class Face:
 
 
 @contextlib.asynccontextmanager
-async def serving(machine: Machine, folder: Path) -> AsyncIterator[Face]:
+async def serving(machine: Machine, folder: Path, node_logs: MemoryLogs) -> AsyncIterator[Face]:
     """The machine's https face."""
     clock = SystemClock()
     keys = certificates.ensure(folder, ["127.0.0.1"], clock)
@@ -58,7 +87,7 @@ async def serving(machine: Machine, folder: Path) -> AsyncIterator[Face]:
     issuer = TokenIssuer(keys.signing_key, machine.lookup, clock)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        build_app(ApiServerConfig(machine, Rbac(), tokens, issuer, clock)),
+        build_app(ApiServerConfig(machine, Rbac(), tokens, issuer, clock, node_logs)),
         ssl_keyfile=keys.key_file,
         ssl_certfile=str(keys.certificate_file),
         ws="none",
@@ -80,16 +109,18 @@ async def serving(machine: Machine, folder: Path) -> AsyncIterator[Face]:
 
 @pytest.fixture(params=["inprocess", "http"])
 async def client(
-    request: pytest.FixtureRequest, machine: Machine, tmp_path: Path
+    request: pytest.FixtureRequest, machine: Machine, tmp_path: Path, node_logs: MemoryLogs
 ) -> AsyncIterator[Client]:
     if request.param == "inprocess":
-        yield InProcessClient(machine)
+        client = InProcessClient(machine)
+        client.serve_logs(node_logs)
+        yield client
     else:
-        async with serving(machine, tmp_path / "keys") as face:
+        async with serving(machine, tmp_path / "keys", node_logs) as face:
             yield face.client
 
 
 @pytest.fixture
-async def face(machine: Machine, tmp_path: Path) -> AsyncIterator[Face]:
-    async with serving(machine, tmp_path / "keys") as served:
+async def face(machine: Machine, tmp_path: Path, node_logs: MemoryLogs) -> AsyncIterator[Face]:
+    async with serving(machine, tmp_path / "keys", node_logs) as served:
         yield served

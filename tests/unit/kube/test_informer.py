@@ -14,9 +14,11 @@ from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
     EVERYTHING,
+    WHOLE_LOG,
     Client,
     DeleteOptions,
     EventType,
+    LogOptions,
     ObjectList,
     PatchType,
     Selection,
@@ -87,6 +89,11 @@ class Flaky:
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
         return await self._client.get(kind, name, namespace)
+
+    def logs(
+        self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
+    ) -> AsyncIterator[bytes]:
+        return self._client.logs(name, namespace, options)
 
     async def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
         return await self._client.create(kind, obj, dry_run=dry_run)

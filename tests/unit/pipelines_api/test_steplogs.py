@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bessemer.artifacts.logs import DiskLogs
+from bessemer.kube.client import WHOLE_LOG, LogOptions
 from bessemer.kube.errors import NotFound as ObjectNotFound
 from bessemer.pipelines.records import Run, RunState, Task, TaskKind, TaskState
 from bessemer.pipelines.steplogs import PodStepLogs
@@ -17,7 +18,7 @@ TASK = Task("t1", "r1", "", "train", -1, TaskKind.CONTAINER, TaskState.RUNNING, 
 
 
 class Pods:
-    """The one verb that logs ask of a Kubernetes API."""
+    """The two verbs that logs ask of a Kubernetes API."""
 
     def __init__(self, *names: str) -> None:
         self.names = set(names)
@@ -27,14 +28,15 @@ class Pods:
             raise ObjectNotFound(f'pods "{name}" not found')
         return {"metadata": {"name": name, "namespace": namespace}}
 
-
-async def read_pod(pod: dict[str, Any], follow: bool, tail: int | None) -> AsyncIterator[bytes]:  # noqa: FBT001 - the port's form
-    yield b"one\n"
-    yield f"two {pod['metadata']['name']} {follow} {tail}\n".encode()
+    async def logs(
+        self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
+    ) -> AsyncIterator[bytes]:
+        yield b"one\n"
+        yield f"two {name} {options.follow} {options.tail_lines}\n".encode()
 
 
 def make_logs(folder: Path, pods: Pods) -> PodStepLogs:
-    return PodStepLogs(pods, read_pod, DiskLogs(folder))  # type: ignore[arg-type]  # get alone
+    return PodStepLogs(pods, DiskLogs(folder))  # type: ignore[arg-type]  # these two alone
 
 
 async def text_of(logs: PodStepLogs, **options: Any) -> str:

@@ -10,11 +10,11 @@ from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.request import Answer, ApiRequest, answer_json
 from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
-from bessemer.cluster.kubelet.logs import LogOptions, PodLogs
+from bessemer.cluster.kubelet.logs import PodLogs
 from bessemer.kinds import meta, rules
 from bessemer.kinds.kind import Kind
 from bessemer.kinds.pod import POD
-from bessemer.kube.client import PatchType
+from bessemer.kube.client import LogOptions, PatchType
 from bessemer.kube.errors import (
     BadRequest,
     MethodNotAllowed,

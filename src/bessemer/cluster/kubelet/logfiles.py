@@ -15,11 +15,12 @@ from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.cluster.kubelet import plan, rotation
 from bessemer.cluster.kubelet.attempts import is_number
-from bessemer.cluster.kubelet.logs import LogOptions, LogPruned
+from bessemer.cluster.kubelet.logs import LogPruned
 from bessemer.cluster.kubelet.rotation import RotatedLog
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
+from bessemer.kube.client import LogOptions
 from bessemer.kube.errors import BadRequest
 
 # A file tells nobody that it grew; reading a grown one is cheap.

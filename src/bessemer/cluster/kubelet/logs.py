@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from bessemer.kinds.kind import Object
+from bessemer.kube.client import LogOptions
 from bessemer.kube.errors import BadRequest
-
-
-@dataclass(frozen=True)
-class LogOptions:
-    """What of the log, as v1.PodLogOptions."""
-
-    container: str = ""  # empty: the only one
-    follow: bool = False
-    previous: bool = False
-    since: datetime | None = None
-    tail_lines: int | None = None
-    limit_bytes: int | None = None
-    timestamps: bool = False
 
 
 class LogPruned(BadRequest):
