@@ -128,7 +128,8 @@ def apply(
     live: tuple[Object, Entries] | None, stated: Object, manager: str, *, force: bool = True
 ) -> tuple[Object, Entries]:
     stated = applying.read(DEPLOYMENT, json.loads(json.dumps(stated)))
-    found = applying.apply(DEPLOYMENT, live, stated, Write(manager, NOON), force=force)
+    held = None if live is None else tracking.Owned(*live)
+    found = applying.apply(DEPLOYMENT, held, stated, Write(manager, NOON), force=force)
     return found.object, found.entries
 
 

@@ -151,13 +151,13 @@ def _find_fault(type_: MergeType, items: list[object]) -> str:
 
 
 def apply(
-    kind: Kind, live: tuple[Object, Entries] | None, stated: Object, write: Write, *, force: bool
+    kind: Kind, live: tracking.Owned | None, stated: Object, write: Write, *, force: bool
 ) -> Applied:
     """The live object and its owners after the apply; of a new object where there is none.
 
     Args:
         kind: its kind.
-        live: it, without owners, and they.
+        live: it as it is stored; None where there is none.
         stated: as ``read`` gave it.
         write: who applies, and what part.
         force: whether it takes over what others own.
@@ -165,7 +165,7 @@ def apply(
     Raises:
         Conflict: it would change fields that others own, and is not forced.
     """
-    before, held = live or ({}, ())
+    before, held = live or tracking.Owned({}, ())
     type_ = mergetypes.of(kind)
     wanted = _touched(kind, stated, write.subresource)
     untouched = tracking.untouched(kind, write.subresource)
@@ -263,7 +263,9 @@ def refusal(conflicts: Mapping[Owner, FieldSet]) -> Conflict:
     number = sum(map(fieldsets.count, conflicts.values()))
     told = {
         _tell(each): list(itertools.islice(fieldsets.paths(fields), MOST_CAUSES))
-        for each, fields in itertools.islice(sorted(conflicts.items(), key=_owner), MOST_CAUSES)
+        for each, fields in (
+            (owner, conflicts[owner]) for owner in sorted(conflicts)[:MOST_CAUSES]
+        )
     }
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path}
@@ -282,10 +284,6 @@ def refusal(conflicts: Mapping[Owner, FieldSet]) -> Conflict:
             lines = [*lines[:_MOST_LINES], "and more"]
         text = f"{number} conflicts: " + "\n".join(lines)
     return Conflict(f"Apply failed with {text}", {"causes": causes})
-
-
-def _owner(conflict: tuple[Owner, FieldSet]) -> Owner:
-    return conflict[0]
 
 
 def _tell(each: Owner) -> str:

@@ -8,7 +8,7 @@ Source: k8s.io/apimachinery pkg/util/managedfields/internal.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from bessemer.cluster.apiserver.fieldmanager import fieldsets, mergetypes, objects
 from bessemer.cluster.apiserver.fieldmanager.entries import (
@@ -55,14 +55,21 @@ _HOLDERS = (
 _STATUS: FieldSet = {"f:status": LEAF}
 
 
-def split(obj: Object) -> tuple[Object, Entries]:
+class Owned(NamedTuple):
+    """An object, and who owns its fields."""
+
+    object: Object  # without its managedFields
+    entries: Entries
+
+
+def split(obj: Object) -> Owned:
     """The object without its owners, and they."""
     metadata = obj["metadata"]
     entries = metadata.get("managedFields")
     if entries is None:
-        return obj, ()
+        return Owned(obj, ())
     kept = {key: value for key, value in metadata.items() if key != "managedFields"}
-    return {**obj, "metadata": kept}, entries
+    return Owned({**obj, "metadata": kept}, entries)
 
 
 def join(obj: Object, entries: Entries) -> Object:
