@@ -29,7 +29,7 @@ from bessemer.pipelines.history import SqlHistory
 
 @dataclass
 class Known:
-    """What the objects of a home say."""
+    """What the objects of a home say about its pods and environments."""
 
     ended: set[str] = field(default_factory=set)  # uids of pods
     live: set[str] = field(default_factory=set)

@@ -72,7 +72,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class ApiServerConfig:
-    """What the face stands on.
+    """What the API server is made of.
 
     Attributes:
         logs: how ``pods/log`` is read; None where no node is.

@@ -31,7 +31,7 @@ Act = Callable[[ApiRequest, Route], Awaitable[Answer | None]]
 
 
 class Subresources:
-    """Serves them."""
+    """Serves the subresources that are calls."""
 
     def __init__(
         self, machine: Machine, logs: PodLogs | None, reviews: Reviews, clock: Clock

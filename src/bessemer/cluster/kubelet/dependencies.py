@@ -33,7 +33,7 @@ class IssueToken(Protocol):
     def __call__(
         self, namespace: str, service_account: str, *, pod_name: str, pod_uid: str, seconds: int
     ) -> str:
-        """The token."""
+        """A new token of the account, bound to the pod."""
         ...
 
 
@@ -75,7 +75,7 @@ class Events:
         self._queue.put_nowait((pod, type_, reason, message))
 
     async def run(self) -> None:
-        """Write them, for ever."""
+        """Write the queued Events, for ever."""
         while True:
             batch = [await self._queue.get()]
             await self._clock.sleep(_GATHER_SECONDS)
@@ -86,7 +86,7 @@ class Events:
 
 @dataclass(frozen=True)
 class KubeletDependencies:
-    """The collaborators."""
+    """What the workers of all pods share."""
 
     config: NodeConfig
     client: Client

@@ -89,7 +89,7 @@ class EnvironmentRequest:
 
 @dataclass(frozen=True)
 class Environment:
-    """A ready one."""
+    """An environment that containers can be started in."""
 
     path: Path
     note: str = ""  # a warning for the pod's owner

@@ -59,7 +59,7 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """All bytes of the pod that its limit counts."""
         return sum(self.volumes.values()) + sum(self.containers.values())
 
 

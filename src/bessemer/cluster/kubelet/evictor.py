@@ -77,7 +77,7 @@ class Evictor:
         self._stop = threading.Event()
 
     async def run(self) -> None:
-        """Look, for ever."""
+        """Look at the disk and the pods on it, for ever."""
         try:
             while True:
                 try:

@@ -32,7 +32,7 @@ _LOOK_GROWTH = 1.05
 
 
 class Verdicts(Protocol):
-    """Who is told."""
+    """Is told what the probes of one container find."""
 
     def started(self) -> None:
         """The startup probe passed."""

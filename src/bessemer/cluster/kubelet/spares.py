@@ -29,7 +29,7 @@ def attempts_folder(pod: Path) -> Path:
 
 
 class Spares:
-    """The spare folders.
+    """The folders that are made before pods need them.
 
     Args:
         root: where they lie, on the file system of the pods' folders.
@@ -53,7 +53,7 @@ class Spares:
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep some, for ever."""
+        """Keep some folders ready, for ever."""
         await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
         while True:
             self._wake.clear()
