@@ -10,7 +10,7 @@ from typing import Any
 
 from bessemer.base import ids
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.logs.port import LogOptions
 from bessemer.database.database import Database
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.base.clock import SystemClock
-from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.logs.port import LogOptions
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.logs.port import LogOptions
 from bessemer.kinds import meta
 from bessemer.kinds.event import EVENT
 from bessemer.kinds.kind import Object

@@ -18,8 +18,8 @@ from bessemer.base.home import Home
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.request import without_identity
 from bessemer.cluster.apiserver.tokens import AUDIENCE, ISSUER
-from bessemer.cluster.kubelet.logfiles import LogFiles
-from bessemer.cluster.kubelet.logs import LogOptions
+from bessemer.cluster.kubelet.logs.logfiles import LogFiles
+from bessemer.cluster.kubelet.logs.port import LogOptions
 from bessemer.dashboard.pages import Pages, Sources
 from bessemer.dashboard.sessions import Sessions
 from bessemer.database.database import Database

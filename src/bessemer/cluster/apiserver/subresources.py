@@ -10,7 +10,7 @@ from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.request import Answer, ApiRequest, answer_json
 from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
-from bessemer.cluster.kubelet.logs import LogOptions, PodLogs
+from bessemer.cluster.kubelet.logs.port import LogOptions, PodLogs
 from bessemer.kinds import meta, rules
 from bessemer.kinds.kind import Kind
 from bessemer.kinds.pod import POD

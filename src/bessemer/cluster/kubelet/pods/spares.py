@@ -14,7 +14,7 @@ from pathlib import Path
 from bessemer.base import logs
 from bessemer.base.ids import make_uid
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import addresses
+from bessemer.cluster.kubelet.pods import addresses
 from bessemer.cluster.kubelet.runtime.base import Runtime
 
 _log = logs.get(__name__)

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet.addresses import Addresses
-from bessemer.cluster.kubelet.environments import Environments
-from bessemer.cluster.kubelet.images import Images
+from bessemer.cluster.kubelet.images.environments import Environments
+from bessemer.cluster.kubelet.images.resolution import Images
+from bessemer.cluster.kubelet.pods.addresses import Addresses
+from bessemer.cluster.kubelet.pods.spares import Spares
+from bessemer.cluster.kubelet.pods.threads import Threads
 from bessemer.cluster.kubelet.runtime.base import Runtime
-from bessemer.cluster.kubelet.spares import Spares
-from bessemer.cluster.kubelet.threads import Threads
 from bessemer.control.events import EventRecorder
 from bessemer.kinds.kind import Object
 from bessemer.kube.client import Client

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bessemer.base.clock import later, parse_time, remaining
-from bessemer.cluster.kubelet import eviction
+from bessemer.cluster.kubelet.pods import eviction
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bessemer.cluster.kubelet.bounded import Bounds
 from bessemer.cluster.kubelet.errors import BuildFailure
+from bessemer.cluster.kubelet.images.bounded import Bounds
 
 MOST_DEPTH = 64  # of folders in an environment
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

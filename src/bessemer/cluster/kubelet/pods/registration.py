@@ -15,8 +15,8 @@ from bessemer.base import logs
 from bessemer.base.clock import Clock, format_micro_time, format_time
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import eviction
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.pods import eviction
+from bessemer.cluster.kubelet.pods.dependencies import NodeConfig
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lease import LEASE
