@@ -27,7 +27,7 @@ import psutil
 from bessemer_up import Up, bessemer
 
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.volumes import memory
 
 ROOT = Path(__file__).resolve().parents[1]
 SDKS = ROOT / "examples" / "breast_cancer" / ".venv" / "bin" / "python"

@@ -33,7 +33,7 @@ from typing import Any
 import pytest
 
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.volumes import memory
 
 PROGRAM = Path(sys.executable).parent / "bessemer"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"

@@ -19,13 +19,13 @@ from bessemer.cluster.admission.chain import Admission
 from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.tokens import TokenIssuer
 from bessemer.cluster.controllers.protection import ClaimProtection
-from bessemer.cluster.kubelet import memory
-from bessemer.cluster.kubelet.agent import NodeAgent
-from bessemer.cluster.kubelet.claims import ClaimBinder
-from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
-from bessemer.cluster.kubelet.logfiles import LogFiles
+from bessemer.cluster.kubelet.logs.logfiles import LogFiles
+from bessemer.cluster.kubelet.pods.agent import NodeAgent
+from bessemer.cluster.kubelet.pods.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
 from bessemer.cluster.kubelet.runtime.choose import choose_runtime
+from bessemer.cluster.kubelet.volumes import memory
+from bessemer.cluster.kubelet.volumes.claims import ClaimBinder
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.cluster.store.store import Store
 from bessemer.kinds import meta

@@ -16,7 +16,7 @@ MAX_LINES = 500
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 #: Programs that run in users' containers, on whichever Python is there; and as what they import
 #: themselves.
-ANY_PYTHON = {"launcher": "bessemer.launcher", "cluster/kubelet/standin": "pip"}
+ANY_PYTHON = {"launcher": "bessemer.launcher", "cluster/kubelet/images/standin": "pip"}
 
 
 def relative(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import claimfolders
+from bessemer.cluster.kubelet.volumes import claimfolders
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM

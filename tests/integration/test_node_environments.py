@@ -18,9 +18,9 @@ import pytest
 
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet.bounded import Bounds
-from bessemer.cluster.kubelet.environments import EnvironmentRequest, Environments
 from bessemer.cluster.kubelet.errors import BuildFailure, PodInstalls
+from bessemer.cluster.kubelet.images.bounded import Bounds
+from bessemer.cluster.kubelet.images.environments import EnvironmentRequest, Environments
 from bessemer.cluster.kubelet.runtime import layout
 from bessemer.cluster.kubelet.runtime.base import RuntimeFailure
 from bessemer.kinds import lightweight

@@ -11,7 +11,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded
 
-from bessemer.cluster.kubelet import grpchealth
+from bessemer.cluster.kubelet.pods import grpchealth
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.pods.dependencies import NodeConfig
 from bessemer.cluster.kubelet.runtime.cgroups import NO_CGROUPS
 from bessemer.cluster.kubelet.runtime.process import ProcessRuntime
 from bessemer.cluster.kubelet.runtime.zygotes import Zygotes

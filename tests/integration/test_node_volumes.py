@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.volumes import memory
 from bessemer.kinds import meta
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.kind import Object

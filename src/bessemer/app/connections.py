@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class Phase(Enum):
-    """What a connection is at."""
+    """What a connection is doing, and so how long it may take for that."""
 
     GREETING = auto()  # accepted; with TLS, until its handshake is over
     HEAD = auto()  # a request's first line and headers are to come whole
@@ -72,7 +72,7 @@ class Line(Protocol):
 
 
 class Visit:
-    """One connection."""
+    """One connection of a client, from its accept to its end."""
 
     __slots__ = ("is_trusted", "line", "peer", "phase", "since", "size", "socket")
 
@@ -86,7 +86,7 @@ class Visit:
         self.is_trusted = False  # whether it has shown a token that is known
 
     def enter(self, phase: Phase, now: float) -> None:
-        """Be at something else."""
+        """The connection begins another phase; its time for that starts now."""
         self.phase = phase
         self.since = now
         self.size = 0
@@ -175,18 +175,18 @@ class Table:
             self._forget_stranger(visit)
 
     def rest(self, visit: Visit, now: float) -> None:
-        """It is idle from now on."""
+        """The connection waits for its next request from now on."""
         visit.enter(_IDLE, now)
         if visit.is_trusted and visit in self._all:
             self._idle[visit] = None
 
     def wake(self, visit: Visit, now: float) -> None:
-        """It has begun another request."""
+        """The connection has begun another request."""
         visit.enter(_HEAD, now)
         self._idle.pop(visit, None)
 
     def remove(self, visit: Visit) -> None:
-        """It is gone."""
+        """The connection has ended: count it no more."""
         self._all.discard(visit)
         self._idle.pop(visit, None)
         self._forget_stranger(visit)

@@ -20,13 +20,13 @@ from bessemer.cluster.apiserver.app import ApiServerConfig, build_app
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.expiry import EventExpiry
 from bessemer.cluster.controllers import catalog
-from bessemer.cluster.kubelet import claimfolders
-from bessemer.cluster.kubelet.agent import NodeAgent
-from bessemer.cluster.kubelet.claims import ClaimBinder
-from bessemer.cluster.kubelet.dependencies import ClusterAccess, NodeConfig
-from bessemer.cluster.kubelet.logfiles import LogFiles
+from bessemer.cluster.kubelet.logs.logfiles import LogFiles
+from bessemer.cluster.kubelet.pods.agent import NodeAgent
+from bessemer.cluster.kubelet.pods.dependencies import ClusterAccess, NodeConfig
 from bessemer.cluster.kubelet.runtime import choose
 from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
+from bessemer.cluster.kubelet.volumes import claimfolders
+from bessemer.cluster.kubelet.volumes.claims import ClaimBinder
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.dashboard import entrance
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM

@@ -244,7 +244,7 @@ def read_config(home: Home) -> Config:
 
 
 def write_config(home: Home, config: Config) -> None:
-    """Keep the choices."""
+    """Keep what was chosen for this home, for its next starts."""
     try:
         _write(home.config, json.dumps(asdict(config), indent=1) + "\n")
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from bessemer.cluster.kubelet import addresses
+from bessemer.cluster.kubelet.pods import addresses
 
 # An attempt's folder, which its supervisor holds open.
 _ATTEMPT = re.compile(r"^(/.*/pods/[0-9a-f-]{36})/containers/")

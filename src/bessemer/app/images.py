@@ -6,7 +6,7 @@ that its tag names, in which it finds our own packages on its path.
 
 from __future__ import annotations
 
-from bessemer.cluster.kubelet.images import Image, Images
+from bessemer.cluster.kubelet.images.resolution import Image, Images
 from bessemer.kinds import modelserverimage
 from bessemer.kinds.lightweight import Install
 from bessemer.kinds.modelserverimage import Part

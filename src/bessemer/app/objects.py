@@ -14,8 +14,8 @@ from bessemer.app.embedded import open_store
 from bessemer.app.images import IMAGES
 from bessemer.base.clock import SystemClock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import needs
-from bessemer.cluster.kubelet.environments import Environments
+from bessemer.cluster.kubelet.images.environments import Environments
+from bessemer.cluster.kubelet.pods import needs
 from bessemer.cluster.store.store import Store
 from bessemer.database.database import Database
 from bessemer.kinds import meta
@@ -29,7 +29,7 @@ from bessemer.pipelines.history import SqlHistory
 
 @dataclass
 class Known:
-    """What the objects of a home say."""
+    """What the objects of a home say about its pods and environments."""
 
     ended: set[str] = field(default_factory=set)  # uids of pods
     live: set[str] = field(default_factory=set)

@@ -26,7 +26,7 @@ class Ports:
     gateway: int
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Give the ports back to the machine."""
         self.api.close()
         self.pages.close()
 

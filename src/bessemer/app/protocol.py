@@ -34,7 +34,7 @@ _UNKNOWN = (401, 403)
 
 
 class _TooLarge(Exception):
-    """A request's head is."""
+    """A request's head has more bytes than we take."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -68,12 +68,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._visit.enter(_HEAD, self.loop.time())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The client or the server has closed the connection."""
         self._table.remove(self._visit)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A piece came."""
+        """Some bytes came from the client."""
         self._unset_keepalive_if_required()
         if self._is_refused:
             self._throw_away(len(data))
@@ -119,13 +119,13 @@ class BoundedProtocol(HttpToolsProtocol):
     # ---- the parser tells
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """The parser has found the beginning of a request."""
         super().on_message_begin()
         if self._visit.phase is _IDLE:
             self._table.wake(self._visit, self.loop.time())
 
     def on_headers_complete(self) -> None:
-        """Its head is whole."""
+        """The parser has read a request's whole head."""
         limits = self._table.limits
         if self._fed > limits.head_bytes and self._head_size() > limits.head_bytes:
             raise _TooLarge
@@ -149,7 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """It is whole."""
+        """The parser has read a request's whole body."""
         self._fed = 0
         super().on_message_complete()
         if self._visit.phase is _REST:
@@ -158,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._visit.phase = _ANSWER
 
     def on_response_complete(self) -> None:
-        """It is answered."""
+        """The app has answered a request whole."""
         if self.pipeline:
             following = self.pipeline[-1][0]
             phase = _BODY if following.more_body else _ANSWER

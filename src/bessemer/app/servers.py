@@ -142,7 +142,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def run_until_stopped(self) -> None:
-        """Serve."""
+        """Serve until somebody asks for the end."""
         await self.serve([self._bound])
 
     async def wait_started(self) -> None:
@@ -199,7 +199,7 @@ class _Door:
             visit.socket.close()
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more connections."""
         self._taking.cancel()
         self._table.end_greetings()
 

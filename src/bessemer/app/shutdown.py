@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bessemer.base import logs
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import memory
-from bessemer.cluster.kubelet.attempts import INTERRUPTED
+from bessemer.cluster.kubelet.pods.attempts import INTERRUPTED
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime, RuntimeFailure
+from bessemer.cluster.kubelet.volumes import memory
 
 _log = logs.get(__name__)
 

@@ -74,7 +74,7 @@ class _Level:
             self.entries = self._held.enter_context(os.scandir(self.descriptor))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptors of the folder."""
         self._held.close()
 
 

@@ -33,7 +33,7 @@ _PRUNE = "`bessemer prune` frees what can be made again"
 
 
 class Check(NamedTuple):
-    """One line."""
+    """One line of what is told: what was looked at, and how it is."""
 
     mark: str  # ok, warn or fail
     name: str

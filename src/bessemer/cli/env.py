@@ -13,7 +13,7 @@ from bessemer.cli import access, options
 
 
 class Shell(StrEnum):
-    """Whose words the lines are in."""
+    """The shell in whose words the lines are written."""
 
     POSIX = "posix"  # bash, zsh, dash, ksh
     FISH = "fish"

@@ -15,7 +15,7 @@ from bessemer.app import folder
 from bessemer.base import lazily, trees
 from bessemer.base.home import Home
 from bessemer.cli import options, output
-from bessemer.cluster.kubelet import rotation
+from bessemer.cluster.kubelet.runtime import rotation
 
 if TYPE_CHECKING:
     from bessemer.app import objects

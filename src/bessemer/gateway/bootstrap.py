@@ -44,7 +44,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Authentication:
-    """Whose requests come in.
+    """Whose requests the gateway lets in.
 
     Attributes:
         admin_token: its bearer passes everywhere.

@@ -24,14 +24,15 @@ from bessemer.kube.permissions import (
 _FILTER = "envoy.filters.http.rbac"
 _TYPES = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3"
 _JWT = "envoy.filters.http.jwt_authn"
-# Where jwt_authn puts a token's payload.
+# The name below which jwt_authn leaves a token's payload in the request's metadata.
 PAYLOAD = "token"
-# What the marking filter's findings begin with.
+# The filter that only marks requests writes its findings into their metadata, below names that
+# begin so.
 _MARK = "admin_"
 # Where a route says what it leads to, for the text of a refusal.
 _ROUTE = "bessemer.dev"
 
-# Of a route that everyone may take who has come so far.
+# The rules of a route that whoever has shown a valid token may take.
 OPEN: Object = {
     "typed_per_filter_config": {
         _FILTER: {
@@ -72,8 +73,8 @@ def make_guard(
     Where ``changers`` are given, the route leads to a model, and the calls that load and unload it
     are theirs alone.
 
-    Users that are no service accounts, and groups that are not all accounts', are nobody's: no
-    token proves them.
+    Subjects that no token at the gateway can prove let nobody in: users who are no service
+    accounts, and groups other than those of all accounts, or of all accounts of a namespace.
     """
     own = _begins(f"{ACCOUNT_PREFIX}{namespace}:")
     everything = {"any": True}

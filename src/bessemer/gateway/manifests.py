@@ -37,12 +37,12 @@ def make_secret(settings: GatewayOptions) -> Object:
 
 
 def make_config_map(files: dict[str, str]) -> Object:
-    """What Envoy follows."""
+    """The ConfigMap with the files that Envoy follows."""
     return meta.new(CONFIG_MAP, XDS_CONFIG_MAP, SYSTEM_NAMESPACE, labels=_LABELS, data=files)
 
 
 def make_deployment(settings: GatewayOptions) -> Object:
-    """Envoy itself."""
+    """The Deployment that runs Envoy."""
     folders = settings.folders
     container = {
         "name": "envoy",

@@ -49,7 +49,7 @@ class Snapshot:
 
     @property
     def users(self) -> tuple[Mapping[str, Object], Mapping[str, Object]]:
-        """What sends to clusters."""
+        """The parts of the snapshot that send requests to clusters."""
         return self.listeners, self.hosts
 
 
@@ -82,7 +82,7 @@ class InUse:
 
 
 def read_in_use(version: str, clusters: Object, listeners: Object) -> InUse:
-    """From Envoy's dumps of its configuration."""
+    """What Envoy uses, read from its dumps of its configuration."""
     active: set[str] = set()
     refused: dict[str, str] = {}
     for entry in listeners.get("configs") or ():
@@ -116,7 +116,7 @@ def step(current: Snapshot, wanted: Snapshot) -> Snapshot:
     """What to write next on the way from one configuration to another."""
     if current.users == wanted.users:
         return wanted
-    # The newest truth of each; of what only the old routes know, the last.
+    # Of each cluster what is newest; one that only the old routes use stays as it was.
     clusters = {**current.clusters, **wanted.clusters}
     if current.clusters != clusters:
         return Snapshot(clusters, *current.users)

@@ -44,7 +44,7 @@ _AWAY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Caches:
-    """The watched kinds."""
+    """The informers of the kinds that routes are made of."""
 
     routes: Informer
     services: Informer

@@ -296,7 +296,7 @@ def _make_hosts(routes: Sequence[Object], grants: Grants | None) -> dict[str, Ob
 
 
 def _make_gate(route: Object, grants: Grants | None) -> Object:
-    """What lets only those pass who may."""
+    """The filter that lets only those pass who may."""
     if grants is None:
         return {}
     namespace, model = meta.namespace(route), find_model(route)

@@ -45,7 +45,7 @@ def default(obj: Object) -> None:
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
-    """The broken rules."""
+    """The rules of this cluster that an HTTPRoute breaks."""
     spec = obj.get("spec")
     rules = meta.dig(obj, "spec.rules")
     if not isinstance(spec, dict) or not isinstance(rules, list) or not rules:

@@ -115,7 +115,7 @@ def default(obj: Object) -> None:
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
-    """The broken rules."""
+    """The rules of this cluster that an InferenceService breaks."""
     causes = []
     if len(meta.name(obj)) > _NAME_CHARS:
         causes.append(

@@ -19,7 +19,8 @@ _COUNTS = (
 _MODES = ("Indexed", "NonIndexed")
 _REPLACEMENTS = ("Failed", "TerminatingOrFailed")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
-# Of an Indexed Job: what keeps its status small.
+# Completions of an Indexed Job, and how parallel it may be with more than that: they keep its
+# status small.
 _MANY = 100_000
 _MOST_WITH_MANY = 10_000
 _MOST_RULES = 20

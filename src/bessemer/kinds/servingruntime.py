@@ -40,7 +40,7 @@ _FORMAT_FIELDS: Mapping[str, tuple[type, str]] = {
 
 
 def validate(obj: Object, old: Object | None) -> list[Cause]:
-    """The broken rules."""
+    """The rules of this cluster that a ServingRuntime breaks."""
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         return [required("spec")]

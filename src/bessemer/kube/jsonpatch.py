@@ -80,7 +80,7 @@ class _Document:
         self._moved = 0
 
     def read(self, steps: list[str]) -> Any:
-        """What is there."""
+        """The value that is at the pointer."""
         found = self.root
         for step in steps:
             found = found[_place(found, step, steps)]

@@ -24,7 +24,7 @@ _MOST_REPEATS = 100
 
 
 class _Rule(NamedTuple):
-    """How one field merges."""
+    """How two values of one field are merged."""
 
     type_name: str = ""  # of the object, or of the list's elements; empty: plain values
     is_list: bool = False

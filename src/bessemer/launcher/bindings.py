@@ -42,7 +42,7 @@ class Own(NamedTuple):
 
 
 def read(record: Dict[str, Any]) -> Own:
-    """From the spec of a container."""
+    """The addresses of a pod, read from the spec of its container."""
     names = ("address", "localhost", "localhost6")
     address, localhost, localhost6 = (socket.inet_aton(record[name]) for name in names)
     return Own(address, localhost, localhost6, frozenset(record["reserved"]))
@@ -65,7 +65,7 @@ class Bind(NamedTuple):
 
 
 class Refuse(NamedTuple):
-    """With this error."""
+    """The program's call is answered with this error."""
 
     number: int
 

@@ -66,7 +66,7 @@ class Folder:
         return os.fstat(self._directory).st_nlink == 0
 
     def read_spec(self) -> Record:
-        """What to run."""
+        """The spec in an attempt's folder: what to run, and how."""
         with open(self.spec, "rb") as file:
             spec: Record = json.loads(file.read())
         return spec

@@ -58,7 +58,7 @@ def own_pid() -> int:
 
 
 class Keeper:
-    """Keeps one zygote.
+    """Keeps one environment's zygote, and answers for the programs forked from it.
 
     Args:
         zygote: its pid in this namespace.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.kubelet import rotation
+from bessemer.cluster.kubelet.runtime import rotation
 from bessemer.cluster.kubelet.runtime.base import (
     AlreadyStarted,
     ContainerState,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bessemer.cluster.kubelet import eviction, plan, status
-from bessemer.cluster.kubelet.eviction import Disk, Usage
-from bessemer.cluster.kubelet.plan import Attempt, Container
+from bessemer.cluster.kubelet.pods import eviction, plan, status
+from bessemer.cluster.kubelet.pods.eviction import Disk, Usage
+from bessemer.cluster.kubelet.pods.plan import Attempt, Container
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 
 MIB = 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import memory
+from bessemer.cluster.kubelet.volumes import memory
 
 
 @pytest.fixture

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.base.clock import format_time
-from bessemer.cluster.kubelet import plan
-from bessemer.cluster.kubelet.plan import Attempt, Container, Kill, Release, Remove, Start, Stop
+from bessemer.cluster.kubelet.pods import plan
+from bessemer.cluster.kubelet.pods.plan import (
+    Attempt,
+    Container,
+    Kill,
+    Release,
+    Remove,
+    Start,
+    Stop,
+)
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bessemer.base.clock import format_time
-from bessemer.cluster.kubelet import status
-from bessemer.cluster.kubelet.plan import Attempt, Container, WaitingReason
+from bessemer.cluster.kubelet.pods import status
+from bessemer.cluster.kubelet.pods.plan import Attempt, Container, WaitingReason
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

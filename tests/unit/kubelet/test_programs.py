@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bessemer.app.images import IMAGES
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import programs
+from bessemer.cluster.kubelet.images import programs
 
 
 def test_the_model_server_finds_all_of_ours_that_it_imports(tmp_path: Path) -> None:

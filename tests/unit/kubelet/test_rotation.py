@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.cluster.kubelet import rotation
-from bessemer.cluster.kubelet.rotation import RotatedLog
+from bessemer.cluster.kubelet.runtime import rotation
+from bessemer.cluster.kubelet.runtime.rotation import RotatedLog
 
 TEXT = st.lists(st.text("ab\n", max_size=6).map(str.encode), min_size=1, max_size=5)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.cluster.kubelet.attempts import Attempts
+from bessemer.cluster.kubelet.pods.attempts import Attempts
+from bessemer.cluster.kubelet.pods.spares import Spares
 from bessemer.cluster.kubelet.runtime import cgroups
 from bessemer.cluster.kubelet.runtime.sandbox import SandboxRuntime
 from bessemer.cluster.kubelet.runtime.zygotes import Zygotes
-from bessemer.cluster.kubelet.spares import Spares
 
 PATIENCE = 20.0  # seconds
 

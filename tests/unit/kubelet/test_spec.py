@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.spec import check_user
+from bessemer.cluster.kubelet.pods.spec import check_user
 from bessemer.kinds.kind import Object
 
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bessemer.cluster.kubelet import startretries
 from bessemer.cluster.kubelet.errors import StartFailure
+from bessemer.cluster.kubelet.pods import startretries
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

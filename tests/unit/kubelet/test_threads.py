@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bessemer.cluster.kubelet.threads import VARIABLES, Threads
+from bessemer.cluster.kubelet.pods.threads import VARIABLES, Threads
 
 
 def count(threads: Threads, uid: str, **resources: object) -> int:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.app.images import IMAGES
-from bessemer.cluster.kubelet import spec, variables
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.variables import NodeFacts, expand, resolve
+from bessemer.cluster.kubelet.pods import spec
+from bessemer.cluster.kubelet.volumes import variables
+from bessemer.cluster.kubelet.volumes.variables import NodeFacts, expand, resolve
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD

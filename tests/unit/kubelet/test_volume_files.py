@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import addresses
-from bessemer.cluster.kubelet.addresses import Addresses
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.payloads import Sources
-from bessemer.cluster.kubelet.variables import NodeFacts
-from bessemer.cluster.kubelet.volumes import Volumes
+from bessemer.cluster.kubelet.pods import addresses
+from bessemer.cluster.kubelet.pods.addresses import Addresses
+from bessemer.cluster.kubelet.volumes.payloads import Sources
+from bessemer.cluster.kubelet.volumes.podvolumes import Volumes
+from bessemer.cluster.kubelet.volumes.variables import NodeFacts
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD

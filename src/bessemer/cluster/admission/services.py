@@ -16,7 +16,7 @@ _RESERVED = 10
 
 
 class ServiceName(NamedTuple):
-    """Which Service."""
+    """Which Service an address belongs to."""
 
     namespace: str
     name: str  # empty where the server is yet to make it from generateName

@@ -36,7 +36,7 @@ from bessemer.cluster.apiserver.standing import Revoked, Standing
 from bessemer.cluster.apiserver.subresources import Subresources
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.apiserver.verbs import Verbs
-from bessemer.cluster.kubelet.logs import PodLogs
+from bessemer.cluster.kubelet.logs.port import PodLogs
 from bessemer.kinds.kind import Kind
 from bessemer.kinds.namespace import NAMESPACE
 from bessemer.kube import selectors
@@ -72,7 +72,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class ApiServerConfig:
-    """What the face stands on.
+    """What the API server is made of.
 
     Attributes:
         logs: how ``pods/log`` is read; None where no node is.

@@ -42,7 +42,7 @@ def parse_name(text: str) -> _Name:
 
 
 class Proxy:
-    """Passes requests on.
+    """Passes requests on to Services.
 
     Args:
         apps: in-process services by (namespace, name).

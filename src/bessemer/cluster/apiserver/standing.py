@@ -23,7 +23,7 @@ class Revoked(Exception):
 
 
 class Standing:
-    """All requests that stay."""
+    """All requests that stay: watches, followed logs, proxied streams."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -32,7 +32,7 @@ class Standing:
         self._looking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many stay now."""
+        """How many requests stay now."""
         return len(self._held)
 
     async def serve(self, serving: Coroutine[object, object, T], may: Callable[[], bool]) -> T:

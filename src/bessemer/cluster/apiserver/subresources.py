@@ -10,7 +10,7 @@ from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.request import Answer, ApiRequest, answer_json
 from bessemer.cluster.apiserver.reviews import Reviews
 from bessemer.cluster.apiserver.routing import Route
-from bessemer.cluster.kubelet.logs import PodLogs
+from bessemer.cluster.kubelet.logs.port import PodLogs
 from bessemer.kinds import meta, rules
 from bessemer.kinds.kind import Kind
 from bessemer.kinds.pod import POD
@@ -31,7 +31,7 @@ Act = Callable[[ApiRequest, Route], Awaitable[Answer | None]]
 
 
 class Subresources:
-    """Serves them."""
+    """Serves the subresources that are calls."""
 
     def __init__(
         self, machine: Machine, logs: PodLogs | None, reviews: Reviews, clock: Clock

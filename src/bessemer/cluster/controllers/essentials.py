@@ -27,7 +27,7 @@ class EssentialsReconciler:
         self._data = {"ca.crt": ca_pem}
 
     async def reconcile(self, key: Key) -> Result:
-        """One pass."""
+        """Make what a namespace lacks of what each one has."""
         namespace = self._namespaces.get(key.name)
         if namespace is None or meta.is_deleting(namespace):
             return DONE

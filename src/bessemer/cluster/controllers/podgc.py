@@ -68,7 +68,7 @@ def choose(pods: Iterable[Object], nodes: set[str], kept: int) -> list[Object]:
 
 
 def find_keys(pod: Object) -> list[Key]:
-    """What this pod's change can give us to do."""
+    """Which look a pod's change calls for: at lost pods, at too many ended ones, or none."""
     if meta.is_deleting(pod) and not meta.dig(pod, "spec.nodeName"):
         return [LOST]
     return [ENDED] if podrules.is_finished(pod) else []

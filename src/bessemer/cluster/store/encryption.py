@@ -44,7 +44,7 @@ class Sealer:
         return _MAGIC + self._current + b":" + nonce + sealed
 
     def unseal(self, key: str, data: bytes) -> bytes:
-        """What was sealed.
+        """The bytes that were sealed.
 
         Raises:
             BessemerError: another key sealed it, or it was changed or moved since.

@@ -139,7 +139,7 @@ class ObjectFile:
             db.execute(f"PRAGMA max_page_count={self._max_pages:d}")
 
     def read(self) -> Iterator[Row]:
-        """Every object.
+        """Every object that the file has.
 
         Raises:
             BessemerError: the file is damaged.

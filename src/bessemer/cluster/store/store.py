@@ -48,7 +48,7 @@ class Codec(Protocol):
     """How a resource's objects look at rest. ``key`` binds the bytes to their place."""
 
     def seal(self, key: str, data: bytes) -> bytes:
-        """What goes into the file."""
+        """The bytes that are written to the file for an object."""
         ...
 
     def unseal(self, key: str, data: bytes) -> bytes:

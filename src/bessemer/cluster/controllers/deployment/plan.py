@@ -45,7 +45,7 @@ class Observed:
 
     @property
     def old(self) -> list[Object]:
-        """The others."""
+        """The ReplicaSets of earlier templates."""
         current = self.current
         return [entry for entry in self.sets if entry is not current]
 
@@ -53,7 +53,7 @@ class Observed:
 def observe(
     deployment: Object, sets: Iterable[Object], pods: Mapping[str, list[Object]]
 ) -> Observed:
-    """Sort what was read."""
+    """Tell a Deployment's new ReplicaSet from its old ones."""
     order = sorted(sets, key=lambda e: (e["metadata"].get("creationTimestamp", ""), meta.name(e)))
     return Observed(deployment, tuple(order), pods)
 

@@ -92,7 +92,7 @@ def _progress(
     if not _has_deadline(deployment):
         return [], None
     if plan.is_paused(deployment):
-        # That it had come too late stays said.
+        # A rollout that missed its deadline before the pause is still said to have missed it.
         paused = _condition("Progressing", "Unknown", _PAUSED, "Deployment is paused")
         return [_keep(old) if old.get("reason") == _TIMED_OUT else paused], None
     return _track(observed, status, old, now)

@@ -23,12 +23,12 @@ class Owner(Enum):
 
 @dataclass(frozen=True)
 class Keep:
-    """Nothing to do."""
+    """The object stays: an owner of it still exists."""
 
 
 @dataclass(frozen=True)
 class Delete:
-    """It goes too."""
+    """No owner of the object exists any more: it is deleted too."""
 
     propagation: str
 

@@ -15,7 +15,7 @@ from bessemer.kinds.kind import Object
 
 
 class Action(StrEnum):
-    """What a rule asks for."""
+    """What a rule of a podFailurePolicy asks for."""
 
     FAIL_JOB = "FailJob"  # the Job ends, at once
     FAIL_INDEX = "FailIndex"  # this index is not tried again

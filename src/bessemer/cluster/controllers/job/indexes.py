@@ -58,7 +58,7 @@ def _range(first: int, last: int) -> str:
 
 
 def of(pod: Object) -> int | None:
-    """The pod's completion index."""
+    """The completion index that a pod works on."""
     return _number(pod, ANNOTATION)
 
 

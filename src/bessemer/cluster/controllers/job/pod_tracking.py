@@ -53,7 +53,7 @@ class PodCounts:
 
     @property
     def failed(self) -> int:
-        """All failures that count."""
+        """All failures that count towards the back-off limit."""
         return self._all(Fate.FAILED)
 
     @property
@@ -145,7 +145,7 @@ def _carry_over(job: Object, counts: PodCounts, tracked: Mapping[str, Object]) -
         listed = set(before.get(key) or ())
         known |= listed
         here = sorted(listed & tracked.keys())
-        # Of the others the finalizer is off: the number grows.
+        # The others lost their finalizer after the status was written: now they count for good.
         grown = len(listed) - len(here)
         counts.numbers[key] = int(meta.dig(job, f"status.{key}", 0)) + grown
         counts.uncounted[key] = here

@@ -126,7 +126,7 @@ class ContainerState(StrEnum):
 
 @dataclass(frozen=True)
 class Observation:
-    """What the folder tells."""
+    """What an attempt's folder tells of it."""
 
     state: ContainerState
     pid: int = 0  # of the supervisor's child on this machine, 0 when unknown

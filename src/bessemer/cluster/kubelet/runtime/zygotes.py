@@ -65,12 +65,13 @@ class WarmKey:
 
 @dataclass(frozen=True)
 class WarmSetting:
-    """What a warm zygote is held by.
+    """How a warm zygote and the programs that are forked from it are confined.
 
     Attributes:
-        guarded: what of /proc is read-only.
-        is_filtered: whether its system calls are.
-        is_guarded: whether its keeper answers for its programs' sockets.
+        guarded: paths below /proc that are read-only for them.
+        cgroups: where their limits are set.
+        is_filtered: whether the filter of system calls is on.
+        is_guarded: whether the keeper decides where their sockets may listen.
     """
 
     guarded: tuple[str, ...]
@@ -89,7 +90,7 @@ class _Warm:
     guard: asyncio.TimerHandle | None = None  # ends it if it does not end itself when idle
 
     def use(self, idle: float) -> None:
-        """It is asked now."""
+        """Note that the zygote was asked just now, so that it is kept."""
         if self.guard is not None:
             self.guard.cancel()
         self.guard = asyncio.get_running_loop().call_later(idle * _LENIENCE, self.end)

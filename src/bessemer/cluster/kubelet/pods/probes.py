@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bessemer.base import lazily
-from bessemer.cluster.kubelet import listeners
-from bessemer.cluster.kubelet.listeners import Owner
+from bessemer.cluster.kubelet.pods import listeners
+from bessemer.cluster.kubelet.pods.listeners import Owner
 from bessemer.cluster.kubelet.runtime.base import Network, Runtime
 from bessemer.kinds.kind import Object
 
 if TYPE_CHECKING:
-    from bessemer.cluster.kubelet import grpchealth
+    from bessemer.cluster.kubelet.pods import grpchealth
 else:  # HTTP/2 is rarely probed, and costs a tenth of a second at every start
-    grpchealth = lazily.module("bessemer.cluster.kubelet.grpchealth")
+    grpchealth = lazily.module("bessemer.cluster.kubelet.pods.grpchealth")
 
 _MAX_HEAD_BYTES = 64 * 1024
 # Looks between readiness probes begin so close, and each waits that much longer than the last.
@@ -32,7 +32,7 @@ _LOOK_GROWTH = 1.05
 
 
 class Verdicts(Protocol):
-    """Who is told."""
+    """Is told what the probes of one container find."""
 
     def started(self) -> None:
         """The startup probe passed."""

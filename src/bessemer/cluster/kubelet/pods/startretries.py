@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.plan import WaitingReason
+from bessemer.cluster.kubelet.pods.plan import WaitingReason
 
 _RETRY_SECONDS = 10.0
 _IMAGE_FIRST_SECONDS = 1.0

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bessemer.cluster.kubelet import variables
 from bessemer.cluster.kubelet.errors import mount_error
-from bessemer.cluster.kubelet.variables import NodeFacts, Referred
+from bessemer.cluster.kubelet.volumes import variables
+from bessemer.cluster.kubelet.volumes.variables import NodeFacts, Referred
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 

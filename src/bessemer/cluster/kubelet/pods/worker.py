@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 from bessemer.base import logs, trees
 from bessemer.base.clock import Steps
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import plan
-from bessemer.cluster.kubelet.attempts import Attempts
-from bessemer.cluster.kubelet.containers import ContainerWorker, PodParts
-from bessemer.cluster.kubelet.dependencies import KubeletDependencies
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.listeners import Owner
-from bessemer.cluster.kubelet.plan import Container
-from bessemer.cluster.kubelet.podrecord import PodRecord
-from bessemer.cluster.kubelet.preparation import Preparation
-from bessemer.cluster.kubelet.spec import unheld
-from bessemer.cluster.kubelet.status import NodeAddresses
+from bessemer.cluster.kubelet.pods import plan
+from bessemer.cluster.kubelet.pods.attempts import Attempts
+from bessemer.cluster.kubelet.pods.containers import ContainerWorker, PodParts
+from bessemer.cluster.kubelet.pods.dependencies import KubeletDependencies
+from bessemer.cluster.kubelet.pods.listeners import Owner
+from bessemer.cluster.kubelet.pods.plan import Container
+from bessemer.cluster.kubelet.pods.podrecord import PodRecord
+from bessemer.cluster.kubelet.pods.preparation import Preparation
+from bessemer.cluster.kubelet.pods.spec import unheld
+from bessemer.cluster.kubelet.pods.status import NodeAddresses
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import has_ended

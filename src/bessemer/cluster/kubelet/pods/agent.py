@@ -10,21 +10,22 @@ from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import memory, registration, variables
-from bessemer.cluster.kubelet.addresses import Addresses
-from bessemer.cluster.kubelet.dependencies import (
+from bessemer.cluster.kubelet.images.environments import Environments
+from bessemer.cluster.kubelet.pods import registration
+from bessemer.cluster.kubelet.pods.addresses import Addresses
+from bessemer.cluster.kubelet.pods.dependencies import (
     ClusterAccess,
     Events,
     KubeletDependencies,
     NodeConfig,
 )
-from bessemer.cluster.kubelet.environments import Environments
-from bessemer.cluster.kubelet.evictor import Evictor
-from bessemer.cluster.kubelet.registration import Registration
+from bessemer.cluster.kubelet.pods.evictor import Evictor
+from bessemer.cluster.kubelet.pods.registration import Registration
+from bessemer.cluster.kubelet.pods.spares import Spares
+from bessemer.cluster.kubelet.pods.threads import Threads
+from bessemer.cluster.kubelet.pods.worker import PodWorker
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
-from bessemer.cluster.kubelet.spares import Spares
-from bessemer.cluster.kubelet.threads import Threads
-from bessemer.cluster.kubelet.worker import PodWorker
+from bessemer.cluster.kubelet.volumes import memory, variables
 from bessemer.kinds import meta
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.kind import Object

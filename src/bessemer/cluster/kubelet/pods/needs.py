@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from bessemer.cluster.kubelet import plan, spec
-from bessemer.cluster.kubelet.environments import EnvironmentRequest
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.images import Images
+from bessemer.cluster.kubelet.images.environments import EnvironmentRequest
+from bessemer.cluster.kubelet.images.resolution import Images
+from bessemer.cluster.kubelet.pods import plan, spec
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lightweight import Install
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from bessemer.base import logs
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import status
-from bessemer.cluster.kubelet.dependencies import KubeletDependencies
-from bessemer.cluster.kubelet.plan import View
-from bessemer.cluster.kubelet.status import NodeAddresses
+from bessemer.cluster.kubelet.pods import status
+from bessemer.cluster.kubelet.pods.dependencies import KubeletDependencies
+from bessemer.cluster.kubelet.pods.plan import View
+from bessemer.cluster.kubelet.pods.status import NodeAddresses
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD

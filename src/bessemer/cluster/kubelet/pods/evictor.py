@@ -18,11 +18,11 @@ from bessemer.base import logs, trees
 from bessemer.base.clock import Clock, format_time
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import eviction
-from bessemer.cluster.kubelet.dependencies import Events
-from bessemer.cluster.kubelet.eviction import Disk, Usage
-from bessemer.cluster.kubelet.registration import Registration
-from bessemer.cluster.kubelet.spares import attempts_folder
+from bessemer.cluster.kubelet.pods import eviction
+from bessemer.cluster.kubelet.pods.dependencies import Events
+from bessemer.cluster.kubelet.pods.eviction import Disk, Usage
+from bessemer.cluster.kubelet.pods.registration import Registration
+from bessemer.cluster.kubelet.pods.spares import attempts_folder
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.pod import POD, has_ended
@@ -77,7 +77,7 @@ class Evictor:
         self._stop = threading.Event()
 
     async def run(self) -> None:
-        """Look, for ever."""
+        """Look at the disk and the pods on it, for ever."""
         try:
             while True:
                 try:

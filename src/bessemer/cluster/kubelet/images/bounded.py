@@ -51,7 +51,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Ended:
-    """How it ended."""
+    """How a program that was run ended."""
 
     code: int
     output: str

@@ -14,7 +14,7 @@ from pathlib import Path
 from bessemer.base import logs
 from bessemer.base.ids import make_uid
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import addresses
+from bessemer.cluster.kubelet.pods import addresses
 from bessemer.cluster.kubelet.runtime.base import Runtime
 
 _log = logs.get(__name__)
@@ -29,7 +29,7 @@ def attempts_folder(pod: Path) -> Path:
 
 
 class Spares:
-    """The spare folders.
+    """The folders that are made before pods need them.
 
     Args:
         root: where they lie, on the file system of the pods' folders.
@@ -53,7 +53,7 @@ class Spares:
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep some, for ever."""
+        """Keep some folders ready, for ever."""
         await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
         while True:
             self._wake.clear()

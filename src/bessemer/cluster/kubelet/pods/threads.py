@@ -47,7 +47,7 @@ class Threads:
         return dict.fromkeys(VARIABLES, str(max(count, 1)))
 
     def leave(self, uid: str) -> None:
-        """The pod is over."""
+        """The pod is over: its share of the cores is the others' again."""
         self._sharers.discard(uid)
 
 

@@ -1,6 +1,6 @@
 """When a pod is evicted for what it has on the disk, and in which words. Pure.
 
-Source: k8s.io/kubernetes pkg/kubelet/eviction (eviction_manager.go: localStorageEviction,
+Source: k8s.io/kubernetes pkg/kubelet/pods/eviction (eviction_manager.go: localStorageEviction,
 synchronize; helpers.go: rankDiskPressureFunc, evictionMessage); kubelet's nodefs.available.
 """
 
@@ -59,7 +59,7 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """All bytes of the pod that its limit counts."""
         return sum(self.volumes.values()) + sum(self.containers.values())
 
 

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet.addresses import Addresses
-from bessemer.cluster.kubelet.environments import Environments
-from bessemer.cluster.kubelet.images import Images
+from bessemer.cluster.kubelet.images.environments import Environments
+from bessemer.cluster.kubelet.images.resolution import Images
+from bessemer.cluster.kubelet.pods.addresses import Addresses
+from bessemer.cluster.kubelet.pods.spares import Spares
+from bessemer.cluster.kubelet.pods.threads import Threads
 from bessemer.cluster.kubelet.runtime.base import Runtime
-from bessemer.cluster.kubelet.spares import Spares
-from bessemer.cluster.kubelet.threads import Threads
 from bessemer.control.events import EventRecorder
 from bessemer.kinds.kind import Object
 from bessemer.kube.client import Client
@@ -33,7 +33,7 @@ class IssueToken(Protocol):
     def __call__(
         self, namespace: str, service_account: str, *, pod_name: str, pod_uid: str, seconds: int
     ) -> str:
-        """The token."""
+        """A new token of the account, bound to the pod."""
         ...
 
 
@@ -75,7 +75,7 @@ class Events:
         self._queue.put_nowait((pod, type_, reason, message))
 
     async def run(self) -> None:
-        """Write them, for ever."""
+        """Write the queued Events, for ever."""
         while True:
             batch = [await self._queue.get()]
             await self._clock.sleep(_GATHER_SECONDS)
@@ -86,7 +86,7 @@ class Events:
 
 @dataclass(frozen=True)
 class KubeletDependencies:
-    """The collaborators."""
+    """What the workers of all pods share."""
 
     config: NodeConfig
     client: Client

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bessemer.base.clock import later, parse_time, remaining
-from bessemer.cluster.kubelet import eviction
+from bessemer.cluster.kubelet.pods import eviction
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Observation
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
@@ -373,12 +373,12 @@ def told_of(pod: Object, name: str) -> Object:
 
 
 def find_pids(view: View) -> list[int]:
-    """Of the containers that run."""
+    """The pids of the pod's containers that run."""
     attempts = (container.attempt for container in view.values())
     return [one.seen.pid for one in attempts if one and one.is_live and one.seen.pid]
 
 
 def is_complete(container: Container) -> bool:
-    """Whether it ended well."""
+    """Whether the container ended with success."""
     attempt = container.attempt
     return attempt is not None and attempt.is_over and attempt.exit_code == 0

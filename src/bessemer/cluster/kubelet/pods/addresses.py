@@ -32,7 +32,7 @@ API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
 
 
 class Addresses:
-    """Who has which address."""
+    """Which pod has which of the node's addresses."""
 
     def __init__(self, network: int) -> None:
         self._network = network

@@ -30,8 +30,8 @@ from bessemer.base import logs, trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import bounded, inspection, wheels
 from bessemer.cluster.kubelet.errors import BuildFailure, PodInstalls
+from bessemer.cluster.kubelet.images import bounded, inspection, wheels
 from bessemer.cluster.kubelet.runtime import layout
 from bessemer.kinds.lightweight import Install
 
@@ -89,7 +89,7 @@ class EnvironmentRequest:
 
 @dataclass(frozen=True)
 class Environment:
-    """A ready one."""
+    """An environment that containers can be started in."""
 
     path: Path
     note: str = ""  # a warning for the pod's owner

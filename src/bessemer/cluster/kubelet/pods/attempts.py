@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bessemer.base import trees
-from bessemer.cluster.kubelet.plan import Attempt
-from bessemer.cluster.kubelet.preparation import fallback_message
+from bessemer.cluster.kubelet.pods.plan import Attempt
+from bessemer.cluster.kubelet.pods.preparation import fallback_message
+from bessemer.cluster.kubelet.pods.spares import SPARE, attempts_folder
 from bessemer.cluster.kubelet.runtime.base import Runtime
 from bessemer.cluster.kubelet.runtime.launched import OWN_FOLDERS
-from bessemer.cluster.kubelet.spares import SPARE, attempts_folder
 from bessemer.kinds.kind import Object
 
 #: In an attempt's folder: the control plane ended it with itself, so it is to be started again.

@@ -11,23 +11,18 @@ from datetime import datetime
 from pathlib import Path
 
 from bessemer.base.clock import later
-from bessemer.cluster.kubelet import (
-    addresses,
-    clientconfig,
-    payloads,
-    programs,
-    rotation,
-    spec,
-    variables,
-)
-from bessemer.cluster.kubelet.dependencies import KubeletDependencies
-from bessemer.cluster.kubelet.environments import EnvironmentRequest
 from bessemer.cluster.kubelet.errors import BuildFailure, PodInstalls, StartFailure, mount_error
-from bessemer.cluster.kubelet.images import Image
-from bessemer.cluster.kubelet.payloads import Sources
+from bessemer.cluster.kubelet.images import programs
+from bessemer.cluster.kubelet.images.environments import EnvironmentRequest
+from bessemer.cluster.kubelet.images.resolution import Image
+from bessemer.cluster.kubelet.pods import addresses, clientconfig, spec
+from bessemer.cluster.kubelet.pods.dependencies import KubeletDependencies
+from bessemer.cluster.kubelet.runtime import rotation
 from bessemer.cluster.kubelet.runtime.base import ContainerSpec, Mount, Network
-from bessemer.cluster.kubelet.variables import NodeFacts, Referred
-from bessemer.cluster.kubelet.volumes import Volumes
+from bessemer.cluster.kubelet.volumes import payloads, variables
+from bessemer.cluster.kubelet.volumes.payloads import Sources
+from bessemer.cluster.kubelet.volumes.podvolumes import Volumes
+from bessemer.cluster.kubelet.volumes.variables import NodeFacts, Referred
 from bessemer.kinds import meta
 from bessemer.kinds.configmap import CONFIG_MAP
 from bessemer.kinds.kind import Object

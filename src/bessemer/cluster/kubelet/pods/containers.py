@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from bessemer.base import logs
 from bessemer.base.clock import later
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import plan, probes, startretries
-from bessemer.cluster.kubelet.attempts import Attempts
-from bessemer.cluster.kubelet.dependencies import KubeletDependencies
 from bessemer.cluster.kubelet.errors import StartFailure
-from bessemer.cluster.kubelet.listeners import Owner
-from bessemer.cluster.kubelet.plan import Attempt, Container
-from bessemer.cluster.kubelet.podrecord import PodRecord
-from bessemer.cluster.kubelet.preparation import Preparation
+from bessemer.cluster.kubelet.pods import plan, probes, startretries
+from bessemer.cluster.kubelet.pods.attempts import Attempts
+from bessemer.cluster.kubelet.pods.dependencies import KubeletDependencies
+from bessemer.cluster.kubelet.pods.listeners import Owner
+from bessemer.cluster.kubelet.pods.plan import Attempt, Container
+from bessemer.cluster.kubelet.pods.podrecord import PodRecord
+from bessemer.cluster.kubelet.pods.preparation import Preparation
 from bessemer.cluster.kubelet.runtime.base import AlreadyStarted, RuntimeFailure
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object

@@ -8,7 +8,7 @@ import contextlib
 from bessemer.base import trees
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import claimfolders
+from bessemer.cluster.kubelet.volumes import claimfolders
 from bessemer.control.controller import Controller
 from bessemer.control.reconcile import DONE, Key, Result
 from bessemer.control.sources import Source, own_key

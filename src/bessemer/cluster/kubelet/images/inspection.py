@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bessemer.cluster.kubelet.bounded import Bounds
 from bessemer.cluster.kubelet.errors import BuildFailure
+from bessemer.cluster.kubelet.images.bounded import Bounds
 
 MOST_DEPTH = 64  # of folders in an environment
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Of a RECORD that is searched for a file's name.
+# The largest RECORD (a wheel's list of its files) that is searched for a file's name.
 _MOST_RECORD_BYTES = 64 << 20
 _MOST_TOLD = 200  # characters of a path
 #: Names that are ours, in the environment and in its site-packages.

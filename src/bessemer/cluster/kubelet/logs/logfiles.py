@@ -13,11 +13,12 @@ from pathlib import Path
 
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import plan, rotation
-from bessemer.cluster.kubelet.attempts import is_number
-from bessemer.cluster.kubelet.logs import LogPruned
-from bessemer.cluster.kubelet.rotation import RotatedLog
+from bessemer.cluster.kubelet.logs.port import LogPruned
+from bessemer.cluster.kubelet.pods import plan
+from bessemer.cluster.kubelet.pods.attempts import is_number
+from bessemer.cluster.kubelet.runtime import rotation
 from bessemer.cluster.kubelet.runtime.base import ContainerState, Runtime
+from bessemer.cluster.kubelet.runtime.rotation import RotatedLog
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kube.client import LogOptions

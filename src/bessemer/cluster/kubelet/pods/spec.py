@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bessemer.cluster.kubelet import addresses, variables
 from bessemer.cluster.kubelet.errors import StartFailure, config_error
-from bessemer.cluster.kubelet.images import Image
+from bessemer.cluster.kubelet.images.resolution import Image
+from bessemer.cluster.kubelet.pods import addresses
 from bessemer.cluster.kubelet.runtime.base import (
     ContainerSpec,
     Limits,
@@ -17,6 +17,7 @@ from bessemer.cluster.kubelet.runtime.base import (
     Runtime,
     WarmProgram,
 )
+from bessemer.cluster.kubelet.volumes import variables
 from bessemer.kinds import lightweight, meta, poddefaults, quantity
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lightweight import LightweightCommand

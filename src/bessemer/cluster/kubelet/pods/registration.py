@@ -15,8 +15,8 @@ from bessemer.base import logs
 from bessemer.base.clock import Clock, format_micro_time, format_time
 from bessemer.base.home import Home
 from bessemer.base.logs import fields
-from bessemer.cluster.kubelet import eviction
-from bessemer.cluster.kubelet.dependencies import NodeConfig
+from bessemer.cluster.kubelet.pods import eviction
+from bessemer.cluster.kubelet.pods.dependencies import NodeConfig
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 from bessemer.kinds.lease import LEASE
@@ -46,12 +46,12 @@ OWN_ADDRESSES = "bessemer.dev/OwnAddresses"
 
 
 def total_memory() -> str:
-    """Of the machine."""
+    """Bytes of memory that the machine has."""
     return f"{psutil.virtual_memory().total // 1024}Ki"
 
 
 def capacity(config: NodeConfig, home: Home) -> dict[str, str]:
-    """What the machine has."""
+    """What the machine has, as the Node's status says it."""
     disk = os.statvfs(home.root)
     return {
         "cpu": str(psutil.cpu_count() or 1),
@@ -62,7 +62,7 @@ def capacity(config: NodeConfig, home: Home) -> dict[str, str]:
 
 
 def allocatable(config: NodeConfig, home: Home) -> dict[str, str]:
-    """What pods may ask for."""
+    """What of the machine pods may ask for."""
     total = psutil.virtual_memory().total
     left = max(total - _RESERVED_MEMORY_BYTES, total // 2)
     return {**capacity(config, home), "memory": f"{left // 1024}Ki"}

@@ -1,7 +1,7 @@
 """The status that a pod deserves: phase, conditions, container statuses, as kubelet words them.
 
 Pure. Source: k8s.io/kubernetes pkg/kubelet/kubelet_pods.go (generateAPIPodStatus, getPhase),
-pkg/kubelet/status/generate.go.
+pkg/kubelet/pods/status/generate.go.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from bessemer.base.clock import format_time
-from bessemer.cluster.kubelet import eviction, plan
-from bessemer.cluster.kubelet.plan import NOTHING, Attempt, Container, View
+from bessemer.cluster.kubelet.pods import eviction, plan
+from bessemer.cluster.kubelet.pods.plan import NOTHING, Attempt, Container, View
 from bessemer.cluster.kubelet.runtime.base import ContainerState
 from bessemer.kinds import meta, poddefaults
 from bessemer.kinds.kind import Object

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from bessemer.base import trees
 from bessemer.base.home import Home
-from bessemer.cluster.kubelet import claimfolders, payloads, variables
 from bessemer.cluster.kubelet.errors import config_error, mount_error
-from bessemer.cluster.kubelet.payloads import Files, Sources
 from bessemer.cluster.kubelet.runtime.base import Mount
+from bessemer.cluster.kubelet.volumes import claimfolders, payloads, variables
+from bessemer.cluster.kubelet.volumes.payloads import Files, Sources
 from bessemer.kinds import meta
 from bessemer.kinds.kind import Object
 
