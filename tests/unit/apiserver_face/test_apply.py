@@ -6,6 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
+import apiserver_world
+from bessemer.base.clock import SystemClock
+from bessemer.cluster.apiserver.machine import Machine
+from bessemer.cluster.store.store import Store
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kube.errors import Conflict
+from bessemer.kube.requests import ApplyOptions, Target
+
 CORE = "/api/v1/namespaces/default"
 MAPS = f"{CORE}/configmaps"
 WEB = "/apis/apps/v1/namespaces/default/deployments/web"
@@ -524,3 +532,18 @@ async def test_keys_given_twice_are_refused_where_it_is_asked_for(world):
     refused = await apply(world, f"{MAPS}/a", body, fieldValidation="Strict")
     assert refused.status == 400
     assert 'duplicate field "data"' in refused.message
+
+
+async def test_owners_outlive_the_server(tmp_path):
+    async with apiserver_world.running(tmp_path) as first:
+        made = await apply(first, f"{MAPS}/a", config_map(x="1"))
+    store = Store(tmp_path / "objects.db")
+    machine = Machine(store, SystemClock())
+    try:
+        stated, options = config_map(x="2"), ApplyOptions("bob")
+        target = Target(CONFIG_MAP, "default", "a")
+        with pytest.raises(Conflict, match='conflict with "alice": .data.x'):
+            await machine.apply(target, stated, options)
+        assert machine.get(target).object == made.json
+    finally:
+        await store.close()

@@ -22,7 +22,6 @@ from bessemer.cluster.apiserver.reading import Listing
 from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
 from bessemer.cluster.store.watch_cache import Event, Watcher
-from bessemer.kinds import schemas
 from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import errors, patches
@@ -32,10 +31,6 @@ from bessemer.kube.requests import ALL, FROM_STATE, ApplyOptions, Page, Target, 
 
 # As upstream: after so many random suffixes in a row were taken, something else is wrong.
 _GENERATE_ATTEMPTS = 8
-
-
-# Kinds to which admission gives what nobody asked for (addresses, tokens, finalizers).
-_ENDOWED = frozenset({"pods", "services", "persistentvolumeclaims", "namespaces"})
 
 
 class Applied(NamedTuple):
@@ -200,12 +195,11 @@ class Machine:
                 raise errors.already_exists(kind, key.name)
         else:
             raise errors.InternalError("no name was tried")
-        sent = own(obj) if manager and kind.resource in _ENDOWED else None
+        sent = tracking.fields_sent(kind, obj) if manager else {}
         new = self._admission.admit_create(kind, new, user)
         if manager:
-            asked = new if sent is None else _with_defaults(kind, sent)
             write = Write(manager, self._clock.now())
-            new = tracking.join(new, tracking.create(kind, new, asked, write))
+            new = tracking.join(new, tracking.create(kind, new, sent, write))
         if dry_run:
             return _draft(key, new)
         return await self._put(key, new)
@@ -433,15 +427,6 @@ class Machine:
             if obj["metadata"].pop("managedFields", None) is None:
                 raise
             return self._store.put(key, obj)
-
-
-def _with_defaults(kind: Kind, obj: Object) -> Object:
-    """A new object as it was asked for, without what admission gives to it."""
-    if kind.schema is not None:
-        schemas.checker(kind.schema)(obj)
-    if kind.default is not None:
-        kind.default(obj)
-    return obj
 
 
 def _read_stated(target: Target, stated: Object) -> Object:

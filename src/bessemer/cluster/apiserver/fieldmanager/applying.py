@@ -204,7 +204,8 @@ def apply(
 
 def _found_there(kind: Kind, live: Object, write: Write) -> Entries:
     """The owner of an object that nobody has applied yet."""
-    return tracking.create(kind, live, live, Write(tracking.BEFORE_FIRST_APPLY, write.now))
+    found = Write(tracking.BEFORE_FIRST_APPLY, write.now)
+    return tracking.create(kind, live, tracking.fields_sent(kind, live), found)
 
 
 def _touched(kind: Kind, stated: Object, subresource: str) -> Object:

@@ -6,10 +6,13 @@ Source: metav1.ManagedFieldsEntry, k8s.io/apimachinery pkg/util/managedfields/in
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from bessemer.base.clock import format_time, parse_time
 from bessemer.cluster.apiserver.fieldmanager.fieldsets import FieldSet, normalize, union_all
@@ -60,6 +63,23 @@ def _stamp(second: int) -> str:
     return format_time(datetime.fromtimestamp(second, UTC))
 
 
+# Clients make many objects of one shape, whose sets are then one set in memory.
+_MOST_SHARED, _MOST_SHARED_BYTES = 512, 4096
+_shared: OrderedDict[bytes, FieldSet] = OrderedDict()
+
+
+def _share_memory(fields: FieldSet) -> FieldSet:
+    data = orjson.dumps(fields)
+    known = _shared.get(data)
+    if known is None:
+        if len(data) > _MOST_SHARED_BYTES:
+            return fields
+        known = _shared[data] = fields
+        if len(_shared) > _MOST_SHARED:
+            _shared.popitem(last=False)
+    return known
+
+
 def make(kind: Kind, write: Write, operation: str, fields: FieldSet) -> Object:
     """The entry of a write that took these fields."""
     entry: Object = {
@@ -68,7 +88,7 @@ def make(kind: Kind, write: Write, operation: str, fields: FieldSet) -> Object:
         "apiVersion": kind.api_version,
         "time": _stamp(int(write.now.timestamp())),
         "fieldsType": "FieldsV1",
-        "fieldsV1": fields,
+        "fieldsV1": _share_memory(fields),
     }
     if write.subresource:
         entry["subresource"] = write.subresource

@@ -8,6 +8,7 @@ Source: k8s.io/apimachinery pkg/util/managedfields/internal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bessemer.cluster.apiserver.fieldmanager import fieldsets, mergetypes, objects
@@ -52,6 +53,21 @@ _HOLDERS = (
     ("f:spec", "f:template", "f:spec"),
     ("f:spec", "f:template", "f:spec", "f:containers"),
 )
+_ANY = "*"
+# Where admission gives what nobody asked for: addresses, the files of a token, finalizers.
+_GIVEN: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "pods": (
+        ("f:spec", "f:serviceAccountName"),
+        ("f:spec", "f:serviceAccount"),
+        ("f:spec", "f:imagePullSecrets"),
+        ("f:spec", "f:volumes"),
+        ("f:spec", "f:containers", _ANY, "f:volumeMounts"),
+        ("f:spec", "f:initContainers", _ANY, "f:volumeMounts"),
+    ),
+    "services": (("f:spec", "f:clusterIP"), ("f:spec", "f:clusterIPs")),
+    "persistentvolumeclaims": (("f:metadata", "f:finalizers"),),
+    "namespaces": (("f:spec", "f:finalizers"),),
+}
 _STATUS: FieldSet = {"f:status": LEAF}
 
 
@@ -101,19 +117,43 @@ def choose(held: Entries, wanted: Any, subresource: str) -> Entries:
         return held
 
 
-def create(kind: Kind, new: Object, sent: Object, write: Write) -> Entries:
+def fields_sent(kind: Kind, sent: Object) -> FieldSet:
+    """Of a kind to which admission gives what nobody asked for, the fields that were asked for."""
+    return objects.every_field(mergetypes.of(kind), sent) if kind.resource in _GIVEN else {}
+
+
+def create(kind: Kind, new: Object, sent: FieldSet, write: Write) -> Entries:
     """The owner of a new object's fields.
 
     Args:
         kind: its kind.
         new: as it is stored.
-        sent: as it was asked for, with defaults: what admission adds to that is nobody's.
+        sent: see ``fields_sent``; what admission gives beyond it is nobody's.
         write: who makes it.
     """
     fields = _fields_of_new(kind, new, write.subresource)
-    if sent is not new:
-        fields = fieldsets.intersection(fields, _fields_of_new(kind, sent, write.subresource))
+    for place in _GIVEN.get(kind.resource, ()):
+        _disown_given(fields, sent, place)
     return [make(kind, write, UPDATE, fields)] if fields else ()
+
+
+def _disown_given(fields: FieldSet, sent: FieldSet, place: tuple[str, ...]) -> None:
+    """Take what was not sent out of a part of a set that nothing else shares yet."""
+    step, *rest = place
+    if step == _ANY:
+        for each in fields.keys() - {SELF}:
+            _disown_given(fields, sent, (each, *rest))
+        return
+    mine, theirs = fields.get(step), sent.get(step, {})
+    if not mine:
+        if mine is not None and not rest and step not in sent:
+            del fields[step]
+    elif rest:
+        _disown_given(mine, theirs, tuple(rest))
+    elif left := fieldsets.intersection(mine, theirs):
+        fields[step] = {SELF: LEAF, **left}
+    else:
+        del fields[step]
 
 
 def _fields_of_new(kind: Kind, obj: Object, subresource: str) -> FieldSet:
