@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, make_url
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
-from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
 from bessemer.database import postgresql, sqlite
 from bessemer.database.errors import DatabaseError
@@ -82,4 +82,4 @@ def explain(error: DBAPIError) -> DatabaseError:
 
 def is_about_all(error: BaseException) -> bool:
     """Whether the error is the database's own state (disk, lock, server), not the statement's."""
-    return isinstance(error, OperationalError | InternalError)
+    return isinstance(error, OperationalError | InternalError | InterfaceError)
