@@ -20,6 +20,7 @@ from bessemer.cluster.apiserver.app import ApiServerConfig, build_app
 from bessemer.cluster.apiserver.certificates import Keys
 from bessemer.cluster.apiserver.expiry import EventExpiry
 from bessemer.cluster.controllers import catalog
+from bessemer.cluster.extensions import reconciler as extensions
 from bessemer.cluster.kubelet.logs.logfiles import LogFiles
 from bessemer.cluster.kubelet.pods.agent import NodeAgent
 from bessemer.cluster.kubelet.pods.dependencies import ClusterAccess, NodeConfig
@@ -29,6 +30,8 @@ from bessemer.cluster.kubelet.volumes import claimfolders
 from bessemer.cluster.kubelet.volumes.claims import ClaimBinder
 from bessemer.cluster.scheduler.reconciler import Scheduler
 from bessemer.dashboard import entrance
+from bessemer.kinds.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
+from bessemer.kinds.kind import Kind
 from bessemer.kinds.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIM
 
 NODE = "bessemer"
@@ -93,6 +96,7 @@ class ControlPlane:
                 catalog.ControllerContext(core.client, core.informers, clock, keys.ca)
             )
             self._parts.start("workloads", workloads.run())
+            self._learn_kinds(core, workloads)
             scheduler = Scheduler(core.client, core.informers, clock)
             self._parts.start("scheduler", scheduler.controller().run())
             self._parts.start("event expiry", EventExpiry(core.machine, clock).run())
@@ -106,6 +110,18 @@ class ControlPlane:
         self._start_faces(core, keys, platform, self._choice)
         for name, coroutine in platform.coroutines():
             self._parts.start(name, coroutine)
+
+    def _learn_kinds(self, core: embedded.Core, workloads: catalog.Workloads) -> None:
+        def learn(kinds: list[Kind]) -> None:
+            core.machine.learn(kinds)
+            workloads.learn(kinds)
+
+        registry = extensions.Registry(learn, core.machine.forget)
+        # Before anybody is served: to clients these kinds have always been there.
+        extensions.serve_known(core.machine.lookup_all(CUSTOM_RESOURCE_DEFINITION), registry)
+        clock = self._setting.clock
+        learner = extensions.DefinitionReconciler(core.client, core.informers, clock, registry)
+        self._parts.start("definitions", learner.controller().run())
 
     def _start_node(self, core: embedded.Core, choice: choose.Choice) -> None:
         home, clock, config = self._setting.home, self._setting.clock, self._setting.config

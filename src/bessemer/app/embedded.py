@@ -15,9 +15,11 @@ from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.rbac import KINDS as ACCESS_KINDS
 from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
+from bessemer.cluster.extensions import definitions
 from bessemer.cluster.store import encryption
 from bessemer.cluster.store.reserve import Reserve
 from bessemer.cluster.store.store import Store
+from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
@@ -57,7 +59,9 @@ def open_core(home: Home, config: Config, keys: Keys, clock: Clock) -> Core:
         return machine.lookup_all(SERVICE)
 
     addresses = Addresses(f"127.{config.network}.0.0/17", services)
-    machine = Machine(store, clock, Admission(look_up, addresses))
+    machine = Machine(
+        store, clock, Admission(look_up, addresses), [*KINDS, definitions.DEFINITION]
+    )
     client = InProcessClient(machine)
     informers = Informers(client, clock)
     rbac = Rbac()

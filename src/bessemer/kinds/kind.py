@@ -30,6 +30,14 @@ class Column:
     description: str = ""
 
 
+class Scale(NamedTuple):
+    """Where in an object its number of replicas is, as dotted paths."""
+
+    replicas: str = "spec.replicas"  # as declared
+    observed: str = "status.replicas"
+    selector: str = ""  # of the pods, as text; empty: it is spec.selector, an object
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of object: its names, scope, and the rules that admission applies.
@@ -57,6 +65,15 @@ class Kind:
     schema: str | None = None
     # Custom kinds have no strategic merge patch.
     custom: bool = False
+    # Takes out what the kind doesn't know, in place, and tells the paths of that; None: the
+    # compiled schema does, or everything is known.
+    prune: Callable[[Object], list[str]] | None = None
+    # The schema as OpenAPI v3 has it, of a kind that was learned; None: see ``schema``.
+    openapi: Object | None = None
+    # The apiVersion in which objects are stored; empty: the kind's own.
+    stored: str = ""
+    scale: Scale | None = None  # where its Scale is; None: as Deployments have it
+    list_kind: str = ""  # of lists; empty: the kind's name with "List" behind it
 
     @property
     def api_version(self) -> str:

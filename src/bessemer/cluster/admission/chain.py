@@ -39,6 +39,7 @@ class Admission:
         """The object as it is to be stored (the one handed in, changed in place)."""
         _drop_server_fields(obj)
         structure.check(kind, obj)
+        structure.prune(kind, obj)
         namespaces.admit_create(kind, obj, self._lookup)
         pods.admit_create(kind, obj, user, self._lookup)
         if kind.default is not None:
@@ -54,6 +55,7 @@ class Admission:
         """The object as it is to be stored instead of the old one."""
         _drop_server_fields(new)
         structure.check(kind, new)
+        structure.prune(kind, new)
         if kind.default is not None:
             kind.default(new)
         if subresource in ("", "scale"):

@@ -62,6 +62,24 @@ def check(kind: Kind, obj: Object) -> None:
         raise invalid(kind, str(obj.get("metadata", {}).get("name", "")), causes)
 
 
+def prune(kind: Kind, obj: Object) -> None:
+    """Take out what a learned kind doesn't know, as the request wants that to be treated.
+
+    Raises:
+        BadRequest: an unknown field, where the request is strict.
+    """
+    if kind.prune is None:
+        return
+    unknown = kind.prune(obj)
+    strictness = STRICTNESS.get()
+    if not unknown or strictness.mode is FieldValidation.IGNORE:
+        return
+    texts = [f'unknown field "{path}"' for path in unknown[:_MOST_TOLD]]
+    if strictness.mode is FieldValidation.STRICT and strictness is not _OURS:
+        raise BadRequest(_cannot_handle(kind, "strict decoding error: " + ", ".join(texts)))
+    strictness.warnings.extend(texts if strictness is not _OURS else ())
+
+
 def _find(kind: Kind, obj: Object) -> list[Finding] | None:
     if kind.schema is not None:
         if obj.get("spec") is None and "spec" in schemas.fields(kind.schema):

@@ -225,10 +225,11 @@ class ApiServer:
         return await self._verbs.serve(exchange, asked.verb, target)
 
     def _kind(self, route: Route) -> Kind:
-        kind = self._machine.kinds.get(route.resource)
-        if kind is None or kind.version != route.version or route.rest:
-            if kind is not None and kind.resource == "services" and route.subresource == "proxy":
-                return kind
+        kind = self._machine.find_kind(route.resource, route.version)
+        if kind is None:
+            raise not_served()
+        is_proxied = kind.resource == "services" and route.subresource == "proxy"
+        if route.rest and not is_proxied:
             raise not_served()
         return kind
 

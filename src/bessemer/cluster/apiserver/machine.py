@@ -26,7 +26,7 @@ from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import errors, patches
 from bessemer.kube.access import ADMIN, User
-from bessemer.kube.client import EVERYTHING, DeleteOptions, PatchType, Selection
+from bessemer.kube.client import EVERYTHING, DeleteOptions, EventType, PatchType, Selection
 from bessemer.kube.requests import ALL, FROM_STATE, ApplyOptions, Page, Target, WatchOptions
 
 # As upstream: after so many random suffixes in a row were taken, something else is wrong.
@@ -109,11 +109,56 @@ class Machine:
         self._admission = admission or AdmitAll()
         self._snapshots = reading.Snapshots()
         self.kinds: dict[str, Kind] = {kind.resource: kind for kind in kinds}
+        # The other served versions of kinds that were learned, by resource and version.
+        self._versions: dict[tuple[str, str], Kind] = {}
+        #: Grows with each change of what is served.
+        self.generation = 0
 
     @property
     def version(self) -> int:
         """The resourceVersion of the last committed write."""
         return self._store.version
+
+    # ---- kinds
+
+    def learn(self, kinds: Sequence[Kind]) -> None:
+        """Serve a resource in these versions, the stored one first, and in no others."""
+        first = kinds[0]
+        if first.stored == first.api_version:
+            self.kinds[first.resource] = first
+        else:  # what is stored is not served
+            self.kinds.pop(first.resource, None)
+        self._forget_versions(first.resource)
+        for kind in kinds:
+            self._versions[kind.resource, kind.version] = kind
+        self.generation += 1
+
+    def forget(self, resource: str) -> None:
+        """Serve a resource no more; its watches end."""
+        self.kinds.pop(resource, None)
+        self._forget_versions(resource)
+        self._store.end_watches(resource)
+        self.generation += 1
+
+    def _forget_versions(self, resource: str) -> None:
+        for key in [key for key in self._versions if key[0] == resource]:
+            del self._versions[key]
+
+    def find_kind(self, resource: str, version: str) -> Kind | None:
+        """The kind that is served under that name and version."""
+        kind = self.kinds.get(resource)
+        if kind is not None and kind.version == version:
+            return kind
+        return self._versions.get((resource, version))
+
+    def served(self) -> list[Kind]:
+        """Every kind in every version that is served."""
+        learned = [
+            kind
+            for kind in self._versions.values()
+            if kind.resource not in self.kinds or self.kinds[kind.resource].version != kind.version
+        ]
+        return [*self.kinds.values(), *learned]
 
     # ---- reads
 
@@ -130,7 +175,9 @@ class Machine:
         record = self._store.get(_key(target.kind, target.namespace, target.name))
         if record is None:
             raise errors.not_found(target.kind, target.name)
-        return _as_scale(record) if target.subresource == "scale" else record
+        if target.subresource == "scale":
+            return _as_scale(target.kind, record)
+        return as_version(target.kind, record)
 
     def get_raw(self, target: Target) -> bytes:
         """The committed object as JSON."""
@@ -143,7 +190,10 @@ class Machine:
             BadRequest: no selector, or no continue token of ours.
             Expired: the pages' moment is forgotten.
         """
-        return reading.select(self._store, self._snapshots, kind, selection, page)
+        found = reading.select(self._store, self._snapshots, kind, selection, page)
+        if not _is_converted(kind):
+            return found
+        return found._replace(records=[as_version(kind, record) for record in found.records])
 
     def list_raw(self, kind: Kind, selection: Selection = EVERYTHING, page: Page = ALL) -> bytes:
         """The list as JSON: a PodList, ConfigMapList, …"""
@@ -202,7 +252,7 @@ class Machine:
             new = tracking.join(new, tracking.create(kind, new, sent, write))
         if dry_run:
             return _draft(key, new)
-        return await self._put(key, new)
+        return await self._put(kind, key, new)
 
     async def update(
         self,
@@ -220,10 +270,10 @@ class Machine:
         """
         async with self._changing(target) as old:
             if target.subresource == "scale":
-                obj = scale.apply(old.object, obj)
+                obj = scale.apply(target.kind, old.object, obj)
             owners = self._follow(target, obj, manager)
             record = await self._replace(target, old, obj, user, owners, dry_run=dry_run)
-        return _as_scale(record) if target.subresource == "scale" else record
+        return _as_scale(target.kind, record) if target.subresource == "scale" else record
 
     async def patch(
         self,
@@ -242,13 +292,14 @@ class Machine:
         """
         async with self._changing(target) as old:
             if target.subresource == "scale":
-                changed = patches.apply(scale.SCALE, scale.read(old.object), patch, patch_type)
-                changed = scale.apply(old.object, changed)
+                seen = scale.read(target.kind, old.object)
+                changed = patches.apply(scale.SCALE, seen, patch, patch_type)
+                changed = scale.apply(target.kind, old.object, changed)
             else:
                 changed = patches.apply(target.kind, old.object, patch, patch_type)
             owners = self._follow(target, changed, manager)
             record = await self._replace(target, old, changed, user, owners, dry_run=dry_run)
-        return _as_scale(record) if target.subresource == "scale" else record
+        return _as_scale(target.kind, record) if target.subresource == "scale" else record
 
     async def apply(
         self,
@@ -291,7 +342,8 @@ class Machine:
                 dry_run=options.dry_run,
             )
         return Applied(
-            _as_scale(record) if target.subresource == "scale" else record, created=False
+            _as_scale(target.kind, record) if target.subresource == "scale" else record,
+            created=False,
         )
 
     async def _create_applied(
@@ -314,7 +366,7 @@ class Machine:
         strategy.prepare_create(kind, new, self._clock.now())
         new = tracking.join(self._admission.admit_create(kind, new, user), applied.entries)
         key = _key(kind, new["metadata"].get("namespace", ""), new["metadata"]["name"])
-        return _draft(key, new) if options.dry_run else await self._put(key, new)
+        return _draft(key, new) if options.dry_run else await self._put(kind, key, new)
 
     async def delete(
         self,
@@ -374,7 +426,7 @@ class Machine:
         try:
             if record is None:
                 raise errors.not_found(target.kind, target.name)
-            yield record
+            yield as_version(target.kind, record)
         except errors.ApiError:
             # A refusal may rest on a write on its way: who reads again must see that one, else
             # a caller that tries again at once would turn in a circle for ever.
@@ -406,7 +458,7 @@ class Machine:
             return _draft(old.key, changed)
         if deletion.is_over(kind, changed):
             return await self._store.remove(Record(old.key, old.version, changed, b""))
-        return await self._put(old.key, changed)
+        return await self._put(kind, old.key, changed)
 
     def _follow(self, target: Target, obj: Object, manager: str) -> _Owners:
         """Who owns the fields after an update to that object, by that manager."""
@@ -419,7 +471,14 @@ class Machine:
 
         return owners
 
-    def _put(self, key: Key, obj: Object) -> asyncio.Future[Record]:
+    async def _put(self, kind: Kind, key: Key, obj: Object) -> Record:
+        """Store it in the version that is stored."""
+        if not _is_converted(kind):
+            return await self._store_it(key, obj)
+        record = await self._store_it(key, {**obj, "apiVersion": kind.stored})
+        return as_version(kind, record)
+
+    def _store_it(self, key: Key, obj: Object) -> asyncio.Future[Record]:
         """Store it, rather without its owners than not at all. Source: the handlers' update.go."""
         try:
             return self._store.put(key, obj)
@@ -435,7 +494,7 @@ def _read_stated(target: Target, stated: Object) -> Object:
         return applying.read(kind, stated)
     stated = applying.read(scale.SCALE, stated)
     head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": stated["metadata"]}
-    return scale.apply(head, stated)
+    return scale.apply(kind, head, stated)
 
 
 def own(obj: Object) -> Object:
@@ -461,6 +520,26 @@ def _draft(key: Key, obj: Object) -> Record:
     return Record(key, 0, obj, orjson.dumps(obj))
 
 
-def _as_scale(record: Record) -> Record:
-    found = scale.read(record.object)
+def _is_converted(kind: Kind) -> bool:
+    return bool(kind.stored) and kind.stored != kind.api_version
+
+
+def as_version(kind: Kind, record: Record) -> Record:
+    """The record as objects of that version are: a conversion changes apiVersion alone."""
+    if not kind.stored or record.object.get("apiVersion") == kind.api_version:
+        return record
+    obj = {**record.object, "apiVersion": kind.api_version}
+    return Record(record.key, record.version, obj, orjson.dumps(obj))
+
+
+def event_as(kind: Kind, event: Event) -> Event:
+    """A watch's event as objects of that version are."""
+    if not _is_converted(kind) or event.type is EventType.BOOKMARK:
+        return event
+    obj = {**event.object, "apiVersion": kind.api_version}
+    return event._replace(object=obj, data=orjson.dumps(obj))
+
+
+def _as_scale(kind: Kind, record: Record) -> Record:
+    found = scale.read(kind, record.object)
     return Record(record.key, record.version, found, orjson.dumps(found))

@@ -36,7 +36,7 @@ def index(kinds: Iterable[Kind]) -> Object:
             if not members:
                 continue
             place = f"apis/{group}/{version}" if group else f"api/{version}"
-            text = orjson.dumps([str(kind) for kind in members])
+            text = orjson.dumps([(str(kind), kind.openapi) for kind in members])
             digest = hashlib.sha256(text).hexdigest()[:32].upper()
             paths[place] = {"serverRelativeURL": f"/openapi/v3/{place}?hash={digest}"}
     return {"paths": paths}
@@ -51,7 +51,10 @@ def document(kinds: Iterable[Kind], group: str, version: str) -> Object | None:
     paths: Object = {}
     for kind in members:
         name = kind.schema or f"{kind.group}.{kind.version}.{kind.kind}"
-        if kind.schema is None:
+        if kind.openapi is not None:
+            _collect(_METADATA, components)
+            components[name] = _learned(kind.openapi)
+        elif kind.schema is None:
             components[name] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         else:
             _collect(name, components)
@@ -66,6 +69,19 @@ def document(kinds: Iterable[Kind], group: str, version: str) -> Object | None:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+_METADATA = "meta.v1.ObjectMeta"
+
+
+def _learned(document: Object) -> Object:
+    """A definition's schema with what every object has. Source: controller/openapi/builder."""
+    head = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"$ref": f"#/components/schemas/{_METADATA}"},
+    }
+    return {**document, "properties": {**(document.get("properties") or {}), **head}}
 
 
 def _identity(kind: Kind) -> Object:

@@ -60,6 +60,7 @@ class Workloads:
         self._collector = GarbageCollector(
             parts.client, parts.informers, [kind for kind in KINDS if kind is not EVENT]
         )
+        self._emptier = NamespaceReconciler(parts.client, parts.informers, KINDS, parts.clock)
         self._controllers = [
             self._replicasets(),
             self._deployments(),
@@ -71,6 +72,12 @@ class Workloads:
             self._podgc(),
             ClaimProtection(parts.client, parts.informers).controller(parts.clock),
         ]
+
+    def learn(self, kinds: Iterable[Kind]) -> None:
+        """Look after the objects of kinds that were learned, as after those that always were."""
+        for kind in kinds:
+            self._emptier.learn(kind)
+            self._collector.learn(kind)
 
     async def run(self) -> None:
         """Reconcile until cancelled; an error that ends one ends all."""
@@ -151,7 +158,7 @@ class Workloads:
 
     def _namespaces(self) -> Controller:
         parts = self._parts
-        reconciler = NamespaceReconciler(parts.client, parts.informers, KINDS, parts.clock)
+        reconciler = self._emptier
         namespaces = parts.informers.of(NAMESPACE)
 
         def ending(obj: Object) -> Iterable[Key]:

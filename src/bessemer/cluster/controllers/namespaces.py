@@ -34,6 +34,12 @@ class NamespaceReconciler:
         spaced = [kind for kind in kinds if kind.namespaced]
         self._stages = ([POD], [kind for kind in spaced if kind.resource != POD.resource])
 
+    def learn(self, kind: Kind) -> None:
+        """Empty namespaces of that kind, too."""
+        others = self._stages[1]
+        if kind.namespaced and all(each.resource != kind.resource for each in others):
+            others.append(kind)
+
     async def reconcile(self, key: Key) -> Result:
         """Delete what is left of the first stage that is not empty."""
         namespace = self._namespaces.get(key.name)

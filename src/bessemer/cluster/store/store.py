@@ -142,6 +142,10 @@ class Store:
         """Forget the watcher."""
         self._hub.detach(resource, watcher)
 
+    def end_watches(self, resource: str) -> None:
+        """End every watch of a resource that is served no more."""
+        self._hub.end_of(resource, Expired(f"{resource} is not served any more"))
+
     def compact(self, version: int) -> None:
         """Forget what watches could replay up to that version; see ``WatchCache.compact``."""
         self._hub.compact(version)

@@ -280,6 +280,11 @@ class WatchCache:
             watchers.remove(watcher)
         watcher.drop()
 
+    def end_of(self, resource: str, error: Exception) -> None:
+        """End the resource's watches."""
+        for watcher in self._watchers.pop(resource, []):
+            watcher.end(error)
+
     def end_all(self, error: Exception) -> None:
         """End every watch (the store closes)."""
         for watchers in self._watchers.values():

@@ -77,7 +77,25 @@ FREE.element = FREE
 
 def of(kind: Kind) -> MergeType:
     """The type of the kind's objects."""
+    if kind.openapi is not None:
+        return _learned(kind)
     return CUSTOM if kind.schema is None else _named(kind.schema)
+
+
+# By the document's identity, with the document, so that no other one gets its identity.
+_learned_types: dict[int, tuple[Object, MergeType]] = {}
+_MOST_LEARNED = 1000
+
+
+def _learned(kind: Kind) -> MergeType:
+    document = kind.openapi
+    assert document is not None, "asked for learned kinds alone"
+    known = _learned_types.get(id(document))
+    if known is None or known[0] is not document:
+        if len(_learned_types) >= _MOST_LEARNED:
+            _learned_types.clear()
+        known = _learned_types[id(document)] = (document, from_structural(document))
+    return known[1]
 
 
 def _object_of(rest: MergeType) -> MergeType:

@@ -24,12 +24,22 @@ class GarbageCollector:
 
     def __init__(self, client: Client, informers: Informers, kinds: Iterable[Kind]) -> None:
         self._client = client
+        self._source_of = informers.of
         self._objects: dict[str, tuple[Kind, Object]] = {}
         self._dependents: dict[str, dict[str, None]] = {}  # owner uid -> dependents' uids
         self._kinds = {(kind.api_version, kind.kind): kind for kind in kinds}
         self._informers = [informers.of(kind) for kind in kinds]
         self._enqueue: Callable[[Key], None] = lambda _key: None
         for kind, informer in zip(self._kinds.values(), self._informers, strict=True):
+            informer.subscribe(partial(self._on_event, kind))
+
+    def learn(self, kind: Kind) -> None:
+        """Collect objects of that kind, too; in a version more it is the same objects."""
+        is_new = all(each.resource != kind.resource for each in self._kinds.values())
+        self._kinds[kind.api_version, kind.kind] = kind
+        if is_new:
+            informer = self._source_of(kind)
+            self._informers.append(informer)
             informer.subscribe(partial(self._on_event, kind))
 
     async def wait_synced(self) -> None:
