@@ -23,7 +23,7 @@ from bessemer.kinds.quantity import parse as parse_quantity
 
 #: The steps that a rule may take, by the size of what it walks and how deep its loops are nested.
 MOST_STEPS = 1_000_000
-_LOOPS = re.compile(r"\.(all|exists|exists_one|map|filter)\s*\(")
+_LOOPS = re.compile(r"\.(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)?")
 # A value of a rule's that is no object's own. The same as ``schema.ABSENT`` is told by identity.
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired",
             "FieldValueDuplicate")  # fmt: skip
@@ -148,7 +148,8 @@ class Rule:
         for name in program.functions():
             if re.fullmatch(r"[a-zA-Z]\w*", name) and name not in known | _BUILT_IN:
                 raise ValueError(f"undeclared reference to '{name}'")
-        if unknown := set(program.variables()) - {"self", "oldSelf"}:
+        bound = {found[1] for found in _LOOPS.finditer(text)}
+        if unknown := set(program.variables()) - bound - {"self", "oldSelf"}:
             raise ValueError(f"undeclared reference to '{sorted(unknown)[0]}'")
         if message := described.get("messageExpression"):
             _compile(str(message))
@@ -217,7 +218,7 @@ _BUILT_IN = frozenset(
 def _depth(text: str) -> int:
     """How deep loops stand in loops: by the brackets that they open."""
     deepest, open_loops, brackets = 0, [], 0
-    starts = {found.end() - 1 for found in _LOOPS.finditer(text)}
+    starts = {text.index("(", found.start()) for found in _LOOPS.finditer(text)}
     for at, sign in enumerate(text):
         if sign in "([{":
             brackets += 1
