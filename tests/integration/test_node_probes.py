@@ -95,8 +95,15 @@ async def serve_late(cluster: Cluster, refusals: int, **parts: Any) -> None:
     )
 
 
-async def requests(cluster: Cluster, pod: Object) -> list[tuple[str, float]]:
-    lines = [line.split() for line in (await cluster.log(pod)).splitlines()]
+async def requests(cluster: Cluster, pod: Object, count: int = 1) -> list[tuple[str, float]]:
+    """What was asked so far, once it is so many: a log comes a little after what it tells of."""
+    seen = b""
+    async with asyncio.timeout(30):
+        async for piece in cluster.logs.read(pod, LogOptions(follow=True)):
+            seen += piece
+            if seen.count(b"\n") >= count:
+                break
+    lines = [line.split() for line in seen.decode().splitlines()]
     return [(path, float(age)) for path, age in lines]
 
 
@@ -106,7 +113,7 @@ async def test_what_begins_to_pass_is_ready_before_the_period_ends(cluster: Clus
     await serve_late(cluster, 5, readinessProbe=probe)
     pod = await cluster.until("a", is_ready)
     # Five refusals, the look that passed, and the probe itself.
-    assert [path for path, _ in await requests(cluster, pod)] == ["/ready"] * 7
+    assert [path for path, _ in await requests(cluster, pod, 7)] == ["/ready"] * 7
     failures = [entry for entry in await cluster.events("a") if entry[0] == "Unhealthy"]
     # The server did not listen yet when it was first asked; looks are never told of.
     assert len(failures) <= 1

@@ -15,6 +15,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from bessemer.database.errors import DatabaseError, DiskFull
 
+# How often the switch to WAL is tried beside others who do the same.
+_WAL_TRIES = 10
 _BUSY_MS = 10_000  # how long a statement waits for another process' lock
 # Pages that a connection keeps. A reader's are void with the next commit, and the system keeps the
 # file's pages anyway; SQLite never gives back what it once took.
@@ -81,7 +83,7 @@ def open_engine(url: URL, *, writer: bool) -> Engine:
     def set_pragmas(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA cache_size = -{cache}")
         cursor.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
@@ -120,3 +122,22 @@ def explain(error: DBAPIError) -> DatabaseError:
             "mend the folder's rights or choose another home"
         )
     return DatabaseError(f"the database must take the statement, but it says {text!r}")
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Have changes go to a log beside the file. It is once for all, and waits for nobody.
+
+    Whoever switches while another one does is told "locked" at once, whatever the time-out; the
+    lock of a transaction, which does wait, tells when that one is through.
+    """
+    for _ in range(_WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")

@@ -542,7 +542,7 @@ async def test_owners_outlive_the_server(tmp_path):
     try:
         stated, options = config_map(x="2"), ApplyOptions("bob")
         target = Target(CONFIG_MAP, "default", "a")
-        with pytest.raises(Conflict, match=r'conflict with "alice": \.data\.x'):
+        with pytest.raises(Conflict, match='conflict with "alice"'):
             await machine.apply(target, stated, options)
         assert machine.get(target).object == made.json
     finally:

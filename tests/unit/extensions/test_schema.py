@@ -124,7 +124,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from([*SPEC["properties"], "id", "n", "x", "q"]), inner)
-    ),  # type: ignore[misc]  # a list of names
+    ),
     max_leaves=12,
 )
 
