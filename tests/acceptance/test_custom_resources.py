@@ -305,3 +305,22 @@ def test_a_tenant_learns_no_kinds_and_uses_those_that_a_role_gives_him(
     binding = {"metadata": {"name": "tabs"}, "roleRef": own, "subjects": subject}
     bessemer.create(f"{rbac}/rolebindings", binding)
     assert bessemer.request("GET", CRONTABS, token=token)[0] == 200
+
+
+def test_our_own_kinds_have_definitions_and_keep_their_rules(
+    kubectl: Kubectl, bessemer: harness.Running
+) -> None:
+    listed = kubectl("get", "crd", "-o", "name").stdout
+    told = kubectl("explain", "isvc.spec.predictor.model").stdout
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "pvc://x/y", "nonsense": 1}
+    isvc = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+            "metadata": {"name": "a"}, "spec": {"predictor": {"model": model}}}  # fmt: skip
+    refused = kubectl("create", "-f", "-", body=isvc)
+
+    for name in ("inferenceservices.serving.kserve.io", "servingruntimes.serving.kserve.io",
+                 "httproutes.gateway.networking.k8s.io"):  # fmt: skip
+        assert f"customresourcedefinition.apiextensions.k8s.io/{name}\n" in listed
+        found = bessemer.get(f"{DEFINITIONS}/{name}")["status"]["conditions"]
+        assert {one["type"]: one["status"] for one in found}["Established"] == "True"
+    assert "storageUri\t<string>" in told
+    assert "spec.predictor.model.nonsense" in refused.stderr

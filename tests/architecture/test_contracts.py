@@ -148,6 +148,9 @@ def _imported(statements: list[ast.stmt]) -> Iterator[tuple[str, str]]:
         if isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
                 yield alias.asname or alias.name, f"{statement.module}.{alias.name}"
+        elif isinstance(statement, ast.Import):
+            for alias in statement.names:
+                yield alias.asname or alias.name, alias.name
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from bessemer.app.capabilities.capability import PIPELINES_NAMESPACE, Rights
 from bessemer.app.capabilities.catalog import CAPABILITIES
 from bessemer.kinds import meta
+from bessemer.kinds.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION as DEFINITION
+from bessemer.kinds.customresourcedefinition import define
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.namespace import NAMESPACE, SYSTEM_NAMESPACE
 from bessemer.kinds.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING
@@ -60,7 +62,11 @@ _NOT_FOR_VIEWERS = frozenset(
     {"secrets", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"}
 )
 # The parts of shipped objects that are ours to change: what else is in them users may have set.
-_UPDATED = {CLUSTER_ROLE.resource: "rules", SERVING_RUNTIME.resource: "spec"}
+_UPDATED = {
+    CLUSTER_ROLE.resource: "rules",
+    SERVING_RUNTIME.resource: "spec",
+    DEFINITION.resource: "spec",
+}
 
 
 def _rule(group: str, resources: Iterable[str], verbs: list[str]) -> Object:
@@ -135,6 +141,7 @@ async def apply(client: Client) -> None:
             _binding(CLUSTER_ROLE_BINDING, "cluster-admin", "", "cluster-admin", masters),
         ),
         *(each for capability in CAPABILITIES for each in capability.objects),
+        *((DEFINITION, define(kind)) for each in CAPABILITIES for kind in each.kinds),
     ]
     await asyncio.gather(*(_ensure(client, kind, obj) for kind, obj in wanted))
 

@@ -113,10 +113,17 @@ class ControlPlane:
 
     def _learn_kinds(self, core: embedded.Core, workloads: catalog.Workloads) -> None:
         def learn(kinds: list[Kind]) -> None:
-            core.machine.learn(kinds)
+            if (own := embedded.OWN.get(kinds[0].resource)) is not None:
+                core.machine.registry.learn(
+                    [own]
+                )  # with all its rules, not those of its schema alone
+                return
+            core.machine.registry.learn(kinds)
             workloads.learn(kinds)
 
-        registry = extensions.Registry(learn, core.machine.forget)
+        registry = extensions.Registry(
+            learn, core.machine.forget, core.machine.registry.built_in - embedded.OWN.keys()
+        )
         # Before anybody is served: to clients these kinds have always been there.
         extensions.serve_known(core.machine.lookup_all(CUSTOM_RESOURCE_DEFINITION), registry)
         clock = self._setting.clock

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bessemer.app.capabilities.catalog import CAPABILITIES
 from bessemer.app.folder import Config
 from bessemer.base.clock import Clock
 from bessemer.base.home import Home
@@ -20,6 +21,7 @@ from bessemer.cluster.store import encryption
 from bessemer.cluster.store.reserve import Reserve
 from bessemer.cluster.store.store import Store
 from bessemer.kinds.catalog import KINDS
+from bessemer.kinds.customresourcedefinition import described
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.secret import SECRET
 from bessemer.kinds.service import SERVICE
@@ -48,6 +50,14 @@ def open_store(home: Home) -> Store:
     return Store(home.objects, {SECRET.resource: sealer}, reserve=Reserve(home.reserve))
 
 
+#: The kinds of ours that a Kubernetes knows by a definition.
+OWN = {kind.resource: described(kind) for each in CAPABILITIES for kind in each.kinds}
+
+
+def _describe(kind: Kind) -> Kind:
+    return OWN.get(kind.resource, kind)
+
+
 def open_core(home: Home, config: Config, keys: Keys, clock: Clock) -> Core:
     """Open the store and join the machine to its admission and access control."""
     store = open_store(home)
@@ -60,7 +70,10 @@ def open_core(home: Home, config: Config, keys: Keys, clock: Clock) -> Core:
 
     addresses = Addresses(f"127.{config.network}.0.0/17", services)
     machine = Machine(
-        store, clock, Admission(look_up, addresses), [*KINDS, definitions.DEFINITION]
+        store,
+        clock,
+        Admission(look_up, addresses),
+        [*map(_describe, KINDS), definitions.DEFINITION],
     )
     client = InProcessClient(machine)
     informers = Informers(client, clock)

@@ -94,6 +94,10 @@ def test_a_good_one_passes_and_is_filled_in() -> None:
          "spec.versions[0].additionalPrinterColumns[0].type"),
         ({"spec__versions__0__subresources": {"scale": {"specReplicasPath": ".spec.n"}}},
          "spec.versions[0].subresources.scale.statusReplicasPath"),
+        ({SCHEMA_AT: {"type": "object", "required": 5}}, f"{WHERE}.required"),
+        ({SCHEMA_AT: {"type": "object", "properties": {
+            "a": {"type": "integer", "minimum": "x"}}}}, f"{WHERE}.properties[a].minimum"),
+        ({"spec__names__shortNames": 5}, "spec"),
         ({"spec__versions": "text"}, "spec"),
     ],
 )  # fmt: skip

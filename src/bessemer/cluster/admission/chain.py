@@ -58,6 +58,8 @@ class Admission:
         structure.prune(kind, new)
         if kind.default is not None:
             kind.default(new)
+        if subresource == "status" and kind.prune is not None:
+            self._validate(kind, new, old)  # a learned kind's schema is its status', too
         if subresource in ("", "scale"):
             services.admit_update(kind, new, old, self._addresses)
             self._validate(kind, new, old)

@@ -225,7 +225,7 @@ class ApiServer:
         return await self._verbs.serve(exchange, asked.verb, target)
 
     def _kind(self, route: Route) -> Kind:
-        kind = self._machine.find_kind(route.resource, route.version)
+        kind = self._machine.registry.find(route.resource, route.version)
         if kind is None:
             raise not_served()
         is_proxied = kind.resource == "services" and route.subresource == "proxy"

@@ -58,9 +58,9 @@ class Documents:
         path = exchange.path.rstrip("/") or "/"
         if path.startswith(_HEALTH):
             return Answer(b"ok", content_type=b"text/plain; charset=utf-8")
-        if self._machine.generation != self._generation:
+        if self._machine.registry.generation != self._generation:
             self._cache.clear()
-            self._generation = self._machine.generation
+            self._generation = self._machine.registry.generation
         is_aggregated = discovery.AGGREGATED in exchange.accept and path in ("/api", "/apis")
         key = f"{path} aggregated" if is_aggregated else path
         found = self._cache.get(key)
@@ -69,7 +69,7 @@ class Documents:
         return found
 
     def _make(self, path: str, *, is_aggregated: bool) -> Answer:
-        kinds = self._machine.served()
+        kinds = self._machine.registry.served()
         if is_aggregated:
             found = discovery.aggregated(kinds, core=path == "/api")
             return Answer(orjson.dumps(found), content_type=discovery.AGGREGATED_TYPE)
@@ -90,7 +90,7 @@ class Documents:
         return answer_json(document)
 
     def _find(self, steps: list[str]) -> Object | None:
-        kinds = self._machine.served()
+        kinds = self._machine.registry.served()
         match steps:
             case ["api", version_]:
                 return discovery.resource_list(kinds, "", version_)
@@ -116,7 +116,7 @@ class Documents:
             "/openapi/v3",
             "/readyz",
         ]
-        for group, versions in discovery.versions(self._machine.served()).items():
+        for group, versions in discovery.versions(self._machine.registry.served()).items():
             if group:
                 found += [f"/apis/{group}", *(f"/apis/{group}/{name}" for name in versions)]
         return {"paths": sorted([*found, "/version"])}

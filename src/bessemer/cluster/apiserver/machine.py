@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Protocol, cast
 import orjson
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.apiserver import deletion, reading, scale, strategy
+from bessemer.cluster.apiserver import deletion, reading, scale, strategy, versions
 from bessemer.cluster.apiserver.fieldmanager import applying, tracking
 from bessemer.cluster.apiserver.fieldmanager.entries import Entries, Write, same_but_for_times
 from bessemer.cluster.apiserver.reading import Listing
+from bessemer.cluster.apiserver.registry import Registry
 from bessemer.cluster.store.records import Key, Record
 from bessemer.cluster.store.store import Store
 from bessemer.cluster.store.watch_cache import Event, Watcher
@@ -26,7 +27,7 @@ from bessemer.kinds.catalog import KINDS
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kube import errors, patches
 from bessemer.kube.access import ADMIN, User
-from bessemer.kube.client import EVERYTHING, DeleteOptions, EventType, PatchType, Selection
+from bessemer.kube.client import EVERYTHING, DeleteOptions, PatchType, Selection
 from bessemer.kube.requests import ALL, FROM_STATE, ApplyOptions, Page, Target, WatchOptions
 
 # As upstream: after so many random suffixes in a row were taken, something else is wrong.
@@ -94,7 +95,7 @@ class Machine:
     Objects handed in become the machine's; records handed out are shared and never modified.
 
     Args:
-        kinds: what it serves; more can be added to ``kinds`` at any time.
+        kinds: what it serves from the first; ``registry`` learns more.
     """
 
     def __init__(
@@ -108,11 +109,7 @@ class Machine:
         self._clock = clock
         self._admission = admission or AdmitAll()
         self._snapshots = reading.Snapshots()
-        self.kinds: dict[str, Kind] = {kind.resource: kind for kind in kinds}
-        # The other served versions of kinds that were learned, by resource and version.
-        self._versions: dict[tuple[str, str], Kind] = {}
-        #: Grows with each change of what is served.
-        self.generation = 0
+        self.registry = Registry(kinds)
 
     @property
     def version(self) -> int:
@@ -121,44 +118,15 @@ class Machine:
 
     # ---- kinds
 
-    def learn(self, kinds: Sequence[Kind]) -> None:
-        """Serve a resource in these versions, the stored one first, and in no others."""
-        first = kinds[0]
-        if first.stored == first.api_version:
-            self.kinds[first.resource] = first
-        else:  # what is stored is not served
-            self.kinds.pop(first.resource, None)
-        self._forget_versions(first.resource)
-        for kind in kinds:
-            self._versions[kind.resource, kind.version] = kind
-        self.generation += 1
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What is served, by resource."""
+        return self.registry.kinds
 
     def forget(self, resource: str) -> None:
         """Serve a resource no more; its watches end."""
-        self.kinds.pop(resource, None)
-        self._forget_versions(resource)
+        self.registry.forget(resource)
         self._store.end_watches(resource)
-        self.generation += 1
-
-    def _forget_versions(self, resource: str) -> None:
-        for key in [key for key in self._versions if key[0] == resource]:
-            del self._versions[key]
-
-    def find_kind(self, resource: str, version: str) -> Kind | None:
-        """The kind that is served under that name and version."""
-        kind = self.kinds.get(resource)
-        if kind is not None and kind.version == version:
-            return kind
-        return self._versions.get((resource, version))
-
-    def served(self) -> list[Kind]:
-        """Every kind in every version that is served."""
-        learned = [
-            kind
-            for kind in self._versions.values()
-            if kind.resource not in self.kinds or self.kinds[kind.resource].version != kind.version
-        ]
-        return [*self.kinds.values(), *learned]
 
     # ---- reads
 
@@ -177,7 +145,7 @@ class Machine:
             raise errors.not_found(target.kind, target.name)
         if target.subresource == "scale":
             return _as_scale(target.kind, record)
-        return as_version(target.kind, record)
+        return versions.record(target.kind, record)
 
     def get_raw(self, target: Target) -> bytes:
         """The committed object as JSON."""
@@ -191,9 +159,7 @@ class Machine:
             Expired: the pages' moment is forgotten.
         """
         found = reading.select(self._store, self._snapshots, kind, selection, page)
-        if not _is_converted(kind):
-            return found
-        return found._replace(records=[as_version(kind, record) for record in found.records])
+        return versions.listing(kind, found)
 
     def list_raw(self, kind: Kind, selection: Selection = EVERYTHING, page: Page = ALL) -> bytes:
         """The list as JSON: a PodList, ConfigMapList, …"""
@@ -426,7 +392,7 @@ class Machine:
         try:
             if record is None:
                 raise errors.not_found(target.kind, target.name)
-            yield as_version(target.kind, record)
+            yield versions.record(target.kind, record)
         except errors.ApiError:
             # A refusal may rest on a write on its way: who reads again must see that one, else
             # a caller that tries again at once would turn in a circle for ever.
@@ -473,10 +439,10 @@ class Machine:
 
     async def _put(self, kind: Kind, key: Key, obj: Object) -> Record:
         """Store it in the version that is stored."""
-        if not _is_converted(kind):
+        if not versions.is_converted(kind):
             return await self._store_it(key, obj)
         record = await self._store_it(key, {**obj, "apiVersion": kind.stored})
-        return as_version(kind, record)
+        return versions.record(kind, record)
 
     def _store_it(self, key: Key, obj: Object) -> asyncio.Future[Record]:
         """Store it, rather without its owners than not at all. Source: the handlers' update.go."""
@@ -518,26 +484,6 @@ def _key(kind: Kind, namespace: str, name: str) -> Key:
 
 def _draft(key: Key, obj: Object) -> Record:
     return Record(key, 0, obj, orjson.dumps(obj))
-
-
-def _is_converted(kind: Kind) -> bool:
-    return bool(kind.stored) and kind.stored != kind.api_version
-
-
-def as_version(kind: Kind, record: Record) -> Record:
-    """The record as objects of that version are: a conversion changes apiVersion alone."""
-    if not kind.stored or record.object.get("apiVersion") == kind.api_version:
-        return record
-    obj = {**record.object, "apiVersion": kind.api_version}
-    return Record(record.key, record.version, obj, orjson.dumps(obj))
-
-
-def event_as(kind: Kind, event: Event) -> Event:
-    """A watch's event as objects of that version are."""
-    if not _is_converted(kind) or event.type is EventType.BOOKMARK:
-        return event
-    obj = {**event.object, "apiVersion": kind.api_version}
-    return event._replace(object=obj, data=orjson.dumps(obj))
 
 
 def _as_scale(kind: Kind, record: Record) -> Record:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 import orjson
 
 from bessemer.base.clock import Clock
-from bessemer.cluster.apiserver import render
-from bessemer.cluster.apiserver.machine import Machine, event_as
+from bessemer.cluster.apiserver import render, versions
+from bessemer.cluster.apiserver.machine import Machine
 from bessemer.cluster.apiserver.request import ApiRequest
 from bessemer.cluster.store.watch_cache import Event, Watcher
 from bessemer.kinds.kind import Kind
@@ -112,7 +112,7 @@ class _Stream:
 
     def _format(self, event: Event) -> bytes:
         if self._kind.stored:
-            event = event_as(self._kind, event)
+            event = versions.event(self._kind, event)
         data = event.data
         if self._form:
             now = self._clock.now()

@@ -12,14 +12,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import cel
 import re2
 
+from bessemer.base import lazily
 from bessemer.kinds.kind import Cause, Object
 from bessemer.kinds.quantity import parse as parse_quantity
+
+if TYPE_CHECKING:
+    import cel
+else:
+    cel = lazily.module("cel")  # 0.2 s of start time, for who defines no rules
 
 #: The steps that a rule may take, by the size of what it walks and how deep its loops are nested.
 MOST_STEPS = 1_000_000

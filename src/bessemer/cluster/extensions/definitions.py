@@ -30,10 +30,19 @@ _FREE = {"type": "object", _PRESERVE: True}
 # What a structural schema must not have at all.
 _FORBIDDEN = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id",
               "patternProperties", "readOnly", "writeOnly", "xml")  # fmt: skip
+_JUNCTORS = ("allOf", "anyOf", "oneOf")
+# Of what type the rules are.
+_LEAVES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("maximum", "minimum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("maxLength", "minLength", "maxItems", "minItems", "maxProperties",
+                     "minProperties"), (int,)),
+    **dict.fromkeys(("pattern", "format"), (str,)),
+    **dict.fromkeys(("enum", "required", *_JUNCTORS), (list,)),
+    **dict.fromkeys(("properties",), (dict,)),
+}  # fmt: skip
 # What within allOf, anyOf, oneOf and not must not be said.
 _NOT_IN_JUNCTORS = ("type", "default", "additionalProperties", "nullable", _PRESERVE,
                     "x-kubernetes-embedded-resource", "description", "title")  # fmt: skip
-_JUNCTORS = ("allOf", "anyOf", "oneOf")
 
 
 def fill(definition: Object) -> None:
@@ -198,6 +207,10 @@ def _of_type(document: Object, where: str, *, is_root: bool) -> Iterator[Cause]:
         yield rules.required(f"{where}.type", "must not be empty for specified object fields")
     elif type_ is not None and type_ not in _SCHEMA_TYPES:
         yield rules.unsupported(f"{where}.type", type_, _SCHEMA_TYPES)
+    for key, types in _LEAVES.items():
+        value = document.get(key)
+        if value is not None and type(value) not in types:
+            yield rules.bad(f"{where}.{key}", value, "is of another type than this rule's")
     if type_ == "array" and type(document.get("items")) is not dict:
         yield rules.required(f"{where}.items", "must be specified")
     if document.get("properties") and document.get("additionalProperties"):

@@ -5,9 +5,10 @@ Source: k8s.io/apiextensions-apiserver pkg/controller/{status,establish,finalize
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from bessemer.base import logs
 from bessemer.base.clock import Clock
 from bessemer.cluster.extensions import definitions
 from bessemer.control.controller import Controller
@@ -20,6 +21,8 @@ from bessemer.kube.client import Client
 from bessemer.kube.errors import NotFound
 from bessemer.kube.informer import Informers
 
+_log = logs.get(__name__)
+
 _LOOK_AGAIN = 1.0  # seconds: an object with a finalizer goes in its own time
 
 
@@ -31,10 +34,12 @@ class Registry:
         learn: serves the versions of a resource, the stored one first, instead of those that it
             served before.
         forget: serves the resource no more, and ends its watches.
+        taken: resources that no definition may have: the cluster's own.
     """
 
     learn: Callable[[list[Kind]], None]
     forget: Callable[[str], None]
+    taken: Collection[str] = ()
 
 
 class DefinitionReconciler:
@@ -67,9 +72,12 @@ class DefinitionReconciler:
                 CUSTOM_RESOURCE_DEFINITION, {**definition, "metadata": metadata}
             )
             return DONE  # the change comes back
-        conflict = definitions.find_conflict(definition, self._accepted())
+        conflict = self._find_conflict(definition)
         if not conflict:
-            self._registry.learn(definitions.make_kinds(definition))
+            if kinds := definitions.make_kinds(definition):
+                self._registry.learn(kinds)
+            else:
+                self._registry.forget(_resource(definition))
         status = make_status(definition, conflict, self._clock)
         if status != definition.get("status"):
             await self._client.update(
@@ -77,8 +85,11 @@ class DefinitionReconciler:
             )
         return DONE
 
-    def _accepted(self) -> Iterable[Object]:
-        return [one for one in self._cache.list() if is_accepted(one)]
+    def _find_conflict(self, definition: Object) -> str:
+        if (resource := _resource(definition)) in self._registry.taken:
+            return f'"{resource}" is already in use'
+        accepted = [one for one in self._cache.list() if is_accepted(one)]
+        return definitions.find_conflict(definition, accepted)
 
     async def _empty(self, definition: Object) -> Result:
         finalizers = definition["metadata"].get("finalizers") or []
@@ -103,6 +114,10 @@ class DefinitionReconciler:
                 except NotFound:
                     continue
         return not (await self._client.list(kind)).items
+
+
+def _named(definition: Object) -> dict[str, object]:
+    return logs.fields(definition=meta.name(definition))
 
 
 def _resource(definition: Object) -> str:
@@ -139,5 +154,12 @@ def make_status(definition: Object, conflict: str, clock: Clock) -> Object:
 def serve_known(found: Iterable[Object], registry: Registry) -> None:
     """Before anything is served: the kinds that were accepted in an earlier life."""
     for definition in found:
-        if is_accepted(definition):
-            registry.learn(definitions.make_kinds(definition))
+        if not is_accepted(definition):
+            continue
+        try:
+            kinds = definitions.make_kinds(definition)
+        except Exception as error:  # noqa: BLE001 - one that an older program took must stop no start
+            _log.exception("definition not served", exc_info=error, extra=_named(definition))
+            continue
+        if kinds:
+            registry.learn(kinds)
