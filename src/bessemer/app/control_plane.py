@@ -114,6 +114,7 @@ class ControlPlane:
     def _learn_kinds(self, core: embedded.Core, workloads: catalog.Workloads) -> None:
         def learn(kinds: list[Kind]) -> None:
             if (own := embedded.OWN.get(kinds[0].resource)) is not None:
+                # With all its rules, not those of its schema alone.
                 core.machine.registry.learn(
                     [own]
                 )  # with all its rules, not those of its schema alone
