@@ -115,9 +115,7 @@ class ControlPlane:
         def learn(kinds: list[Kind]) -> None:
             if (own := embedded.OWN.get(kinds[0].resource)) is not None:
                 # With all its rules, not those of its schema alone.
-                core.machine.registry.learn(
-                    [own]
-                )  # with all its rules, not those of its schema alone
+                core.machine.registry.learn([own])
                 return
             core.machine.registry.learn(kinds)
             workloads.learn(kinds)
