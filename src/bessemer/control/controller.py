@@ -108,6 +108,7 @@ class Controller:
                 extra=fields(controller=self.name, key=key, reason=str(error)),
             )
         except Exception as error:  # noqa: BLE001 - one key's bug must not stop the other keys
+            _go_if_cancelled(error)
             wait = self._queue.add_failed(key)
             told: dict[str, object] = {"controller": self.name, "key": key, "wait_s": wait}
             if _is_behind(error, wait):
@@ -120,6 +121,17 @@ class Controller:
                 self._queue.cancel_wait(key)
             elif result.requeue_after is not None:
                 self._queue.add_after(key, result.requeue_after)
+
+
+def _go_if_cancelled(error: Exception) -> None:
+    """End a worker that was cancelled, though the reconciler made another error of that.
+
+    What fails while a reconcile is cancelled (a write beside it, a group of tasks) takes the
+    cancellation's place; a worker that went on then would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _is_behind(error: Exception, wait: float) -> bool:

@@ -195,3 +195,27 @@ async def test_nothing_is_reconciled_before_every_source_knows_its_state(
                 Key("", "early"),
                 Key("default", "a"),
             }
+
+
+async def test_it_ends_when_cancelled_even_if_a_reconcile_makes_an_error_of_that(
+    clock: Any,
+) -> None:
+    begun = asyncio.Event()
+
+    class Failing:
+        async def reconcile(self, key: Key) -> Result:
+            begun.set()
+            try:
+                return await asyncio.get_running_loop().create_future()
+            finally:
+                raise ValueError("the database was closed meanwhile")
+
+    controller = Controller("x", Failing(), [], clock)
+    controller.enqueue(Key("", "a"))
+    task = asyncio.create_task(controller.run())
+    await begun.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=30)
+
+    assert done == {task}
+    assert task.cancelled()
