@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import kubernetes_client
+import kubernetes_peer
 import pytest
 import uvicorn
 
@@ -20,13 +22,19 @@ from bessemer.cluster.apiserver.rbac import Rbac
 from bessemer.cluster.apiserver.tokens import TokenIssuer, Tokens
 from bessemer.cluster.store.store import Store
 from bessemer.kinds import meta
-from bessemer.kinds.kind import Object
+from bessemer.kinds.configmap import CONFIG_MAP
+from bessemer.kinds.deployment import DEPLOYMENT
+from bessemer.kinds.kind import Kind, Object
+from bessemer.kinds.lease import LEASE
 from bessemer.kinds.namespace import NAMESPACE
+from bessemer.kinds.pod import POD
 from bessemer.kinds.serviceaccount import SERVICE_ACCOUNT
 from bessemer.kube import http
-from bessemer.kube.client import Client, LogOptions
-from bessemer.kube.errors import BadRequest
+from bessemer.kube.client import Client, DeleteOptions, LogOptions, Selection
+from bessemer.kube.errors import AlreadyExists, BadRequest, NotFound
 from bessemer.kube.inprocess import InProcessClient
+
+BUILT = Path(__file__).parents[3] / "benchmarks" / ".work" / "kubernetes"
 
 
 class MemoryLogs:
@@ -107,10 +115,53 @@ async def serving(machine: Machine, folder: Path, node_logs: MemoryLogs) -> Asyn
         listener.close()
 
 
-@pytest.fixture(params=["inprocess", "http"])
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_client.Server]:
+    """Upstream's own API server, where ``benchmarks/kubernetes_build.py`` has built it."""
+    missing = [name for name in ("etcd", "kube-apiserver") if not (BUILT / name).exists()]
+    if missing:
+        pytest.skip(f"python benchmarks/kubernetes_build.py has not built {' and '.join(missing)}")
+    with kubernetes_peer.kubernetes(tmp_path_factory.mktemp("upstream")) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def upstream_client(server: kubernetes_client.Server) -> AsyncIterator[Client]:
+    """Its admin's client; what a test leaves in namespace default goes."""
+    client = http.HttpClient(f"https://{server.host}:{server.port}", server.token, server.tls)
+    with contextlib.suppress(AlreadyExists):
+        await client.create(SERVICE_ACCOUNT, meta.new(SERVICE_ACCOUNT, "default", "default"))
+    try:
+        yield client
+        for kind in (CONFIG_MAP, POD, DEPLOYMENT, LEASE):
+            for obj in (await client.list(kind, Selection("default"))).items:
+                await end(client, kind, obj)
+    finally:
+        await client.close()
+
+
+async def end(client: Client, kind: Kind, obj: Object) -> None:
+    """Have the object gone, whatever holds it."""
+    name, namespace = meta.name(obj), meta.namespace(obj)
+    if obj["metadata"].get("finalizers"):
+        await client.patch(kind, name, namespace, {"metadata": {"finalizers": None}})
+    with contextlib.suppress(NotFound):
+        await client.delete(kind, name, namespace, DeleteOptions(grace_seconds=0))
+
+
+UPSTREAM = pytest.param("upstream", marks=pytest.mark.xdist_group("upstream"))
+
+
+@pytest.fixture(params=["inprocess", "http", UPSTREAM])
 async def client(
     request: pytest.FixtureRequest, machine: Machine, tmp_path: Path, node_logs: MemoryLogs
 ) -> AsyncIterator[Client]:
+    if request.param == "upstream":
+        if request.node.get_closest_marker("node") is not None:
+            pytest.skip("upstream's API server runs alone here, without the node that this needs")
+        async with upstream_client(request.getfixturevalue("upstream")) as found:
+            yield found
+        return
     if request.param == "inprocess":
         client = InProcessClient(machine)
         client.serve_logs(node_logs)

@@ -14,6 +14,8 @@ from bessemer.kinds.pod import POD
 from bessemer.kube.client import Client, LogOptions
 from bessemer.kube.errors import BadRequest, NotFound
 
+pytestmark = pytest.mark.node
+
 MOMENT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ALL = LogOptions("main", False, True, MOMENT, 3, 100, True)  # noqa: FBT003 - a row of options
 
