@@ -6,6 +6,7 @@ The same for every server, and so little of it that the server is what is measur
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from dataclasses import dataclass, replace
@@ -95,6 +96,12 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+    async def close_wholly(self) -> None:
+        """Hang up, and wait until it is done: the loop may end then."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
 def expect(answer: tuple[int, bytes], status: int) -> None:

@@ -120,8 +120,10 @@ def wait_ready(
 
 async def is_ready(server: kubernetes_client.Server) -> bool:
     connection = await kubernetes_client.Connection(server).open()
-    status, _ = await connection.ask("GET", "/readyz")
-    connection.close()
+    try:
+        status, _ = await connection.ask("GET", "/readyz")
+    finally:
+        await connection.close_wholly()
     return status == 200
 
 

@@ -142,9 +142,17 @@ def parse_fields(text: str, kind: Kind) -> tuple[FieldTerm, ...]:
             raise BadRequest(f"invalid selector: {part!r}; write field=value or field!=value")
         key, sign, value = found[1].strip(), found[2], found[3].strip()
         if key not in known:
-            raise BadRequest(f"field label not supported: {key}")
+            raise BadRequest(_unknown_field(key, kind))
         terms.append(FieldTerm(key, known[key], value, sign != "!="))
     return tuple(terms)
+
+
+def _unknown_field(key: str, kind: Kind) -> str:
+    # Kinds without fields of their own share one conversion upstream, with words of its own.
+    if kind.fields is not None:
+        return f"field label not supported: {key}"
+    names = ", ".join(f'"{name}"' for name in _METADATA_FIELDS)
+    return f'"{key}" is not a known field selector: only {names}'
 
 
 def matcher(kind: Kind, selection: Selection) -> Matcher | None:

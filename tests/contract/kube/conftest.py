@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
+import warnings
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,8 +124,14 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubernetes_cl
     missing = [name for name in ("etcd", "kube-apiserver") if not (BUILT / name).exists()]
     if missing:
         pytest.skip(f"python benchmarks/kubernetes_build.py has not built {' and '.join(missing)}")
-    with kubernetes_peer.kubernetes(tmp_path_factory.mktemp("upstream")) as server:
-        yield server
+    peer = kubernetes_peer.kubernetes(tmp_path_factory.mktemp("upstream"))
+    # In a thread, for it has a loop of its own, and this fixture is asked for by one's coroutine.
+    with ThreadPoolExecutor(1) as thread:
+        server = thread.submit(peer.__enter__).result()
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()  # of asking until it answers, connections that were refused are left
+    yield server
+    peer.__exit__(None, None, None)
 
 
 @contextlib.asynccontextmanager

@@ -23,13 +23,14 @@ def broken_precondition(obj: Object, options: DeleteOptions) -> str:
     found = obj["metadata"]
     if options.uid and options.uid != found["uid"]:
         return (
-            f"Precondition failed: UID in precondition: {options.uid}, "
-            f"UID in object meta: {found['uid']}"
+            f"the UID in the precondition ({options.uid}) does not match the UID in record "
+            f"({found['uid']}). The object might have been deleted and then recreated"
         )
     if options.resource_version and options.resource_version != found["resourceVersion"]:
         return (
-            f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-            f"ResourceVersion in object meta: {found['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match "
+            f"the ResourceVersion in record ({found['resourceVersion']}). The object might have "
+            "been modified"
         )
     return ""
 
