@@ -71,7 +71,7 @@ DEFINITION = {
                 "selectableFields": [{"jsonPath": ".spec.image"}],
             },
             {
-                "name": "v2", "served": True, "storage": False,
+                "name": "v1beta1", "served": True, "storage": False,
                 "schema": {"openAPIV3Schema": {
                     "type": "object", "properties": {"spec": FREE, "status": FREE}}},
             },
@@ -140,8 +140,8 @@ def test_a_kind_is_learned_and_served_as_any_other(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize(
     ("patch", "words"),
     [
-        ({"replicas": 11}, 'spec: Invalid value: "object": at most ten'),
-        ({"cronSpec": "1 * * * *"}, 'spec: Invalid value: "object": cronSpec stays'),
+        ({"replicas": 11}, "spec: Invalid value: at most ten"),
+        ({"cronSpec": "1 * * * *"}, "spec: Invalid value: cronSpec stays"),
         ({"replicas": 0}, "spec.replicas in body should be greater than or equal to 1"),
         ({"replicas": "x"}, 'spec.replicas in body must be of type integer: "string"'),
         ({"cronSpec": None}, "spec.cronSpec: Required value"),
@@ -185,12 +185,15 @@ def test_scale_status_and_generation(kubectl: Kubectl, bessemer: harness.Running
 
 def test_one_object_has_each_served_version(kubectl: Kubectl, bessemer: harness.Running) -> None:
     kubectl("apply", "-f", "-", body=crontab("a"))
-    new = {**crontab("b", cronSpec="any", more={"x": 1}), "apiVersion": "stable.example.com/v2"}
+    new = {
+        **crontab("b", cronSpec="any", more={"x": 1}),
+        "apiVersion": "stable.example.com/v1beta1",
+    }
     assert kubectl("apply", "-f", "-", body=new).returncode == 0
 
-    second = CRONTABS.replace("/v1/", "/v2/")
+    second = CRONTABS.replace("/v1/", "/v1beta1/")
     found = {one["metadata"]["name"]: one for one in bessemer.get(second)["items"]}
-    assert {one["apiVersion"] for one in found.values()} == {"stable.example.com/v2"}
+    assert {one["apiVersion"] for one in found.values()} == {"stable.example.com/v1beta1"}
     assert found["b"]["spec"]["more"] == {"x": 1}
     assert bessemer.get(f"{CRONTABS}/b")["apiVersion"] == "stable.example.com/v1"
     stored = bessemer.get(f"{DEFINITIONS}/crontabs.stable.example.com")["status"]

@@ -27,6 +27,8 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _REREAD_SECONDS = 60.0
 # A login may open a browser for a person, who has as long.
 _LOGIN_SECONDS = 120.0
+# What a user may have that would have us act as somebody else, or is gone from Kubernetes.
+_REFUSED = {"username", "password"}
 _LOGIN_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _LONGEST_WORDS = 500  # of a failed login, in its error
 
@@ -159,6 +161,11 @@ def from_kubeconfig(config: Mapping[str, Any], clock: Clock) -> HttpClient:
     context = _named(config, "contexts", "context", config.get("current-context", ""))
     cluster = _named(config, "clusters", "cluster", context.get("cluster", ""))
     user = _named(config, "users", "user", context.get("user", ""))
+    if unknown := sorted({key for key in user if key.startswith("as")} | (user.keys() & _REFUSED)):
+        raise BessemerError(
+            f"the kubeconfig's user {context.get('user')!r} asks for {', '.join(unknown)}, which "
+            "is not supported: use a token, a client certificate or exec of the account itself"
+        )
     if "auth-provider" in user:
         raise BessemerError(
             f"the kubeconfig's user {context.get('user')!r} logs in by auth-provider, which "

@@ -137,6 +137,16 @@ class Client(Protocol):
         """Change parts of the object and return it as stored."""
         ...
 
+    async def apply(
+        self, kind: Kind, obj: Object, *, manager: str, force: bool = False, subresource: str = ""
+    ) -> Object:
+        """Have the object hold what is stated, owned by the manager; it is made if it isn't there.
+
+        What the manager stated before and nobody states now goes. With ``force`` it takes over
+        what others own, else that raises ``Conflict``. Source: server-side apply.
+        """
+        ...
+
     async def delete(
         self, kind: Kind, name: str, namespace: str = "", options: DeleteOptions | None = None
     ) -> None:

@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from bessemer.base.clock import Clock, SystemClock, format_time
+from bessemer.base.errors import BessemerError
 from bessemer.kinds.kind import Kind, Object
 from bessemer.kinds.pod import POD
 from bessemer.kube.client import (
@@ -28,7 +29,13 @@ from bessemer.kube.client import (
     Selection,
     WatchEvent,
 )
-from bessemer.kube.errors import ApiError, Expired, ServiceUnavailable, from_status
+from bessemer.kube.errors import (
+    ApiError,
+    Expired,
+    ServiceUnavailable,
+    Unauthorized,
+    from_status,
+)
 
 _JSON = {"Content-Type": "application/json"}
 _REQUEST_SECONDS = 60.0
@@ -90,7 +97,10 @@ class _Bearer(httpx.Auth):
             yield request
 
     async def _tell(self, request: httpx.Request) -> str:
-        token = await self._credentials.token()
+        try:
+            token = await self._credentials.token()
+        except (BessemerError, OSError) as error:  # an informer tries again, as after any refusal
+            raise Unauthorized(f"there is no token to show: {error}") from error
         if token:
             request.headers["Authorization"] = f"Bearer {token}"
         return token
@@ -216,6 +226,19 @@ class HttpClient:
         where = path(kind, namespace, name, subresource)
         headers = {"Content-Type": patch_type.value}
         return await self._ask("PATCH", where, content=orjson.dumps(patch), headers=headers)
+
+    async def apply(
+        self, kind: Kind, obj: Object, *, manager: str, force: bool = False, subresource: str = ""
+    ) -> Object:
+        """Have the object hold what is stated, owned by the manager."""
+        metadata = obj["metadata"]
+        where = path(kind, metadata.get("namespace", ""), metadata["name"], subresource)
+        params = {"fieldManager": manager, "force": "true" if force else "false"}
+        stated = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
+        headers = {"Content-Type": PatchType.APPLY.value}
+        return await self._ask(
+            "PATCH", where, content=orjson.dumps(stated), headers=headers, params=params
+        )
 
     async def delete(
         self, kind: Kind, name: str, namespace: str = "", options: DeleteOptions | None = None

@@ -24,7 +24,7 @@ from bessemer.kube.client import (
     WatchEvent,
 )
 from bessemer.kube.errors import ServiceUnavailable
-from bessemer.kube.requests import Target, WatchOptions
+from bessemer.kube.requests import ApplyOptions, Target, WatchOptions
 
 _BACKGROUND = DeleteOptions()
 
@@ -35,6 +35,15 @@ class Stored(Protocol):
     @property
     def object(self) -> Object:
         """It, shared."""
+        ...
+
+
+class Applied(Protocol):
+    """What an apply came to."""
+
+    @property
+    def record(self) -> Stored:
+        """The object after it."""
         ...
 
 
@@ -92,6 +101,10 @@ class Api(Protocol):
     def patch(
         self, target: Target, patch: Any, patch_type: PatchType
     ) -> Coroutine[Any, Any, Stored]: ...
+
+    def apply(
+        self, target: Target, stated: Object, options: ApplyOptions
+    ) -> Coroutine[Any, Any, Applied]: ...
 
     def delete(self, target: Target, options: DeleteOptions) -> Coroutine[Any, Any, Stored]: ...
 
@@ -162,6 +175,15 @@ class InProcessClient:
         """Change parts of the object and return it as stored."""
         target = Target(kind, namespace, name, subresource)
         return (await self._api.patch(target, patch, patch_type)).object
+
+    async def apply(
+        self, kind: Kind, obj: Object, *, manager: str, force: bool = False, subresource: str = ""
+    ) -> Object:
+        """Have the object hold what is stated, owned by the manager."""
+        metadata = obj["metadata"]
+        target = Target(kind, metadata.get("namespace", ""), metadata["name"], subresource)
+        options = ApplyOptions(manager, force)
+        return (await self._api.apply(target, _own(obj), options)).record.object
 
     async def delete(
         self, kind: Kind, name: str, namespace: str = "", options: DeleteOptions | None = None

@@ -36,7 +36,8 @@ def apply(kind: Kind, current: Object, patch: Any, patch_type: PatchType) -> Obj
     if kind.custom:
         raise UnsupportedMediaType(
             "the body of the request was in an unknown format - accepted media types include: "
-            "application/json-patch+json, application/merge-patch+json"
+            "application/json-patch+json, application/merge-patch+json, "
+            "application/apply-patch+yaml"
         )
     return strategic.merge(kind.schema or "", current, patch)
 

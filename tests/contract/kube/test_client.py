@@ -90,6 +90,22 @@ async def test_a_known_name_is_refused(client: Client) -> None:
     )
 
 
+async def test_applied_fields_are_their_managers(client: Client) -> None:
+    made = await client.apply(CONFIG_MAP, make_map("a", data={"x": "1", "y": "1"}), manager="one")
+    same = await client.apply(CONFIG_MAP, make_map("a", data={"x": "1", "y": "1"}), manager="one")
+    with pytest.raises(Conflict, match=r'conflict with "one": \.data\.x') as refused:
+        await client.apply(CONFIG_MAP, make_map("a", data={"x": "2"}), manager="two")
+    forced = await client.apply(
+        CONFIG_MAP, make_map("a", data={"x": "2"}), manager="two", force=True
+    )
+    left = await client.apply(CONFIG_MAP, make_map("a", data={}), manager="one")
+
+    assert same["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert [cause["field"] for cause in (refused.value.details or {})["causes"]] == [".data.x"]
+    assert forced["data"] == {"x": "2", "y": "1"}
+    assert left["data"] == {"x": "2"}
+
+
 async def test_generated_names_are_all_different(client: Client) -> None:
     bare: Object = {
         "apiVersion": "v1",

@@ -102,6 +102,7 @@ LOGIN = {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}
     ("user", "words"),
     [
         ({"auth-provider": {}}, "logs in by auth-provider"),
+        ({"token": "t", "as": "somebody"}, "asks for as, which is not supported"),
         ({"exec": {**LOGIN, "interactiveMode": "Always"}}, "wants to ask a person"),
         ({"exec": {**LOGIN, "apiVersion": "v1alpha1"}}, "must be of one of client.authentication"),
     ],

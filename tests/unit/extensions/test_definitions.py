@@ -84,8 +84,9 @@ def test_a_good_one_passes_and_is_filled_in() -> None:
         ({SCHEMA_AT: {"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}},
          f"{WHERE}.properties[a].default"),
         ({SCHEMA_AT: {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}},
-         WHERE),
-        ({SCHEMA_AT: {"type": "object", "x-kubernetes-validations": [{"rule": "self."}]}}, WHERE),
+         f"{WHERE}.properties[a].pattern"),
+        ({SCHEMA_AT: {"type": "object", "x-kubernetes-validations": [{"rule": "self."}]}},
+         f"{WHERE}.x-kubernetes-validations[0].rule"),
         ({SCHEMA_AT: {"type": "object", "properties": {"a": {
             "type": "object", "allOf": [{"type": "object"}]}}}},
          f"{WHERE}.properties[a].allOf[0].type"),

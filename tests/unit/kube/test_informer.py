@@ -90,6 +90,13 @@ class Flaky:
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
         return await self._client.get(kind, name, namespace)
 
+    async def apply(
+        self, kind: Kind, obj: Object, *, manager: str, force: bool = False, subresource: str = ""
+    ) -> Object:
+        return await self._client.apply(
+            kind, obj, manager=manager, force=force, subresource=subresource
+        )
+
     def logs(
         self, name: str, namespace: str, options: LogOptions = WHOLE_LOG
     ) -> AsyncIterator[bytes]:

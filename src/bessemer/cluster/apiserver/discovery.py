@@ -5,6 +5,7 @@ Source: k8s.io/apiserver/pkg/endpoints/discovery.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from bessemer.kinds.kind import Kind, Object
@@ -59,7 +60,19 @@ def versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
         found.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     for group, version in _CALLS:
         found.setdefault(group, {}).setdefault(version, [])
-    return found
+    return {group: dict(sorted(each.items(), key=_priority)) for group, each in found.items()}
+
+
+_VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
+
+
+def _priority(entry: tuple[str, object]) -> tuple[int, int, int, str]:  # a row of a table
+    """v2 before v1 before v1beta1 before v1alpha1. Source: apimachinery pkg/version."""
+    found = _VERSION.fullmatch(entry[0])
+    if found is None:
+        return (3, 0, 0, entry[0])
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return (stage, -int(found[1]), -int(found[3] or 0), "")
 
 
 def core_versions() -> Object:

@@ -203,12 +203,11 @@ class Rule:
             return Cause(where, f"Required value: {words}", self.reason)
         if self.reason == "FieldValueForbidden":
             return Cause(where, f"Forbidden: {words}", self.reason)
-        if isinstance(value, dict | list):
-            shown = '"object"' if isinstance(value, dict) else '"array"'
-        else:
-            text = str(value) if not isinstance(value, bool) else str(value).lower()
-            shown = f'"{text[:_LONGEST_WORDS]}"' if isinstance(value, str) else text
         name = "Duplicate value" if self.reason == "FieldValueDuplicate" else "Invalid value"
+        if isinstance(value, dict | list):  # too much to be shown
+            return Cause(where, f"{name}: {words}", self.reason)
+        text = str(value) if not isinstance(value, bool) else str(value).lower()
+        shown = f'"{text[:_LONGEST_WORDS]}"' if isinstance(value, str) else text
         return Cause(where, f"{name}: {shown}: {words}", self.reason)
 
 

@@ -12,7 +12,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import re2
+
 from bessemer.cluster.extensions import jsonpath
+from bessemer.cluster.extensions.celrules import Rule
 from bessemer.cluster.extensions.schema import ABSENT, MOST_CAUSES, MOST_DEPTH, Compiler, Schema
 from bessemer.kinds import meta, rules
 from bessemer.kinds.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
@@ -21,10 +24,20 @@ from bessemer.kinds.kind import Cause, Column, Kind, Object, Scale
 #: Of a group that Kubernetes keeps for itself a definition needs its approval.
 APPROVED = "api-approved.kubernetes.io"
 _PROTECTED = re.compile(r"(^|\.)(k8s\.io|kubernetes\.io)$")
-_VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
 _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 _SCOPES = ("Cluster", "Namespaced")
 _SCHEMA_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+# Broken rules beside which CEL is not asked.
+_BLOCKING = (
+    "FieldValueRequired",
+    "FieldValueTypeInvalid",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+)
+_NOT_CHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _FREE = {"type": "object", _PRESERVE: True}
 # What a structural schema must not have at all.
@@ -70,7 +83,7 @@ def _find_causes(definition: Object, old: Object | None) -> Iterator[Cause]:
     names = spec.get("names") or {}
     group, plural = spec.get("group") or "", names.get("plural") or ""
     name = meta.name(definition)
-    if name != f"{plural}.{group}":
+    if old is None and name != f"{plural}.{group}":
         yield rules.bad("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     if not group:
         yield rules.required("spec.group")
@@ -142,16 +155,7 @@ def _of_version(version: Object, where: str) -> Iterator[Cause]:
     if type(document) is not dict:
         yield rules.required(f"{where}.schema.openAPIV3Schema", "schemas are required")
     else:
-        place = f"{where}.schema.openAPIV3Schema"
-        yield from _of_schema(document, place)
-        try:
-            compiled = Compiler().compile(document)
-        except (ValueError, RecursionError) as error:
-            yield rules.bad(place, "object", str(error))
-        except Exception as error:  # noqa: BLE001 - RE2's own errors, which have no common type
-            yield rules.bad(place, "object", f"a pattern is invalid: {error}")
-        else:
-            yield from _of_defaults(document, compiled, place)
+        yield from _of_document(document, f"{where}.schema.openAPIV3Schema")
     for number, column in enumerate(version.get("additionalPrinterColumns") or ()):
         yield from _of_column(column, f"{where}.additionalPrinterColumns[{number}]")
     scale = (version.get("subresources") or {}).get("scale")
@@ -160,6 +164,19 @@ def _of_version(version: Object, where: str) -> Iterator[Cause]:
             yield from _of_path(scale.get(key), f"{where}.subresources.scale.{key}")
     for number, each in enumerate(version.get("selectableFields") or ()):
         yield from _of_path(each.get("jsonPath"), f"{where}.selectableFields[{number}].jsonPath")
+
+
+def _of_document(document: Object, where: str) -> Iterator[Cause]:
+    found = list(islice(_of_schema(document, where), MOST_CAUSES))
+    yield from found
+    if found:  # what can't be compiled is among them
+        return
+    try:
+        compiled = Compiler().compile(document)
+    except (ValueError, RecursionError) as error:
+        yield rules.bad(where, "object", str(error))
+    else:
+        yield from _of_defaults(document, compiled, where)
 
 
 def _of_column(column: Object, where: str) -> Iterator[Cause]:
@@ -218,11 +235,33 @@ def _of_type(document: Object, where: str, *, is_root: bool) -> Iterator[Cause]:
             f"{where}.additionalProperties",
             "additionalProperties and properties are mutual exclusive",
         )
+    yield from _of_texts(document, where)
     if document.get("uniqueItems") is True:
         yield rules.forbidden(
             f"{where}.uniqueItems",
             "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
         )
+
+
+def _of_texts(document: Object, where: str) -> Iterator[Cause]:
+    """Patterns and rules that can't be compiled."""
+    if type(pattern := document.get("pattern")) is str:
+        try:
+            re2.compile(pattern)
+        except re2.error as error:
+            words = f"must be a valid regular expression, but isn't: {_plain(error)}"
+            yield rules.bad(f"{where}.pattern", pattern, words)
+    for number, described in enumerate(document.get("x-kubernetes-validations") or ()):
+        try:
+            Rule.of(described)
+        except ValueError as error:
+            place = f"{where}.x-kubernetes-validations[{number}].rule"
+            yield rules.bad(place, described, f"compilation failed: {error}")
+
+
+def _plain(error: Exception) -> str:
+    text = error.args[0] if error.args else ""
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
 
 
 def _of_list_type(document: Object, where: str) -> Iterator[Cause]:
@@ -357,11 +396,13 @@ def _validate(schema: Schema, new: Object, old: Object | None) -> Iterator[Cause
     own = {
         key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")
     }
-    found = False
-    for cause in schema.find_causes(own, ""):
-        found = True
-        yield cause
-    if not found and schema.has_rules:  # rules are for values whose form is right
+    found = list(islice(schema.find_causes(own, ""), MOST_CAUSES))
+    yield from found
+    if not schema.has_rules:
+        return
+    if any(cause.reason in _BLOCKING for cause in found):  # rules are for values of a right form
+        yield Cause("<nil>", _NOT_CHECKED)
+    else:
         yield from schema.find_broken_rules(new, ABSENT if old is None else old, "")
 
 
@@ -406,18 +447,6 @@ def find_conflict(definition: Object, others: Iterable[Object]) -> str:
         if names["kind"] == taken["kind"] or names["listKind"] == taken["listKind"]:
             return f'"{names["kind"]}" is already in use'
     return ""
-
-
-def priority(version: str) -> tuple[int, int, int]:
-    """How versions of a group stand: v2 before v1 before v1beta1 before v1alpha1.
-
-    Source: k8s.io/apimachinery pkg/version/helpers.go.
-    """
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return (9, 0, 0)
-    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
-    return (stage, -int(found[1]), -int(found[3] or 0))
 
 
 #: The kind of definitions, with the rules of this cluster.
