@@ -60,17 +60,20 @@ def versions(kinds: Iterable[Kind]) -> dict[str, dict[str, list[Kind]]]:
         found.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     for group, version in _CALLS:
         found.setdefault(group, {}).setdefault(version, [])
-    return {group: dict(sorted(each.items(), key=_priority)) for group, each in found.items()}
+    return {
+        group: {version: each[version] for version in sorted(each, key=_priority)}
+        for group, each in found.items()
+    }
 
 
 _VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
 
 
-def _priority(entry: tuple[str, object]) -> tuple[int, int, int, str]:  # a row of a table
+def _priority(version: str) -> tuple[int, int, int, str]:
     """v2 before v1 before v1beta1 before v1alpha1. Source: apimachinery pkg/version."""
-    found = _VERSION.fullmatch(entry[0])
+    found = _VERSION.fullmatch(version)
     if found is None:
-        return (3, 0, 0, entry[0])
+        return (3, 0, 0, version)
     stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
     return (stage, -int(found[1]), -int(found[3] or 0), "")
 
