@@ -29,7 +29,6 @@ else:
 #: The steps that a rule may take, by the size of what it walks and how deep its loops are nested.
 MOST_STEPS = 1_000_000
 _LOOPS = re.compile(r"\.(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)?")
-# A value of a rule's that is no object's own. The same as ``schema.ABSENT`` is told by identity.
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired",
             "FieldValueDuplicate")  # fmt: skip
 _LONGEST_WORDS = 200

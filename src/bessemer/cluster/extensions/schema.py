@@ -21,8 +21,8 @@ from bessemer.kinds.kind import Cause, Object
 MOST_DEPTH, MOST_NODES = 64, 20_000
 #: As many causes as are told of one object.
 MOST_CAUSES = 100
-# A value that is no object's own.
-_ABSENT: Any = object()
+#: What stands for no value at all: null is one.
+ABSENT: Any = object()
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda value: type(value) is dict,
     "array": lambda value: type(value) is list,
@@ -50,7 +50,7 @@ class Schema:
     required: tuple[str, ...] = ()
     extra: Schema | bool | None = None
     items: Schema | None = None
-    default: Any = _ABSENT
+    default: Any = ABSENT
     nullable: bool = False
     embedded: bool = False
     int_or_string: bool = False
@@ -84,9 +84,9 @@ class Schema:
         """Put in the defaults of what is absent; null is absent where it isn't allowed."""
         if type(value) is dict:
             for name, inner in self.properties.items():
-                found = value.get(name, _ABSENT)
-                if inner.default is not _ABSENT and (
-                    found is _ABSENT or (found is None and not inner.nullable)
+                found = value.get(name, ABSENT)
+                if inner.default is not ABSENT and (
+                    found is ABSENT or (found is None and not inner.nullable)
                 ):
                     value[name] = meta.copy(inner.default)
             for name, found in value.items():
@@ -168,12 +168,12 @@ class Schema:
                 inner = self._of(name)
                 if isinstance(inner, Schema) and inner.has_rules:
                     yield from inner.find_broken_rules(
-                        found, before.get(name, _ABSENT), _join(path, name)
+                        found, before.get(name, ABSENT), _join(path, name)
                     )
         elif type(value) is list and self.items is not None and self.items.has_rules:
             known = self._by_key(old)
             for number, item in enumerate(value):
-                before = known.get(self._key(item), _ABSENT)
+                before = known.get(self._key(item), ABSENT)
                 yield from self.items.find_broken_rules(item, before, f"{path}[{number}]")
 
     def _by_key(self, old: Any) -> dict[str, Any]:
@@ -195,7 +195,6 @@ class Schema:
         )
 
 
-ABSENT = _ABSENT
 # What an object has beside what its schema says.
 _HEAD = ("apiVersion", "kind", "metadata")
 
@@ -235,7 +234,7 @@ class Compiler:
         found = Schema(
             type=document.get("type", ""),
             required=tuple(document.get("required") or ()),
-            default=document.get("default", _ABSENT),
+            default=document.get("default", ABSENT),
             nullable=document.get("nullable") is True,
             embedded=document.get("x-kubernetes-embedded-resource") is True,
             int_or_string=document.get("x-kubernetes-int-or-string") is True,
